@@ -1,0 +1,20 @@
+//! The words of the platform: names, identifiers, types, schedules and states.
+//!
+//! Pure values without I/O. Everything that crosses a crate boundary is parsed into one of these
+//! types once, at the edge; a callee never wonders whether a name is valid.
+
+pub mod hash;
+pub mod ids;
+pub mod key;
+pub mod name;
+pub mod run;
+pub mod schedule;
+pub mod schema;
+
+pub use hash::Sha256;
+pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
+pub use key::Key;
+pub use name::{ColumnName, NameError, ServiceName, ServicePath, TenantName};
+pub use run::{Reason, RunState, Transition};
+pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
+pub use schema::{Column, DataType, PredictionSchema};
