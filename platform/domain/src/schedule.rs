@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn after_an_outage_the_latest_instant_runs_and_the_others_are_accounted_for() {
         let into = at("2026-03-05T18:00:00Z");
-        let due = decide(MissedRunPolicy::Latest, "2026-03-06T07:00:00Z");
+        let due = decide(MissedRunPolicy::Latest, "2026-03-06T05:00:00Z");
         assert!(matches!(due[0], (_, DueOutcome::Missed { .. })));
         assert!(matches!(due[1], (_, DueOutcome::Missed { .. })));
         assert_eq!(due[2], ("03".into(), DueOutcome::Coalesced { into }));
@@ -363,10 +363,10 @@ mod tests {
 
     #[test]
     fn a_policy_may_run_every_missed_instant_or_none() {
-        let all = decide(MissedRunPolicy::All, "2026-03-04T07:00:00Z");
+        let all = decide(MissedRunPolicy::All, "2026-03-04T05:00:00Z");
         assert!(all.iter().all(|(_, outcome)| *outcome == DueOutcome::Run));
         assert_eq!(all.len(), 3);
-        let none = decide(MissedRunPolicy::Skip, "2026-03-04T07:00:00Z");
+        let none = decide(MissedRunPolicy::Skip, "2026-03-04T05:00:00Z");
         assert!(none.iter().all(|(_, outcome)| matches!(outcome, DueOutcome::Missed { .. })));
         let punctual = decide(MissedRunPolicy::Skip, "2026-03-01T18:00:30Z");
         assert_eq!(punctual, [("01".into(), DueOutcome::Run)]);
