@@ -1,1 +1,9 @@
-//! cameo-runtime
+//! What every Cameo process stands on: configuration, telemetry, metrics, the clock, shutdown, TLS and a private Postgres.
+//!
+//! This is the one library that reads environment variables and starts processes; the other
+//! platform crates are handed values.
+
+pub mod cache;
+pub mod clock;
+pub mod postgres;
+pub mod shutdown;
