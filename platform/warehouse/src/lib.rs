@@ -1,1 +1,28 @@
-//! cameo-warehouse
+//! The warehouse seam: where features are read from and predictions are mirrored to.
+//!
+//! Tenants write GoogleSQL only. [`Warehouse`] is the one seam that two engines stand behind: the
+//! [`Lake`] (DuckDB over Parquet and CSV in a folder, the default) and BigQuery. Its four verbs are
+//! *describe* (schema and cost of a query that is not run), *read* (streams of Arrow batches under
+//! a memory limit), *load* (one generation of predictions, idempotent by load id) and *digest*
+//! (count and checksum of what was loaded).
+//!
+//! [`googlesql`] turns GoogleSQL into DuckDB's SQL through an allow-list: what is not known to mean
+//! the same is refused at its line, never run because it looks right. [`PostProcess`] runs
+//! `predictions.sql` over scored rows.
+
+mod batches;
+mod engine;
+mod error;
+pub mod googlesql;
+mod lake;
+mod postprocess;
+mod seam;
+
+pub use error::WarehouseError;
+pub use googlesql::SqlError;
+pub use lake::{Lake, LakeLimits};
+pub use postprocess::PostProcess;
+pub use seam::{
+    BatchStream, LOAD_ID_BYTES_MAX, LoadId, LoadIdError, LoadOutcome, MirrorTable, Parameters,
+    Query, QueryDescription, ReadOptions, ReadOutcome, TableStats, Warehouse,
+};

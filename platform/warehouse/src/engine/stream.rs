@@ -1,0 +1,197 @@
+//! A query's rows as bounded streams.
+//!
+//! The query runs on a blocking thread and waits when nobody takes its batches, so memory stays
+//! bounded however large the result is.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use arrow::record_batch::RecordBatch;
+use duckdb::InterruptHandle;
+use futures_util::Stream;
+use tokio::sync::{
+    mpsc::{Receiver, Sender, channel, error::TrySendError},
+    oneshot,
+};
+
+use super::Engine;
+use crate::{
+    BatchStream, ReadOptions, ReadOutcome, WarehouseError, batches::Shaper, error::from_duckdb,
+};
+
+/// Batches that wait in each stream.
+const BATCHES_WAITING_MAX: usize = 2;
+/// Most streams of one query.
+const PARTITIONS_MAX: usize = 256;
+
+type Item = Result<RecordBatch, WarehouseError>;
+
+/// Interrupts the query when the last stream goes.
+#[derive(Default)]
+struct Cancel {
+    cancelled: AtomicBool,
+    running: Mutex<Option<Arc<InterruptHandle>>>,
+}
+
+struct CancelOnDrop(Arc<Cancel>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancelled.store(true, Ordering::SeqCst);
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = running.as_ref() {
+            handle.interrupt();
+        }
+    }
+}
+
+struct Partition {
+    receiver: Receiver<Item>,
+    _cancel: Arc<CancelOnDrop>,
+}
+
+impl Stream for Partition {
+    type Item = Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        self.receiver.poll_recv(context)
+    }
+}
+
+/// Runs the query that `prepare` gives on the engine that it opens.
+///
+/// `prepare` runs on the blocking thread as well. Returns when the first rows are on their way.
+pub(crate) async fn stream<F>(
+    prepare: F,
+    options: ReadOptions,
+) -> Result<ReadOutcome, WarehouseError>
+where
+    F: FnOnce() -> Result<(Engine, String), WarehouseError> + Send + 'static,
+{
+    let partitions = options.partitions.clamp(1, PARTITIONS_MAX);
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..partitions).map(|_| channel(BATCHES_WAITING_MAX)).unzip();
+    let cancel = Arc::new(Cancel::default());
+    // Held by this future until the streams hold it: dropping the future cancels as well.
+    let guard = Arc::new(CancelOnDrop(Arc::clone(&cancel)));
+    let (started, start) = oneshot::channel();
+    tokio::task::spawn_blocking(move || produce(prepare, options, &cancel, senders, started));
+    let schema = start
+        .await
+        .map_err(|_| WarehouseError::Transient("the query's thread ended early".to_owned()))??;
+    let partitions = receivers.into_iter().map(|receiver| {
+        Box::pin(Partition { receiver, _cancel: Arc::clone(&guard) }) as BatchStream
+    });
+    Ok(ReadOutcome { schema, partitions: partitions.collect() })
+}
+
+type Started = oneshot::Sender<Result<arrow::datatypes::SchemaRef, WarehouseError>>;
+
+fn produce<F>(
+    prepare: F,
+    options: ReadOptions,
+    cancel: &Cancel,
+    senders: Vec<Sender<Item>>,
+    started: Started,
+) where
+    F: FnOnce() -> Result<(Engine, String), WarehouseError>,
+{
+    let mut started = Some(started);
+    let mut deal = Deal { senders, next: 0 };
+    let outcome = run(prepare, options, cancel, &mut started, &mut deal);
+    // Forget the handle before the connection could be reused by anything.
+    *cancel.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    if let Err(error) = outcome {
+        match started.take() {
+            Some(started) => drop(started.send(Err(error))),
+            None => deal.fail(error),
+        }
+    }
+}
+
+fn run<F>(
+    prepare: F,
+    options: ReadOptions,
+    cancel: &Cancel,
+    started: &mut Option<Started>,
+    deal: &mut Deal,
+) -> Result<(), WarehouseError>
+where
+    F: FnOnce() -> Result<(Engine, String), WarehouseError>,
+{
+    let (engine, sql) = prepare()?;
+    *cancel.running.lock().unwrap_or_else(PoisonError::into_inner) =
+        Some(engine.connection().interrupt_handle());
+    if cancel.cancelled.load(Ordering::SeqCst) {
+        return Err(WarehouseError::Transient("the query was cancelled".to_owned()));
+    }
+    let mut statement = engine.connection().prepare(&sql).map_err(|error| from_duckdb(&error))?;
+    drop(statement.stream_arrow([]).map_err(|error| from_duckdb(&error))?);
+    let mut shaper = Shaper::new(&statement.schema(), options.batch_rows);
+    if let Some(started) = started.take() {
+        drop(started.send(Ok(shaper.schema())));
+    }
+    // `step` rather than the iterator of `stream_arrow`, which panics when a chunk fails.
+    while let Some(chunk) = statement.step().map_err(|error| from_duckdb(&error))? {
+        shaper.push(RecordBatch::from(&chunk))?;
+        while let Some(batch) = shaper.next() {
+            if !deal.send(batch?) {
+                return Ok(());
+            }
+        }
+    }
+    shaper.finish()?;
+    while let Some(batch) = shaper.next() {
+        if !deal.send(batch?) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Deals batches to the streams: in turn, but past one that is full while another has room.
+struct Deal {
+    senders: Vec<Sender<Item>>,
+    next: usize,
+}
+
+impl Deal {
+    /// `false` when nobody listens any more.
+    fn send(&mut self, batch: RecordBatch) -> bool {
+        let mut item = Ok(batch);
+        loop {
+            if self.senders.is_empty() {
+                return false;
+            }
+            for _ in 0..self.senders.len() {
+                self.next = (self.next + 1) % self.senders.len();
+                match self.senders[self.next].try_send(item) {
+                    Ok(()) => return true,
+                    Err(TrySendError::Full(back) | TrySendError::Closed(back)) => item = back,
+                }
+            }
+            self.senders.retain(|sender| !sender.is_closed());
+            if self.senders.is_empty() {
+                return false;
+            }
+            self.next = (self.next + 1) % self.senders.len();
+            match self.senders[self.next].blocking_send(item) {
+                Ok(()) => return true,
+                Err(back) => item = back.0,
+            }
+        }
+    }
+
+    fn fail(&mut self, error: WarehouseError) {
+        if let Some(sender) = self.senders.iter().find(|sender| !sender.is_closed()) {
+            // A closed stream has nobody left to tell.
+            drop(sender.blocking_send(Err(error)));
+        }
+    }
+}
