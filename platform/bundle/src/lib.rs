@@ -1,1 +1,42 @@
-//! cameo-bundle
+//! The files of a service into a checked [`Bundle`].
+//!
+//! Everything that is wrong is reported at once, each problem with its place in a file, a stable
+//! code, what was expected and the nearest known name. Reading touches the bundle's folder and, for
+//! artifacts, the object store; no database and no query engine.
+
+pub mod artifact;
+mod bundle;
+mod code;
+mod column_type;
+mod config;
+mod diagnostic;
+mod discover;
+mod manifest;
+mod nearest;
+mod paths;
+mod prediction_config;
+mod reader;
+mod render;
+mod run_config;
+mod schema;
+mod source;
+mod steps;
+mod tenant;
+mod yaml;
+
+pub use artifact::{ArtifactError, ArtifactStore, MODEL_BYTES_MAX};
+pub use bundle::{Bundle, CARD_FILE, CONFIG_FILE, PREDICTIONS_SQL_FILE, load};
+pub use code::{Code, CodeError, Explanation};
+pub use config::{Config, FeatureConfig, Framework, ModelConfig, PredictionConfig};
+pub use diagnostic::{Diagnostic, Located, Severity, Span};
+pub use discover::{BUNDLES_MAX, Discovery, discover};
+pub use manifest::{Hashes, ReleaseManifest};
+pub use paths::PathError;
+pub use prediction_config::COLUMNS_MAX;
+pub use render::render_human;
+pub use run_config::RunConfig;
+pub use schema::json_schema;
+pub use source::{SourceFile, TEXT_BYTES_MAX};
+pub use steps::{ModelPort, StepColumn, Steps, check_steps};
+pub use tenant::{TENANT_FILE, Tenant, TenantConfig};
+pub use yaml::NESTING_MAX;

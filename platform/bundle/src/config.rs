@@ -1,0 +1,189 @@
+//! `config.yaml`: its sections, and reading them.
+
+use cameo_domain::{Column, ColumnName, DataType, PredictionSchema, Schedule, ServiceName};
+use serde::{Deserialize, Serialize};
+
+use crate::run_config::RunConfig;
+use crate::{
+    code::Code,
+    diagnostic::{Diagnostic, Located},
+    prediction_config,
+    reader::{Key, Reader, Section, optional, required},
+    run_config,
+    source::SourceFile,
+    yaml,
+};
+
+/// The sections of `config.yaml`.
+pub(crate) const SECTIONS: &[Key] = &[
+    required("MODEL_CONFIG"),
+    required("FEATURE_CONFIG"),
+    required("PREDICTION_CONFIG"),
+    optional("RUN_CONFIG"),
+];
+/// The keys of `MODEL_CONFIG`.
+pub(crate) const MODEL_KEYS: &[Key] = &[required("MODEL_PATH"), required("FRAMEWORK")];
+/// The keys of `FEATURE_CONFIG`.
+pub(crate) const FEATURE_KEYS: &[Key] =
+    &[required("FEATURE_SQL_PATH"), optional("PREPROCESS_OBJECT_PATH")];
+
+/// A checked `config.yaml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `MODEL_CONFIG`
+    pub model: ModelConfig,
+    /// `FEATURE_CONFIG`
+    pub features: FeatureConfig,
+    /// `PREDICTION_CONFIG`
+    pub prediction: PredictionConfig,
+    /// `RUN_CONFIG`
+    pub run: RunConfig,
+}
+
+/// What scores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelConfig {
+    /// A path inside the bundle or an object-store URL.
+    pub model_path: Located<String>,
+    /// How the model is run.
+    pub framework: Located<Framework>,
+}
+
+/// How a model is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Framework {
+    /// An ONNX model, scored by the platform.
+    Base,
+}
+
+/// What the model is fed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureConfig {
+    /// The query, inside the bundle.
+    pub feature_sql_path: Located<String>,
+    /// An ONNX model before the model: a path inside the bundle or an object-store URL.
+    pub preprocess_object_path: Option<Located<String>>,
+}
+
+/// What comes out, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictionConfig {
+    /// The service's name; the bundle's folder has the same.
+    pub service_name: Located<ServiceName>,
+    /// `MAJOR.MINOR.PATCH`, as the team counts.
+    pub version: Located<String>,
+    /// When predictions are due.
+    pub schedule: Schedule,
+    /// The key, then the predictions.
+    pub names: Vec<Located<ColumnName>>,
+    /// The type of each name.
+    pub types: Vec<Located<DataType>>,
+    pub(crate) schema: PredictionSchema,
+}
+
+impl PredictionConfig {
+    /// The names with their types.
+    #[must_use]
+    pub fn schema(&self) -> &PredictionSchema {
+        &self.schema
+    }
+
+    /// Where each column of the schema was named, in its order.
+    pub fn columns(&self) -> impl Iterator<Item = (&Column, &Located<ColumnName>)> {
+        self.schema.columns().zip(&self.names)
+    }
+}
+
+/// What could be read of a config: the parts that files are checked by, and the whole where
+/// nothing was wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) config: Option<Config>,
+    pub(crate) model_path: Option<Located<String>>,
+    pub(crate) feature_sql_path: Option<Located<String>>,
+    pub(crate) preprocess_object_path: Option<Located<String>>,
+    pub(crate) service_name: Option<Located<ServiceName>>,
+}
+
+/// Reads a config, adding every problem of it to `problems`.
+pub(crate) fn read(source: &SourceFile, problems: &mut Vec<Diagnostic>) -> Reading {
+    let mut reader = Reader { source, problems: Vec::new() };
+    let mut reading = read_sections(&mut reader).unwrap_or_default();
+    if !reader.problems.is_empty() {
+        reading.config = None;
+    }
+    problems.append(&mut reader.problems);
+    reading
+}
+
+fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
+    let Some(root) = yaml::parse(reader.source, &mut reader.problems) else {
+        if reader.problems.is_empty() {
+            let problem = reader
+                .problem(Code::ValueEmpty, reader.source.start(), "the file holds nothing")
+                .expected("the sections MODEL_CONFIG, FEATURE_CONFIG and PREDICTION_CONFIG");
+            reader.report(problem);
+        }
+        return None;
+    };
+    let sections = reader.section(&root, "config.yaml", SECTIONS)?;
+    let mut inner = |name: &'static str, keys: &'static [Key]| {
+        sections.get(name).and_then(|node| reader.section(node, name, keys))
+    };
+    let model = inner("MODEL_CONFIG", MODEL_KEYS).unwrap_or_default();
+    let features = inner("FEATURE_CONFIG", FEATURE_KEYS).unwrap_or_default();
+    let prediction = inner("PREDICTION_CONFIG", prediction_config::KEYS).unwrap_or_default();
+    let run = inner("RUN_CONFIG", run_config::KEYS).unwrap_or_default();
+
+    let model_path = filled(reader, &model, "MODEL_PATH");
+    let framework = model.get("FRAMEWORK").and_then(|node| framework(reader, node));
+    let feature_sql_path = filled(reader, &features, "FEATURE_SQL_PATH");
+    let preprocess_object_path = features
+        .get("PREPROCESS_OBJECT_PATH")
+        .and_then(|node| reader.text(node))
+        .filter(|path| !path.value.is_empty());
+    let service_name = prediction
+        .get("SERVICE_NAME")
+        .and_then(|node| reader.parsed(node, Code::ServiceNameInvalid));
+    let prediction = prediction_config::read(reader, &prediction, service_name.clone());
+    let run = run_config::read(reader, &run);
+    let config = (|| {
+        Some(Config {
+            model: ModelConfig { model_path: model_path.clone()?, framework: framework? },
+            features: FeatureConfig {
+                feature_sql_path: feature_sql_path.clone()?,
+                preprocess_object_path: preprocess_object_path.clone(),
+            },
+            prediction: prediction?,
+            run,
+        })
+    })();
+    Some(Reading { config, model_path, feature_sql_path, preprocess_object_path, service_name })
+}
+
+fn filled(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    key: &'static str,
+) -> Option<Located<String>> {
+    section.get(key).and_then(|node| reader.filled_text(node, key))
+}
+
+fn framework(reader: &mut Reader<'_>, node: &yaml::Node) -> Option<Located<Framework>> {
+    let text = reader.filled_text(node, "FRAMEWORK")?;
+    let problem = match text.value.as_str() {
+        "BASE" => return Some(text.map(|_| Framework::Base)),
+        "CUSTOM" => reader
+            .problem(
+                Code::FrameworkUnsupported,
+                text.span,
+                "FRAMEWORK: CUSTOM is not supported by this server",
+            )
+            .expected("BASE")
+            .help("export the model to ONNX, put further steps into predictions.sql"),
+        other => reader.unknown_choice(text.span, other, &["BASE", "CUSTOM"]),
+    };
+    reader.report(problem);
+    None
+}

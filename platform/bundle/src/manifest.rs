@@ -1,0 +1,103 @@
+//! What a release is: everything a worker needs, content-addressed.
+
+use cameo_domain::{PredictionSchema, ReleaseId, ServicePath, Sha256};
+use serde::{Deserialize, Serialize};
+
+use crate::{bundle::Bundle, run_config::RunConfig};
+
+/// The digests that each generation carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hashes {
+    /// Of `config.yaml`.
+    pub config: Sha256,
+    /// Of `features.sql` and `predictions.sql`.
+    pub sql: Sha256,
+    /// Of the model and of the preprocess object, where there is one.
+    pub model: Sha256,
+}
+
+/// A release, kept as JSON by the control plane.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseManifest {
+    /// Whose service.
+    pub path: ServicePath,
+    /// `VERSION`
+    pub version: String,
+    /// The key, then the predictions.
+    pub schema: PredictionSchema,
+    /// `PREDICTION_SCHEDULE`
+    pub cron: String,
+    /// `PREDICTION_TIMEZONE`
+    pub timezone: String,
+    /// `RUN_CONFIG`
+    pub run: RunConfig,
+    /// The feature query.
+    pub feature_sql: String,
+    /// The post-processing query.
+    pub predictions_sql: Option<String>,
+    /// The model's address in the artifact store.
+    pub model: Sha256,
+    /// The preprocess object's address in the artifact store.
+    pub preprocess: Option<Sha256>,
+    /// The digests that each generation carries.
+    pub hashes: Hashes,
+    /// The commit from which it was applied; says where it came from, not what it is.
+    pub git_commit: Option<String>,
+}
+
+impl ReleaseManifest {
+    /// The release of a bundle of which the artifacts were stored.
+    #[must_use]
+    pub fn new(
+        bundle: &Bundle,
+        model: Sha256,
+        preprocess: Option<Sha256>,
+        git_commit: Option<String>,
+    ) -> Self {
+        let prediction = &bundle.config.prediction;
+        let feature_sql = bundle.feature_sql.text.to_string();
+        let predictions_sql = bundle.predictions_sql.as_ref().map(|sql| sql.text.to_string());
+        let mut sql = vec![("features", feature_sql.as_bytes())];
+        sql.extend(predictions_sql.as_ref().map(|sql| ("predictions", sql.as_bytes())));
+        let hashes = Hashes {
+            config: Sha256::of(bundle.config_text.as_bytes()),
+            sql: Sha256::of_parts(sql),
+            model: model_hash(model, preprocess),
+        };
+        Self {
+            path: bundle.path.clone(),
+            version: prediction.version.value.clone(),
+            schema: prediction.schema().clone(),
+            cron: prediction.schedule.pattern().to_owned(),
+            timezone: prediction.schedule.zone().name().to_owned(),
+            run: bundle.config.run.clone(),
+            feature_sql,
+            predictions_sql,
+            model,
+            preprocess,
+            hashes,
+            git_commit,
+        }
+    }
+
+    /// The same content has the same id, wherever and whenever it was applied.
+    #[must_use]
+    pub fn id(&self) -> ReleaseId {
+        let content = Self { git_commit: None, ..self.clone() };
+        ReleaseId(Sha256::of(content.to_json()))
+    }
+
+    /// Compact JSON; the order of the keys is fixed.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Names, numbers and text: nothing of this cannot be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Without a preprocess object this is the model's own digest, which people can compare.
+fn model_hash(model: Sha256, preprocess: Option<Sha256>) -> Sha256 {
+    let Some(preprocess) = preprocess else { return model };
+    let (model, preprocess) = (model.to_string(), preprocess.to_string());
+    Sha256::of_parts([("model", model.as_bytes()), ("preprocess", preprocess.as_bytes())])
+}

@@ -1,0 +1,146 @@
+//! The JSON Schema of `config.yaml`, for editors.
+//!
+//! These types say the same as [`crate::config`] in the form that a schema is made from; a test
+//! holds their keys to those that the reader knows.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+
+use crate::{prediction_config::COLUMNS_MAX, run_config::RunConfig};
+
+/// A service of Cameo: what scores, what it is fed with, what comes out and when.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, rename = "config.yaml")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ConfigDocument {
+    /// What scores.
+    model_config: ModelDocument,
+    /// What the model is fed with.
+    feature_config: FeatureDocument,
+    /// What comes out, and when.
+    prediction_config: PredictionDocument,
+    /// How the service runs. Every key is optional.
+    run_config: Option<RunConfig>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ModelDocument {
+    /// The ONNX model: a path inside the bundle, gs://bucket/object, s3://bucket/object or
+    /// az://container/object.
+    #[schemars(length(min = 1))]
+    model_path: String,
+    /// How the model is run. BASE scores an ONNX model; CUSTOM is not supported by this server.
+    framework: FrameworkWord,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum FrameworkWord {
+    Base,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct FeatureDocument {
+    /// The query (GoogleSQL) that gives one row per customer: the key and the features. A path
+    /// inside the bundle.
+    #[schemars(length(min = 1))]
+    feature_sql_path: String,
+    /// An ONNX model that runs before the model; empty for none.
+    #[schemars(default)]
+    preprocess_object_path: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct PredictionDocument {
+    /// The service's name: the same as the bundle's folder.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_]{0,39}$"))]
+    service_name: String,
+    /// MAJOR.MINOR.PATCH, as the team counts.
+    #[schemars(regex(
+        pattern = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?$"
+    ))]
+    version: String,
+    /// When predictions are due: a cron pattern of five fields (minute hour day-of-month month
+    /// day-of-week).
+    prediction_schedule: String,
+    /// The IANA time zone in which the schedule is read; UTC where it is left out.
+    #[schemars(default = "utc")]
+    prediction_timezone: Option<String>,
+    /// The key, then the predictions.
+    #[schemars(length(min = 2, max = COLUMNS_MAX), inner(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")))]
+    prediction_names: Vec<String>,
+    /// The type of each name, in the same order. The key is INT or STRING.
+    #[schemars(length(min = 2, max = COLUMNS_MAX))]
+    prediction_names_datatype: Vec<TypeWord>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum TypeWord {
+    Int,
+    Float64,
+    String,
+    Bool,
+    Date,
+    Timestamp,
+}
+
+fn utc() -> Option<String> {
+    Some("UTC".to_owned())
+}
+
+/// The JSON Schema (2020-12) of `config.yaml`.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<ConfigDocument>()
+        .to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{config, prediction_config, reader::Key, run_config};
+
+    #[test]
+    fn the_schema_has_the_keys_that_the_reader_knows() {
+        let schema = json_schema();
+        let sections: [(&str, &[Key]); 5] = [
+            ("", config::SECTIONS),
+            ("/properties/MODEL_CONFIG", config::MODEL_KEYS),
+            ("/properties/FEATURE_CONFIG", config::FEATURE_KEYS),
+            ("/properties/PREDICTION_CONFIG", prediction_config::KEYS),
+            ("/properties/RUN_CONFIG", run_config::KEYS),
+        ];
+        for (pointer, keys) in sections {
+            let section = schema.pointer(pointer).expect("the section's schema");
+            let properties: BTreeSet<&str> = section["properties"]
+                .as_object()
+                .expect("the section's properties")
+                .keys()
+                .map(String::as_str)
+                .collect();
+            assert_eq!(properties, keys.iter().map(|key| key.name).collect(), "{pointer}");
+            let required: BTreeSet<&str> = section["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|k| k.as_str())
+                .collect();
+            let expected = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+            assert_eq!(required, expected, "{pointer}");
+            assert_eq!(section["additionalProperties"], false, "{pointer}");
+        }
+    }
+}

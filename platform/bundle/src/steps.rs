@@ -1,0 +1,300 @@
+//! Whether each step of a run gives what the next one takes.
+
+use cameo_domain::{Column, ColumnName};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bundle::Bundle,
+    code::Code,
+    column_type::Kind,
+    diagnostic::{self, Diagnostic, Located, Span},
+    nearest::nearest,
+    source::SourceFile,
+};
+
+/// What the steps of a bundle give and take, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Steps {
+    /// The columns of `features.sql`; `None` where they cannot be known without running it.
+    pub features: Option<Vec<StepColumn>>,
+    /// What the model takes, or the preprocess model where there is one; empty where no model was
+    /// inspected.
+    pub model_inputs: Vec<ModelPort>,
+    /// What the model gives; empty where no model was inspected.
+    pub model_outputs: Vec<ModelPort>,
+    /// The columns of `predictions.sql`; `None` without that file, or where they are unknown.
+    pub postprocessed: Option<Vec<StepColumn>>,
+}
+
+/// A column that a query gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type as Arrow or GoogleSQL names it; `None` where it is unknown.
+    #[serde(default)]
+    pub data_type: Option<String>,
+    /// Where the query names it.
+    #[serde(default)]
+    pub span_in_sql: Option<Span>,
+}
+
+/// An input or output of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelPort {
+    /// Its name.
+    pub name: String,
+    /// Its element type, such as `float32`.
+    pub kind: String,
+    /// Columns of a matrix; `Some(1)` for a single column, `None` where the model leaves it open.
+    #[serde(default)]
+    pub width: Option<usize>,
+}
+
+/// Checks the steps of a bundle against each other and against its config.
+#[must_use]
+pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
+    let mut check = Check { bundle, config: bundle.config_source(), problems: Vec::new() };
+    if let Some(columns) = &steps.features {
+        check.twins(&bundle.feature_sql, columns);
+        check.key(columns, &bundle.feature_sql, "features.sql");
+        check.inputs(columns, &steps.model_inputs);
+    }
+    match (&bundle.predictions_sql, &steps.postprocessed) {
+        (Some(sql), Some(columns)) => {
+            check.twins(sql, columns);
+            check.key(columns, sql, "predictions.sql");
+            let given = columns.iter().map(Given::of_column).collect::<Vec<_>>();
+            check.predictions(&given, "predictions.sql");
+        }
+        (None, _) if !steps.model_outputs.is_empty() => {
+            let mut given: Vec<_> = steps.model_outputs.iter().flat_map(Given::of_port).collect();
+            // Without knowing every feature, a missing prediction may be one of them.
+            if let Some(columns) = &steps.features {
+                given.extend(columns.iter().map(Given::of_column));
+                check.predictions(&given, "the model's outputs or features.sql");
+            }
+        }
+        _ => {}
+    }
+    diagnostic::sort(&mut check.problems);
+    check.problems
+}
+
+/// Something that a prediction can be taken from.
+struct Given {
+    name: String,
+    data_type: Option<String>,
+}
+
+impl Given {
+    fn of_column(column: &StepColumn) -> Self {
+        Self { name: column.name.clone(), data_type: column.data_type.clone() }
+    }
+
+    /// A matrix output gives a column for each of its columns.
+    fn of_port(port: &ModelPort) -> Vec<Self> {
+        let data_type = || Some(port.kind.clone());
+        match port.width {
+            None | Some(1) => vec![Self { name: port.name.clone(), data_type: data_type() }],
+            Some(width) => (0..width.min(crate::COLUMNS_MAX))
+                .map(|n| Self { name: format!("{}_{n}", port.name), data_type: data_type() })
+                .collect(),
+        }
+    }
+}
+
+struct Check<'a> {
+    bundle: &'a Bundle,
+    config: SourceFile,
+    problems: Vec<Diagnostic>,
+}
+
+impl<'a> Check<'a> {
+    fn columns(&self) -> impl Iterator<Item = (&'a Column, &'a Located<ColumnName>)> + use<'a> {
+        self.bundle.config.prediction.columns()
+    }
+
+    fn twins(&mut self, sql: &SourceFile, columns: &[StepColumn]) {
+        for (index, column) in columns.iter().enumerate() {
+            if columns[..index].iter().any(|other| same(&other.name, &column.name)) {
+                let span = column.span_in_sql.unwrap_or_else(|| sql.start());
+                let message = format!("the query gives the column `{}` twice", column.name);
+                self.problems.push(
+                    Diagnostic::at(Code::FeatureTwice, sql, span, message)
+                        .expected("names that differ by more than case"),
+                );
+            }
+        }
+    }
+
+    fn key(&mut self, columns: &[StepColumn], sql: &SourceFile, file: &str) {
+        let Some((key, place)) = self.columns().next() else { return };
+        let Some(column) = columns.iter().find(|column| same(&column.name, key.name.as_str()))
+        else {
+            let message = format!("{file} does not give the key `{}`", key.name);
+            self.problems.push(
+                Diagnostic::at(Code::KeyNotSelected, &self.config, place.span, message)
+                    .expected(format!("one of its columns: {}", listed(names(columns))))
+                    .did_you_mean(nearest(key.name.as_str(), names(columns))),
+            );
+            return;
+        };
+        if let Some(found) = &column.data_type
+            && !Kind::of(found).fits(key.data_type)
+        {
+            let message = format!(
+                "the key `{}` is declared {}, {file} gives {found}",
+                key.name, key.data_type
+            );
+            let (source, span) = match column.span_in_sql {
+                Some(span) => (sql, span),
+                None => (&self.config, place.span),
+            };
+            self.problems.push(
+                Diagnostic::at(Code::KeyTypeDiffers, source, span, message)
+                    .expected(format!("a column that is {}", key.data_type)),
+            );
+        }
+    }
+
+    fn inputs(&mut self, columns: &[StepColumn], inputs: &[ModelPort]) {
+        let Some((key, _)) = self.columns().next() else { return };
+        let features: Vec<_> =
+            columns.iter().filter(|column| !same(&column.name, key.name.as_str())).collect();
+        match inputs {
+            [] => {}
+            [matrix] if matrix.width != Some(1) || features.len() == 1 => {
+                self.matrix(&features, matrix);
+            }
+            ports => self.ports(&features, ports),
+        }
+    }
+
+    /// One input takes all features in order.
+    fn matrix(&mut self, features: &[&StepColumn], matrix: &ModelPort) {
+        if let Some(width) = matrix.width
+            && width != features.len()
+        {
+            let message = format!(
+                "the model's input `{}` takes {width} features, features.sql gives {}: {}",
+                matrix.name,
+                features.len(),
+                listed(features.iter().map(|column| column.name.as_str())),
+            );
+            let path = &self.bundle.config.features.feature_sql_path;
+            self.problems.push(
+                Diagnostic::at(Code::InputWidthDiffers, &self.config, path.span, message)
+                    .expected(format!("{width} columns besides the key")),
+            );
+        }
+        for feature in features {
+            self.input_type(feature, matrix);
+        }
+    }
+
+    /// Each input takes the feature of its name.
+    fn ports(&mut self, features: &[&StepColumn], ports: &[ModelPort]) {
+        for port in ports {
+            if let Some(feature) = features.iter().find(|column| same(&column.name, &port.name)) {
+                self.input_type(feature, port);
+                continue;
+            }
+            let known = || features.iter().map(|column| column.name.as_str());
+            let message = format!("the model's input `{}` has no feature column", port.name);
+            let path = &self.bundle.config.features.feature_sql_path;
+            self.problems.push(
+                Diagnostic::at(Code::InputWithoutFeature, &self.config, path.span, message)
+                    .expected(format!("a column `{}` beside {}", port.name, listed(known())))
+                    .did_you_mean(nearest(&port.name, known())),
+            );
+        }
+        for feature in features {
+            let passed_on = self.columns().any(|(c, _)| same(c.name.as_str(), &feature.name));
+            let is_used = ports.iter().any(|port| same(&port.name, &feature.name));
+            // predictions.sql may read any feature.
+            if !is_used && !passed_on && self.bundle.predictions_sql.is_none() {
+                let sql = &self.bundle.feature_sql;
+                let span = feature.span_in_sql.unwrap_or_else(|| sql.start());
+                let message = format!("no model input takes the feature `{}`", feature.name);
+                self.problems.push(
+                    Diagnostic::at(Code::FeatureUnused, sql, span, message).warning().did_you_mean(
+                        nearest(&feature.name, ports.iter().map(|port| port.name.as_str())),
+                    ),
+                );
+            }
+        }
+    }
+
+    fn input_type(&mut self, feature: &StepColumn, port: &ModelPort) {
+        let Some(found) = &feature.data_type else { return };
+        if Kind::of(&port.kind).takes(Kind::of(found)) {
+            return;
+        }
+        let sql = &self.bundle.feature_sql;
+        let span = feature.span_in_sql.unwrap_or_else(|| sql.start());
+        let message = format!(
+            "the feature `{}` is {found}, the model's input `{}` takes {}",
+            feature.name, port.name, port.kind
+        );
+        self.problems.push(
+            Diagnostic::at(Code::InputTypeDiffers, sql, span, message)
+                .help("CAST or encode it in the query, or with a preprocess model"),
+        );
+    }
+
+    /// Each prediction besides the key is given by something, with a type that fits.
+    fn predictions(&mut self, given: &[Given], by: &str) {
+        for (column, place) in self.columns().skip(1) {
+            let name = column.name.as_str();
+            let Some(source) = given.iter().find(|given| same(&given.name, name)) else {
+                let known = || given.iter().map(|given| given.name.as_str());
+                self.problems.push(
+                    Diagnostic::at(
+                        Code::PredictionWithoutSource,
+                        &self.config,
+                        place.span,
+                        format!("nothing gives the prediction `{name}`"),
+                    )
+                    .expected(format!("a column of {by}: {}", listed(known())))
+                    .did_you_mean(nearest(name, known())),
+                );
+                continue;
+            };
+            if let Some(found) = &source.data_type
+                && !Kind::of(found).fits(column.data_type)
+            {
+                let message = format!(
+                    "the prediction `{name}` is declared {}, its source gives {found}",
+                    column.data_type
+                );
+                self.problems.push(
+                    Diagnostic::at(Code::PredictionTypeDiffers, &self.config, place.span, message)
+                        .expected(format!("a source that is {}", column.data_type)),
+                );
+            }
+        }
+    }
+}
+
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+fn names(columns: &[StepColumn]) -> impl Iterator<Item = &str> {
+    columns.iter().map(|column| column.name.as_str())
+}
+
+/// Most names that a message lists.
+const LISTED_MAX: usize = 20;
+
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<_> = names.collect();
+    let shown = names[..names.len().min(LISTED_MAX)].join(", ");
+    match names.len().saturating_sub(LISTED_MAX) {
+        0 if names.is_empty() => "none".to_owned(),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
