@@ -1,9 +1,13 @@
-//! What every Cameo process stands on: configuration, telemetry, metrics, the clock, shutdown, TLS and a private Postgres.
+//! What every Cameo process stands on: settings, telemetry, metrics, the clock, shutdown, TLS and a private Postgres.
 //!
 //! This is the one library that reads environment variables and starts processes; the other
 //! platform crates are handed values.
 
 pub mod cache;
 pub mod clock;
+pub mod metrics;
 pub mod postgres;
+pub mod settings;
 pub mod shutdown;
+pub mod telemetry;
+pub mod tls;

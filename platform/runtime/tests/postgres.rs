@@ -4,6 +4,7 @@ mod client;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -130,6 +131,27 @@ fn a_long_path_gets_a_short_private_folder_for_the_socket() {
     let postgres = start(&long);
     assert!(!postgres.connection().socket_dir.starts_with(dir.path()));
     assert_eq!(query(&postgres, "SELECT current_user"), ["cameo"]);
+}
+
+#[test]
+fn started_as_root_below_a_closed_folder_the_database_is_kept_where_its_user_may_go() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let closed = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).expect("it is closed");
+    let dir = closed.path().join("cameo");
+    let first = start(&dir);
+    query(&first, "CREATE TABLE kept (key bigint); INSERT INTO kept VALUES (7)");
+    first.stop();
+    assert_eq!(query(&start(&dir), "SELECT key FROM kept"), ["7"]);
+
+    let location = fs::read_to_string(dir.join("location")).expect("where the database is");
+    assert!(location.starts_with("/var/lib/cameo/cluster-"), "{location}");
+    fs::remove_dir_all(&location).expect("the database is removed");
+    let refusal = EmbeddedPostgres::start(&dir, &PostgresSettings::default())
+        .expect_err("an empty database in its place would look like lost data");
+    assert!(matches!(refusal, PostgresError::LocationGone { .. }), "{refusal}");
 }
 
 #[test]

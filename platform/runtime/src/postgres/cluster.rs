@@ -53,6 +53,13 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Only an empty folder goes, and the next start makes it again: /tmp stays clean.
+        let _ = fs::remove_dir(&self.socket_dir);
+    }
+}
+
 /// Makes the cluster in a draft folder and renames it: an interrupted start leaves no half of one.
 fn create(
     place: &Place,

@@ -21,6 +21,7 @@ mod place;
 mod server;
 mod supervisor;
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 pub use error::PostgresError;
@@ -167,7 +168,7 @@ fn percent_encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -23,7 +23,7 @@ const READY_POLL_INTERVAL: Duration = Duration::from_millis(3);
 const CONFLICT_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How the server is asked to stop, and how long it may take each time: fast, immediate, killed.
 const STOP_STEPS: [(Signal, Duration); 3] = [
-    (Signal::SIGINT, Duration::from_secs(60)),
+    (Signal::SIGINT, Duration::from_mins(1)),
     (Signal::SIGQUIT, Duration::from_secs(10)),
     (Signal::SIGKILL, Duration::from_secs(10)),
 ];

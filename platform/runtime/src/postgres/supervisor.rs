@@ -17,7 +17,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// A server that dies more often than this within [`DEATHS_PERIOD`] has a fault that a restart
 /// does not cure.
 const DEATHS_MAX: usize = 20;
-const DEATHS_PERIOD: Duration = Duration::from_secs(10 * 60);
+const DEATHS_PERIOD: Duration = Duration::from_mins(10);
 
 /// What the supervising thread tells.
 #[derive(Debug, Clone, Default)]
