@@ -1,0 +1,115 @@
+//! Sound bundles are read whole.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cameo_bundle::{Code, ReleaseManifest, discover, load};
+use cameo_domain::{DataType, MissedRunPolicy, Sha256};
+
+const CONFIG: &str = r#"
+MODEL_CONFIG:
+  MODEL_PATH: gs://profiling-models/gender/2026-11-01/model.onnx
+  FRAMEWORK: BASE
+FEATURE_CONFIG:
+  FEATURE_SQL_PATH: features.sql
+  PREPROCESS_OBJECT_PATH: ""
+PREDICTION_CONFIG:
+  SERVICE_NAME: gender
+  VERSION: 0.0.1
+  PREDICTION_SCHEDULE: "00 18 * * *"
+  PREDICTION_NAMES: [user_id, male_percentile, tier]
+  PREDICTION_NAMES_DATATYPE:
+    - STRING
+    - FLOAT64
+    - STRING
+RUN_CONFIG:
+  MISSED_RUN_POLICY: ALL
+  GENERATIONS_KEPT: 5
+"#;
+
+/// A tenants folder with marketing/gender.
+fn tenants() -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let folder = root.path().join("marketing/gender");
+    fs::create_dir_all(&folder).expect("the bundle's folder");
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file");
+    write("config.yaml", CONFIG);
+    write("features.sql", "SELECT user_id, age FROM demo.customers\n");
+    write("predictions.sql", "SELECT * FROM model_outputs\n");
+    write("CARD.md", "# Gender\n");
+    fs::write(root.path().join("marketing/tenant.yaml"), "OWNERS: [a@example.com]\n")
+        .expect("the tenant's file");
+    root
+}
+
+fn shipped(below: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tenants").join(below)
+}
+
+#[test]
+fn a_bundle_is_read_with_its_defaults() {
+    let root = tenants();
+    let bundle = load(&root.path().join("marketing/gender")).expect("a sound bundle");
+    assert_eq!(bundle.path.to_string(), "marketing/gender");
+    let prediction = &bundle.config.prediction;
+    assert_eq!(prediction.schedule.to_string(), "00 18 * * * UTC");
+    assert_eq!(prediction.schema().key().data_type, DataType::String);
+    assert_eq!(prediction.names[1].span.line, 12);
+    assert_eq!(bundle.config.run.missed_run_policy, MissedRunPolicy::All);
+    assert_eq!((bundle.config.run.generations_kept, bundle.config.run.attempts_max), (5, 3));
+    assert_eq!(bundle.config.features.preprocess_object_path, None);
+    assert_eq!(bundle.card.as_deref(), Some("# Gender\n"));
+}
+
+#[test]
+fn discovery_takes_a_folder_of_tenants_a_tenant_or_a_bundle() {
+    let root = tenants();
+    for below in ["", "marketing", "marketing/gender", "marketing/gender/."] {
+        let found = discover(&root.path().join(below));
+        assert!(found.diagnostics.is_empty(), "{below}: {:?}", found.diagnostics);
+        let names: Vec<_> = found.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        assert_eq!(names, ["marketing"], "{below}");
+        assert_eq!(found.tenants[0].config.owners, ["a@example.com"], "{below}");
+        assert_eq!(found.bundles.len(), 1, "{below}");
+    }
+    let nothing = discover(&root.path().join("marketing/gender/nowhere"));
+    assert_eq!(nothing.diagnostics[0].code, Code::NothingFound);
+}
+
+#[test]
+fn the_shipped_tenants_are_sound() {
+    let found = discover(&shipped(""));
+    assert!(found.diagnostics.is_empty(), "{:#?}", found.diagnostics);
+    let paths: Vec<_> = found.bundles.iter().map(|bundle| bundle.path.to_string()).collect();
+    assert!(paths.starts_with(&["crm/clv".into(), "marketing/gender".into()]), "{paths:?}");
+}
+
+#[test]
+fn a_file_beyond_its_limit_is_refused_before_it_is_parsed() {
+    let root = tenants();
+    let folder = root.path().join("marketing/gender");
+    fs::write(folder.join("config.yaml"), "#".repeat(300_000)).expect("a large config");
+    let problems = load(&folder).expect_err("it is too large");
+    assert_eq!(problems[0].code, Code::FileTooLarge);
+}
+
+#[test]
+fn a_release_is_what_its_content_is() {
+    let root = tenants();
+    let folder = root.path().join("marketing/gender");
+    let model = Sha256::of(b"model");
+    let manifest = |commit: Option<&str>| {
+        let bundle = load(&folder).expect("a sound bundle");
+        ReleaseManifest::new(&bundle, model, None, commit.map(str::to_owned))
+    };
+    let first = manifest(Some("abc"));
+    assert_eq!(first.id(), manifest(None).id(), "the commit is no content");
+    let read: ReleaseManifest = serde_json::from_str(&first.to_json()).expect("it reads back");
+    assert_eq!(read, first);
+    insta::assert_json_snapshot!(first);
+    fs::write(folder.join("predictions.sql"), "SELECT user_id FROM model_outputs\n")
+        .expect("another query");
+    assert_ne!(first.id(), manifest(None).id(), "the query is content");
+}
