@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::pghash;
 
-/// What a null `INT`, `BOOL`, `DATE` or `TIMESTAMP` is hashed as.
+/// What a null `INT`, `BOOL` or `DATE` is hashed as.
 pub const NULL_INT: i64 = -7_046_029_254_386_353_131;
+/// What a null `TIMESTAMP` is hashed as: Postgres' `-infinity`, which is no Arrow timestamp.
+pub const NULL_TIMESTAMP: i64 = i64::MIN;
 /// What a null `FLOAT64` is hashed as.
 pub const NULL_FLOAT: f64 = f64::MIN;
 /// What a null `STRING` is hashed as.
@@ -39,7 +41,7 @@ pub fn column_salt(index: usize) -> i64 {
 /// A row's hash is chained over its columns in declared order: `h = hash(value, h ^ salt(column))`,
 /// starting from 0, with Postgres' `hashint8extended` (`INT`; `BOOL` as 0 and 1; `DATE` as days and
 /// `TIMESTAMP` as microseconds since 2000-01-01), `hashfloat8extended` and `hashtextextended`. A null
-/// is hashed as [`NULL_INT`], [`NULL_FLOAT`] or [`NULL_TEXT`]. The store's `seal` computes the same
+/// is hashed as [`NULL_INT`], [`NULL_TIMESTAMP`], [`NULL_FLOAT`] or [`NULL_TEXT`]. The store's `seal` computes the same
 /// in SQL, so rows that were sent and rows that arrived compare by two numbers.
 ///
 /// It finds lost, doubled and changed rows; it does not withstand an adversary. Two equal rows
@@ -98,7 +100,7 @@ fn add_column(hashes: &mut [u64], column: &ArrayRef) {
             let value = |array: &TimestampMicrosecondArray, row| {
                 array.value(row).wrapping_sub(EPOCH_MICROS)
             };
-            fold::<TimestampMicrosecondArray, _>(hashes, any, NULL_INT, value, pghash::int8);
+            fold::<TimestampMicrosecondArray, _>(hashes, any, NULL_TIMESTAMP, value, pghash::int8);
         }
         ArrowType::Utf8 => {
             let Some(texts) = any.downcast_ref::<StringArray>() else { unreachable!("Utf8") };

@@ -10,5 +10,5 @@ mod pghash;
 mod types;
 
 pub use conform::{ConformError, conform};
-pub use digest::{NULL_FLOAT, NULL_INT, NULL_TEXT, RowDigest, column_salt};
+pub use digest::{NULL_FLOAT, NULL_INT, NULL_TEXT, NULL_TIMESTAMP, RowDigest, column_salt};
 pub use types::{arrow_schema, arrow_type, is_assignable};

@@ -1,1 +1,28 @@
-//! cameo-store
+//! All SQL of the platform: the control plane, and the generations of predictions.
+//!
+//! One module per aggregate. Every function takes the tenant, except the queue's, which serve all
+//! tenants in turn; another tenant's row is *not found*. The database decides: what must hold is a
+//! constraint, a trigger or a lock here, never a promise of the caller ([`invariants`] lists it).
+//!
+//! # Cancellation
+//! A future of this crate may be dropped at any await point. Whatever must not be half done runs on
+//! a task of its own that finishes regardless ([`Store`] says how), because a transaction that is
+//! dropped while it begins stays open on its pooled connection in sqlx 0.9 (its issue 4385).
+
+mod connect;
+mod error;
+pub mod generations;
+pub mod invariants;
+pub mod keys;
+pub mod lookup;
+pub mod outbox;
+pub mod quarantine;
+pub mod releases;
+mod row;
+pub mod runs;
+pub mod schedule;
+pub mod services;
+pub mod tenants;
+
+pub use connect::{ConnectOptions, Store};
+pub use error::StoreError;

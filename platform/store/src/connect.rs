@@ -1,0 +1,189 @@
+//! Connections to Postgres.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use futures_util::future::BoxFuture;
+use sqlx::{
+    Connection, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::error::StoreError;
+
+static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+
+/// Connections for the control plane, unless set otherwise.
+const CONTROL_CONNECTIONS: u32 = 8;
+/// Connections for look-ups, unless set otherwise.
+const LOOKUP_CONNECTIONS: u32 = 16;
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest statement of the control plane: none reads more than a page of rows.
+const CONTROL_STATEMENT_TIMEOUT: &str = "60s";
+/// Longest look-up: a reader has gone long before.
+const LOOKUP_STATEMENT_TIMEOUT: &str = "5s";
+/// Longest wait for a row that another process holds.
+const LOCK_TIMEOUT: &str = "20s";
+/// A process that stops inside a transaction holds its locks no longer than this.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "60s";
+
+/// Where the database is and how many connections to use.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    postgres: PgConnectOptions,
+    control_connections: u32,
+    lookup_connections: u32,
+}
+
+impl ConnectOptions {
+    /// From a `postgres://` URL; a socket folder goes into the `host` parameter.
+    pub fn from_url(url: &str) -> Result<Self, StoreError> {
+        PgConnectOptions::from_str(url).map(Self::new).map_err(StoreError::Url)
+    }
+
+    /// From a Unix socket's folder.
+    #[must_use]
+    pub fn from_socket(folder: &Path, port: u16, user: &str, database: &str) -> Self {
+        let options = PgConnectOptions::new_without_pgpass();
+        Self::new(options.socket(folder).port(port).username(user).database(database))
+    }
+
+    fn new(postgres: PgConnectOptions) -> Self {
+        let postgres = postgres.application_name("cameo");
+        Self {
+            postgres,
+            control_connections: CONTROL_CONNECTIONS,
+            lookup_connections: LOOKUP_CONNECTIONS,
+        }
+    }
+
+    /// The name under which Postgres shows the connections.
+    #[must_use]
+    pub fn application_name(mut self, name: &str) -> Self {
+        self.postgres = self.postgres.application_name(name);
+        self
+    }
+
+    /// Most connections for the control plane.
+    #[must_use]
+    pub fn control_connections(mut self, connections: u32) -> Self {
+        self.control_connections = connections;
+        self
+    }
+
+    /// Most connections for look-ups.
+    #[must_use]
+    pub fn lookup_connections(mut self, connections: u32) -> Self {
+        self.lookup_connections = connections;
+        self
+    }
+}
+
+/// The database. Clones share their connections.
+///
+/// Transactions run on tasks of their own: dropping the caller's future never drops a transaction
+/// half-way, it only forgets the answer.
+#[derive(Debug, Clone)]
+pub struct Store {
+    control: PgPool,
+    lookups: PgPool,
+    postgres: PgConnectOptions,
+}
+
+impl Store {
+    /// Connects; the database must be reachable.
+    pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
+        let bounded = |statement_timeout| {
+            options.postgres.clone().options([
+                ("statement_timeout", statement_timeout),
+                ("lock_timeout", LOCK_TIMEOUT),
+                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+            ])
+        };
+        let control = PgPoolOptions::new()
+            .max_connections(options.control_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(bounded(CONTROL_STATEMENT_TIMEOUT))
+            .await?;
+        // A round trip to test the connection would double the cost of a look-up; a look-up that
+        // meets a dead connection is repeated instead.
+        let lookups = PgPoolOptions::new()
+            .max_connections(options.lookup_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_lazy_with(bounded(LOOKUP_STATEMENT_TIMEOUT));
+        Ok(Self { control, lookups, postgres: options.postgres.clone() })
+    }
+
+    /// Brings the schema up to date. Several processes may do so at once.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        // On a connection of its own: dropped half-way it closes, and its migration rolls back.
+        let mut connection = self.dedicated().await?;
+        MIGRATOR.run_direct(None, &mut connection, false).await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.control).await?;
+        Ok(())
+    }
+
+    /// Closes all pooled connections, after their current work.
+    pub async fn close(&self) {
+        self.lookups.close().await;
+        self.control.close().await;
+    }
+
+    pub(crate) fn control(&self) -> &PgPool {
+        &self.control
+    }
+
+    pub(crate) fn lookups(&self) -> &PgPool {
+        &self.lookups
+    }
+
+    pub(crate) fn postgres(&self) -> &PgConnectOptions {
+        &self.postgres
+    }
+
+    /// A connection outside the pools and without their time limits, for bulk work. It is closed on
+    /// any error, so nothing half sent can meet the next user.
+    pub(crate) async fn dedicated(&self) -> Result<PgConnection, StoreError> {
+        Ok(PgConnection::connect_with(&self.postgres).await?)
+    }
+
+    /// Runs `work` as one transaction on a task of its own and commits it when it succeeds.
+    pub(crate) async fn transaction<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        let pool = self.control.clone();
+        spawned(async move {
+            let mut transaction = pool.begin().await?;
+            let answer = work(&mut transaction).await;
+            match answer {
+                Ok(value) => transaction.commit().await.map(|()| value).map_err(Into::into),
+                Err(error) => {
+                    // The first error is the one to report; a connection that cannot even roll back
+                    // is thrown away by the pool.
+                    let _ = transaction.rollback().await;
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Runs `work` on a task of its own, so that it ends whether or not the caller waits.
+pub(crate) async fn spawned<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::spawn(work).await.map_err(StoreError::TaskEnded)?
+}

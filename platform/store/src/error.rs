@@ -1,0 +1,144 @@
+//! What can go wrong in the store.
+
+use cameo_batch::RowDigest;
+use cameo_domain::{Epoch, GenerationId, RunId, RunState};
+
+/// Why the store refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not there, or another tenant's.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// The lease was lost: another claim, the end of the run, or a person came first. Stop working
+    /// on the run; nothing of this attempt will be published.
+    #[error("run {run} is no longer held at epoch {epoch}")]
+    StaleEpoch {
+        /// The run.
+        run: RunId,
+        /// The epoch of the claim that has ended.
+        epoch: Epoch,
+    },
+    /// The mirror task's lease was lost to another claim.
+    #[error("the mirror task of generation {0} is no longer held")]
+    StaleTask(GenerationId),
+    /// The generation's table was dropped after its pointer was read. Read the pointer again.
+    #[error("generation {0} is no longer served")]
+    StaleGeneration(GenerationId),
+    /// Two rows of a generation have the same key.
+    #[error("expected one row per key, found more: {example}")]
+    DuplicateKey {
+        /// One such key, in Postgres' words.
+        example: String,
+    },
+    /// What arrived in the table is not what was sent.
+    #[error(
+        "expected {} rows with checksum {:016x}, found {} rows with checksum {:016x}",
+        expected.rows, expected.checksum, found.rows, found.checksum
+    )]
+    DigestMismatch {
+        /// What the writers sent.
+        expected: RowDigest,
+        /// What the table holds.
+        found: RowDigest,
+    },
+    /// `read = scored + quarantined` and `written = scored` must hold.
+    #[error(
+        "the counts do not reconcile: read {read}, scored {scored}, quarantined {quarantined}, \
+         written {written}"
+    )]
+    Counts {
+        /// Rows that the features query gave.
+        read: u64,
+        /// Rows with predictions.
+        scored: u64,
+        /// Rows set aside.
+        quarantined: u64,
+        /// Rows in the generation's table.
+        written: u64,
+    },
+    /// The run is not in a state from which this can be done.
+    #[error("run {run} is {found}, expected {expected}")]
+    RunState {
+        /// The run.
+        run: RunId,
+        /// Its state.
+        found: RunState,
+        /// The state in which this can be done.
+        expected: &'static str,
+    },
+    /// There is no generation to which the service can roll back.
+    #[error("cannot roll back: {0}")]
+    NoRollback(String),
+    /// More than a named bound allows.
+    #[error("at most {limit} {what}, found {found}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+        /// What was asked for.
+        found: usize,
+    },
+    /// A batch or key of another schema than the generation's.
+    #[error("{0}")]
+    Schema(String),
+    /// A writer whose earlier `send` failed or was cancelled.
+    #[error("the writer was interrupted; begin a new attempt")]
+    WriterInterrupted,
+    /// The task that did the work ended without an answer.
+    #[error("the database task ended early")]
+    TaskEnded(#[source] tokio::task::JoinError),
+    /// A migration failed.
+    #[error("the migration failed")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The connection URL is wrong.
+    #[error("the database URL cannot be used")]
+    Url(#[source] sqlx::Error),
+    /// Postgres or the connection to it.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Classes of SQLSTATE after which the same statement may succeed later: lost connection,
+/// transaction rolled back, resources, operator, system.
+const TRANSIENT_CLASSES: [&str; 5] = ["08", "40", "53", "57", "58"];
+/// `lock_not_available`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+impl StoreError {
+    /// Whether trying again later may succeed without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                code == LOCK_NOT_AVAILABLE
+                    || TRANSIENT_CLASSES.iter().any(|class| code.starts_with(class))
+            }),
+            Self::Database(
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::WorkerCrashed,
+            )
+            | Self::TaskEnded(_)
+            | Self::WriterInterrupted
+            | Self::DigestMismatch { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The SQLSTATE, where Postgres gave one.
+    pub(crate) fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Database(error) => sqlstate(error),
+            _ => None,
+        }
+    }
+}
+
+/// The SQLSTATE of an error that Postgres sent.
+pub(crate) fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}

@@ -1,0 +1,65 @@
+//! Generations: the immutable predictions that runs produced.
+//!
+//! An attempt [`begin`]s a generation with a table of its own, loads it through any number of
+//! [`Writer`]s, [`seal`]s it and [`publish`]es it in one transaction. Nothing ever updates a table
+//! of a generation; [`retain`] drops what is no longer needed.
+
+mod begin;
+mod encode;
+mod publish;
+mod record;
+mod retain;
+mod rollback;
+mod seal;
+mod views;
+mod writer;
+
+pub use begin::{GenerationMeta, begin};
+pub use publish::{Outcome, publish};
+pub use record::{GenerationRecord, GenerationState, Publication, history, list};
+pub use retain::{GRACE_SECONDS, retain, retain_after};
+pub use rollback::{RolledBack, rollback};
+pub use seal::seal;
+pub use views::refresh_views;
+pub use writer::Writer;
+
+use cameo_domain::{Epoch, GenerationId, PredictionSchema, RunId, ServicePath, TenantName};
+
+use crate::row::{quoted, tenant_schema};
+
+/// A generation that an attempt is making.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    /// Its number.
+    pub id: GenerationId,
+    /// Its table.
+    pub table: Table,
+    /// Whose predictions.
+    pub path: ServicePath,
+    /// The run that makes it.
+    pub run: RunId,
+    /// The claim under which it is made.
+    pub epoch: Epoch,
+    /// Its columns.
+    pub schema: PredictionSchema,
+}
+
+/// The table of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Table {
+    /// The tenant's schema.
+    pub schema: String,
+    /// The table's name in it.
+    pub name: String,
+}
+
+impl Table {
+    pub(crate) fn of(tenant: &TenantName, service: &str, generation: GenerationId) -> Self {
+        Self { schema: tenant_schema(tenant), name: format!("{service}_g{generation}") }
+    }
+
+    /// The quoted, qualified name.
+    pub(crate) fn sql(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+}

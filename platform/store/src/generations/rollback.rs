@@ -1,0 +1,102 @@
+//! Rolling back: the pointer moves to an older generation.
+
+use cameo_domain::{GenerationId, ServiceName, TenantName};
+use serde::Serialize;
+use sqlx::{PgConnection, Row};
+
+use crate::{Store, StoreError};
+
+/// A move back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RolledBack {
+    /// What was served before.
+    pub from: GenerationId,
+    /// What is served now.
+    pub to: GenerationId,
+}
+
+/// Serves an earlier published generation again: `to`, or else the one published for the due
+/// instant before the current one. Only a generation whose table is still kept can be served. The
+/// next run publishes forward as usual.
+pub async fn rollback(
+    store: &Store,
+    tenant: &TenantName,
+    service: &ServiceName,
+    to: Option<GenerationId>,
+    actor: &str,
+) -> Result<RolledBack, StoreError> {
+    let (tenant, service, actor) = (tenant.clone(), service.clone(), actor.to_owned());
+    store
+        .transaction(move |connection| {
+            Box::pin(async move { flip_back(connection, &tenant, &service, to, &actor).await })
+        })
+        .await
+}
+
+async fn flip_back(
+    connection: &mut PgConnection,
+    tenant: &TenantName,
+    service: &ServiceName,
+    to: Option<GenerationId>,
+    actor: &str,
+) -> Result<RolledBack, StoreError> {
+    let (tenant, service) = (tenant.as_str(), service.as_str());
+    let row = sqlx::query(
+        "select current_generation from cameo.services
+         where tenant = $1 and service = $2 for no key update",
+    )
+    .bind(tenant)
+    .bind(service)
+    .fetch_optional(&mut *connection)
+    .await?
+    .ok_or_else(|| StoreError::NotFound(format!("service {tenant}/{service}")))?;
+    let current: Option<i64> = row.try_get("current_generation")?;
+    let current =
+        current.ok_or_else(|| StoreError::NoRollback("nothing is published yet".to_owned()))?;
+    // The pointer's row is locked, and tables are dropped only under the same lock.
+    let target: Option<i64> = sqlx::query_scalar(
+        "select g.generation from cameo.generations g
+         join cameo.generations c on c.generation = $3
+         where g.tenant = $1 and g.service = $2 and g.generation <> $3
+           and g.state = 'published' and g.dropped_at is null
+           and case when $4::bigint is null then g.due_at < c.due_at else g.generation = $4 end
+         order by g.due_at desc limit 1",
+    )
+    .bind(tenant)
+    .bind(service)
+    .bind(current)
+    .bind(to.map(|to| to.0))
+    .fetch_optional(&mut *connection)
+    .await?;
+    let target = target.ok_or_else(|| {
+        StoreError::NoRollback(match to {
+            Some(to) if to.0 == current => format!("generation {to} is the current one"),
+            Some(to) => format!("generation {to} is not a published generation that is still kept"),
+            None => format!("no published generation before {current} is still kept"),
+        })
+    })?;
+    sqlx::query(
+        "update cameo.services set current_generation = $3 where tenant = $1 and service = $2",
+    )
+    .bind(tenant)
+    .bind(service)
+    .bind(target)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "insert into cameo.publications (tenant, service, action, generation, previous, actor)
+         values ($1, $2, 'rollback', $3, $4, $5)",
+    )
+    .bind(tenant)
+    .bind(service)
+    .bind(target)
+    .bind(current)
+    .bind(actor)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("select pg_notify('cameo_publications', $1)")
+        .bind(format!("{tenant}/{service}"))
+        .execute(connection)
+        .await?;
+    Ok(RolledBack { from: GenerationId(current), to: GenerationId(target) })
+}

@@ -1,0 +1,122 @@
+-- What must always hold. Each query gives its breaches; a sound database gives no row.
+-- Most of it is enforced by constraints and triggers as well: this page is the second opinion.
+
+select 'a due instant ends as exactly one of run, coalesced, missed' as invariant,
+       format('%s/%s %s is %s', tenant, service, due_at, outcome) as detail
+from cameo.due_instants
+where (outcome = 'run') is distinct from (run is not null)
+   or (outcome = 'coalesced') is distinct from (coalesced_into is not null)
+   or (outcome = 'missed') is distinct from (reason is not null)
+union all
+select 'a due instant''s run is of that instant',
+       format('%s/%s %s has run %s of %s', d.tenant, d.service, d.due_at, d.run, r.due_at)
+from cameo.due_instants d join cameo.runs r on r.run = d.run
+where (r.tenant, r.service, r.due_at) <> (d.tenant, d.service, d.due_at)
+union all
+select 'every scheduled run has its due instant', format('run %s', r.run)
+from cameo.runs r
+where r.trigger = 'schedule'
+  and not exists (select from cameo.due_instants d where d.run = r.run)
+union all
+select 'one run per service and due instant',
+       format('%s/%s %s has %s', tenant, service, due_at, count(*))
+from cameo.runs group by tenant, service, due_at having count(*) > 1
+union all
+select 'at most one running run per service', format('%s/%s has %s', tenant, service, count(*))
+from cameo.runs where state = 'running' group by tenant, service having count(*) > 1
+union all
+select 'a run''s epoch counts its claims', format('run %s: epoch %s, attempt %s', run, epoch, attempt)
+from cameo.runs where epoch < attempt or (state = 'running' and epoch = 0)
+union all
+select 'read = scored + quarantined',
+       format('run %s: %s, %s, %s', run, rows_read, rows_scored, rows_quarantined)
+from cameo.runs
+where state in ('published', 'superseded')
+  and rows_read is distinct from rows_scored + rows_quarantined
+union all
+select 'rows written = rows scored',
+       format('run %s scored %s, generation %s has %s', r.run, r.rows_scored, g.generation, g.rows)
+from cameo.runs r join cameo.generations g on g.generation = r.generation
+where r.rows_scored is distinct from g.rows
+union all
+select 'a run and its generation end alike',
+       format('run %s is %s, generation %s is %s', r.run, r.state, g.generation, g.state)
+from cameo.runs r join cameo.generations g on g.run = r.run and g.epoch = r.epoch
+where (g.state = 'published') is distinct from (r.state = 'published')
+   or (g.state = 'retired') is distinct from (r.state = 'superseded')
+   or (g.state in ('published', 'retired')) is distinct from ((r.generation = g.generation) is true)
+union all
+select 'a generation of an older epoch is abandoned',
+       format('generation %s of run %s is %s', g.generation, g.run, g.state)
+from cameo.generations g join cameo.runs r using (run)
+where g.state in ('published', 'retired') and g.epoch <> r.epoch
+union all
+select 'the outbox row exists if and only if the generation is published',
+       format('generation %s is %s, in the outbox: %s', g.generation, g.state, o.generation is not null)
+from cameo.generations g left join cameo.outbox o using (generation)
+where (g.state = 'published') is distinct from (o.generation is not null)
+union all
+select 'a published generation is in the ledger exactly once',
+       format('generation %s: %s times', g.generation, count(p.publication))
+from cameo.generations g
+left join cameo.publications p on p.generation = g.generation and p.action = 'publish'
+where g.state = 'published' group by g.generation having count(p.publication) <> 1
+union all
+select 'the pointer refers to a published generation whose table is kept',
+       format('%s/%s serves %s (%s, dropped %s)', s.tenant, s.service, g.generation, g.state,
+              g.dropped_at)
+from cameo.services s join cameo.generations g on g.generation = s.current_generation
+where g.state <> 'published' or g.dropped_at is not null
+   or (g.tenant, g.service) <> (s.tenant, s.service)
+union all
+select 'the pointer stands where the ledger''s last entry put it',
+       format('%s/%s serves %s, the ledger says %s', s.tenant, s.service, s.current_generation,
+              l.generation)
+from cameo.services s
+left join lateral (
+    select p.generation from cameo.publications p
+    where p.tenant = s.tenant and p.service = s.service
+    order by p.publication desc limit 1) l on true
+where s.current_generation is distinct from l.generation
+union all
+select 'each entry of the ledger starts where the one before it ended',
+       format('publication %s: from %s, expected %s', publication, previous, expected)
+from (
+    select publication, previous,
+           lag(generation) over (partition by tenant, service order by publication) as expected
+    from cameo.publications) entries
+where previous is distinct from expected
+union all
+select 'an older due instant never replaces a newer one',
+       format('publication %s: %s after %s', p.publication, n.due_at, o.due_at)
+from cameo.publications p
+join cameo.generations n on n.generation = p.generation
+join cameo.generations o on o.generation = p.previous
+where p.action = 'publish' and n.due_at <= o.due_at
+union all
+select 'a generation that is not dropped has its table',
+       format('generation %s: %I.%I', generation, table_schema, table_name)
+from cameo.generations
+where dropped_at is null
+  and to_regclass(format('%I.%I', table_schema, table_name)) is null
+union all
+select 'a dropped generation has no table',
+       format('generation %s: %I.%I', generation, table_schema, table_name)
+from cameo.generations
+where dropped_at is not null
+  and to_regclass(format('%I.%I', table_schema, table_name)) is not null
+union all
+select 'a generation that is not yet mirrored keeps its table', format('generation %s', generation)
+from cameo.outbox join cameo.generations using (generation)
+where outbox.state = 'pending' and dropped_at is not null
+union all
+select 'the mirror equals the source',
+       format('generation %s: %s rows, mirror %s', g.generation, g.rows, o.mirror_rows)
+from cameo.outbox o join cameo.generations g using (generation)
+where o.state = 'mirrored'
+  and (o.source_rows, o.source_checksum, o.mirror_rows, o.mirror_checksum)
+      is distinct from (g.rows, g.checksum, g.rows, g.checksum)
+union all
+select 'the ledger agrees with the time of publication', format('generation %s', generation)
+from cameo.generations
+where (state = 'published') is distinct from (published_at is not null)

@@ -1,0 +1,285 @@
+//! The hot path: predictions by key, and the pointers that say from which table.
+
+use std::collections::HashMap;
+
+use cameo_domain::{
+    DataType, GenerationId, Key, PredictionSchema, ReleaseId, ServicePath, TenantName,
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
+use sqlx::{
+    AssertSqlSafe, FromRow, PgPool, Postgres, Row, postgres::PgRow, query::Query, types::Json,
+};
+
+use crate::{
+    Store, StoreError,
+    error::sqlstate,
+    generations::Table,
+    releases::ReleaseHashes,
+    row::{Columns, get, quoted},
+};
+
+mod hints;
+pub use hints::{Hint, Hints, listen};
+
+/// Most keys of one call of [`many`].
+pub const KEYS_MAX: usize = 10_000;
+const UNDEFINED_TABLE: &str = "42P01";
+
+/// What a service serves: read it with [`current`], keep it, and read it again on a hint, from time
+/// to time, and after [`StoreError::StaleGeneration`].
+#[derive(Debug, Clone)]
+pub struct ServedGeneration {
+    /// Whose predictions.
+    pub path: ServicePath,
+    /// Which generation.
+    pub generation: GenerationId,
+    /// Its table.
+    pub table: Table,
+    /// Its columns.
+    pub schema: PredictionSchema,
+    /// What made it.
+    pub release: ReleaseId,
+    /// The version that the release's config states.
+    pub version: String,
+    /// The hashes of what made it.
+    pub hashes: ReleaseHashes,
+    /// The newest modification of what it was made from.
+    pub watermark: Option<DateTime<Utc>>,
+    /// When its predictions were made.
+    pub predicted_at: DateTime<Utc>,
+    /// For which instant.
+    pub due_at: DateTime<Utc>,
+    /// When it was first published.
+    pub published_at: DateTime<Utc>,
+    /// Age after which the service's predictions count as stale.
+    pub stale_after_seconds: u64,
+    /// How many rows it has.
+    pub rows: u64,
+    one_sql: String,
+    many_sql: String,
+}
+
+impl FromRow<'_, PgRow> for ServedGeneration {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let schema: Json<PredictionSchema> = row.try_get("schema")?;
+        let schema = schema.0;
+        let table =
+            Table { schema: row.try_get("table_schema")?, name: row.try_get("table_name")? };
+        let columns: Vec<String> =
+            schema.columns().map(|column| quoted(column.name.as_str())).collect();
+        let select = format!(
+            "select {} from {} where {}",
+            columns.join(", "),
+            table.sql(),
+            quoted(schema.key().name.as_str())
+        );
+        Ok(Self {
+            path: row.path()?,
+            generation: get(row, "generation", GenerationId)?,
+            table,
+            schema,
+            release: row.parsed("release")?,
+            version: row.try_get("version")?,
+            hashes: ReleaseHashes {
+                config: row.parsed("config_hash")?,
+                sql: row.parsed("sql_hash")?,
+                model: row.parsed("model_hash")?,
+            },
+            watermark: row.try_get("watermark")?,
+            predicted_at: row.try_get("predicted_at")?,
+            due_at: row.try_get("due_at")?,
+            published_at: row.try_get("published_at")?,
+            stale_after_seconds: row.count("stale_after_seconds")?.unwrap_or_default(),
+            rows: row.count("rows")?.unwrap_or_default(),
+            one_sql: format!("{select} = $1"),
+            many_sql: format!("{select} = any($1)"),
+        })
+    }
+}
+
+/// A predicted value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// No prediction.
+    Null,
+    /// `INT`.
+    Int(i64),
+    /// `FLOAT64`; what is not finite is null in JSON.
+    Float(f64),
+    /// `STRING`.
+    Text(String),
+    /// `BOOL`.
+    Bool(bool),
+    /// `DATE`.
+    Date(NaiveDate),
+    /// `TIMESTAMP`.
+    Timestamp(DateTime<Utc>),
+}
+
+/// The predictions for one key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// Whom they are about.
+    pub key: Key,
+    /// In declared order, without the key.
+    pub values: Vec<Value>,
+}
+
+impl Prediction {
+    /// The values under their declared names.
+    #[must_use]
+    pub fn to_json(&self, schema: &PredictionSchema) -> serde_json::Map<String, serde_json::Value> {
+        let names = schema.predictions().iter().map(|column| column.name.to_string());
+        let values = self.values.iter().map(|value| match value {
+            Value::Null => serde_json::Value::Null,
+            Value::Int(value) => (*value).into(),
+            Value::Float(value) => (*value).into(),
+            Value::Text(value) => value.clone().into(),
+            Value::Bool(value) => (*value).into(),
+            Value::Date(value) => value.to_string().into(),
+            Value::Timestamp(value) => {
+                value.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true).into()
+            }
+        });
+        names.zip(values).collect()
+    }
+}
+
+/// What every service with a published generation serves, of one tenant or of all.
+pub async fn current(
+    store: &Store,
+    tenant: Option<&TenantName>,
+) -> Result<Vec<ServedGeneration>, StoreError> {
+    // The age limit is the service's present one; everything else belongs to the generation.
+    let served = sqlx::query_as(
+        "select g.*, made.version, now_runs.stale_after_seconds
+         from cameo.services s
+         join cameo.generations g on g.generation = s.current_generation
+         join cameo.releases made
+             on (made.tenant, made.service, made.release) = (g.tenant, g.service, g.release)
+         join cameo.releases now_runs
+             on (now_runs.tenant, now_runs.service, now_runs.release)
+              = (s.tenant, s.service, s.release)
+         where $1::text is null or s.tenant = $1 order by s.tenant, s.service",
+    )
+    .bind(tenant.map(TenantName::as_str))
+    .fetch_all(store.control())
+    .await?;
+    Ok(served)
+}
+
+/// The predictions for a key, or none.
+pub async fn one(
+    store: &Store,
+    served: &ServedGeneration,
+    key: &Key,
+) -> Result<Option<Prediction>, StoreError> {
+    check_key(served, key)?;
+    let rows = rows(store.lookups(), &served.one_sql, served, |query| match key {
+        Key::Int(key) => query.bind(*key),
+        Key::String(key) => query.bind(key.clone()),
+    })
+    .await?;
+    Ok(rows.first().map(|row| read(row, &served.schema)).transpose()?)
+}
+
+/// The predictions for up to [`KEYS_MAX`] keys, in the order of the keys, with none for unknown
+/// ones.
+pub async fn many(
+    store: &Store,
+    served: &ServedGeneration,
+    keys: &[Key],
+) -> Result<Vec<Option<Prediction>>, StoreError> {
+    if keys.len() > KEYS_MAX {
+        return Err(StoreError::TooMany { what: "keys", limit: KEYS_MAX, found: keys.len() });
+    }
+    for key in keys {
+        check_key(served, key)?;
+    }
+    let rows = rows(store.lookups(), &served.many_sql, served, |query| {
+        if served.schema.key().data_type == DataType::Int {
+            let keys = keys.iter().filter_map(|key| match key {
+                Key::Int(key) => Some(*key),
+                Key::String(_) => None,
+            });
+            query.bind(keys.collect::<Vec<_>>())
+        } else {
+            let keys = keys.iter().filter_map(|key| match key {
+                Key::String(key) => Some(key.clone()),
+                Key::Int(_) => None,
+            });
+            query.bind(keys.collect::<Vec<_>>())
+        }
+    })
+    .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let prediction = read(row, &served.schema)?;
+        found.insert(prediction.key.clone(), prediction);
+    }
+    Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+}
+
+type Arguments = <Postgres as sqlx::Database>::Arguments;
+
+async fn rows(
+    pool: &PgPool,
+    sql: &str,
+    served: &ServedGeneration,
+    bind: impl Fn(Query<'static, Postgres, Arguments>) -> Query<'static, Postgres, Arguments>,
+) -> Result<Vec<PgRow>, StoreError> {
+    let mut repeated = false;
+    loop {
+        let query = bind(sqlx::query(AssertSqlSafe(sql.to_owned())));
+        match query.fetch_all(pool).await {
+            Ok(rows) => return Ok(rows),
+            Err(error) if sqlstate(&error).as_deref() == Some(UNDEFINED_TABLE) => {
+                return Err(StoreError::StaleGeneration(served.generation));
+            }
+            // Connections are not tested before use: one that had died is replaced, once.
+            Err(sqlx::Error::Io(_)) if !repeated => repeated = true,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn check_key(served: &ServedGeneration, key: &Key) -> Result<(), StoreError> {
+    let declared = served.schema.key();
+    match (key, declared.data_type) {
+        (Key::Int(_), DataType::Int) | (Key::String(_), DataType::String) => Ok(()),
+        (_, expected) => Err(StoreError::Schema(format!(
+            "expected a key of type {expected} (`{}`), found `{key}`",
+            declared.name
+        ))),
+    }
+}
+
+fn read(row: &PgRow, schema: &PredictionSchema) -> Result<Prediction, sqlx::Error> {
+    let key = match schema.key().data_type {
+        DataType::Int => Key::Int(row.try_get(0)?),
+        _ => Key::String(row.try_get(0)?),
+    };
+    let values = schema
+        .predictions()
+        .iter()
+        .enumerate()
+        .map(|(index, column)| value(row, index + 1, column.data_type))
+        .collect::<Result<_, _>>()?;
+    Ok(Prediction { key, values })
+}
+
+fn value(row: &PgRow, index: usize, declared: DataType) -> Result<Value, sqlx::Error> {
+    Ok(match declared {
+        DataType::Int => row.try_get::<Option<i64>, _>(index)?.map(Value::Int),
+        DataType::Float64 => row.try_get::<Option<f64>, _>(index)?.map(Value::Float),
+        DataType::String => row.try_get::<Option<String>, _>(index)?.map(Value::Text),
+        DataType::Bool => row.try_get::<Option<bool>, _>(index)?.map(Value::Bool),
+        DataType::Date => row.try_get::<Option<NaiveDate>, _>(index)?.map(Value::Date),
+        DataType::Timestamp => {
+            row.try_get::<Option<DateTime<Utc>>, _>(index)?.map(Value::Timestamp)
+        }
+    }
+    .unwrap_or(Value::Null))
+}
