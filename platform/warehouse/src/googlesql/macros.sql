@@ -52,4 +52,4 @@ CREATE MACRO bq_floor_unix(t, unit) AS CAST(CASE WHEN epoch_us(t) % unit < 0 THE
 CREATE MACRO bq_regexp_extract(s, p, g) AS CASE WHEN regexp_matches(s, p) THEN regexp_extract(s, p, g) END;
 CREATE MACRO bq_date_array_days(a, b, k) AS CAST(generate_series(CAST(a AS TIMESTAMP), CAST(b AS TIMESTAMP), to_days(CAST(k AS INTEGER))) AS DATE[]);
 CREATE MACRO bq_date_array_months(a, b, k) AS list_filter(
-  list_transform(range(0, date_diff('month', a, b) // k + 1), lambda i: CAST(a + to_months(CAST(i * k AS INTEGER)) AS DATE)), lambda d: d <= b);
+  list_transform(range(0, date_diff('month', a, b) // k + 1), lambda _bq_i: CAST(a + to_months(CAST(_bq_i * k AS INTEGER)) AS DATE)), lambda _bq_d: _bq_d <= b);

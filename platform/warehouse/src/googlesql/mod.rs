@@ -8,11 +8,32 @@
 //! and a GoogleSQL TIMESTAMP is a DuckDB `TIMESTAMP` that holds UTC. Without a zone inside, its
 //! arithmetic needs no calendar library, which is several times faster, and means the same.
 
+mod calls;
+mod catalog;
+mod dates;
+pub mod docs;
 mod error;
+mod expression;
+mod from;
+mod printer;
+mod query;
 
 pub use error::SqlError;
 
+use sqlparser::{
+    ast::Statement,
+    dialect::BigQueryDialect,
+    parser::{Parser, ParserError},
+    tokenizer::{Token, Tokenizer},
+};
+
+use self::printer::Printer;
 use crate::Parameters;
+
+/// Longest query, in bytes.
+pub const SQL_BYTES_MAX: usize = 256 << 10;
+/// Most tokens of a query: each may nest one level deeper, and nesting costs stack.
+pub const TOKENS_MAX: usize = 10_000;
 
 /// SQL of the macros that the printed SQL calls.
 pub const MACROS: &str = include_str!("macros.sql");
@@ -92,8 +113,64 @@ pub struct Rewritten {
 /// # Errors
 /// [`SqlError`] at the first place that the allow-list does not cover.
 pub fn to_duckdb(sql: &str, context: &Context) -> Result<Rewritten, SqlError> {
-    let _ = (sql, context);
-    Err(SqlError::engine("the rewriter is not linked yet".to_owned()))
+    let query = parse(sql)?;
+    let mut printer = Printer::new(context);
+    let printed = printer.query(&query)?;
+    let columns = query::output_columns(&query)?;
+    let mut tables = printer.tables;
+    tables.sort_by(|one, other| {
+        (&one.dataset, &one.table).cmp(&(&other.dataset, &other.table))
+    });
+    Ok(Rewritten { sql: printed, tables, columns })
+}
+
+fn parse(sql: &str) -> Result<sqlparser::ast::Query, SqlError> {
+    if sql.len() > SQL_BYTES_MAX {
+        return Err(SqlError::engine(format!(
+            "expected at most {SQL_BYTES_MAX} bytes of SQL, found {}",
+            sql.len()
+        )));
+    }
+    let dialect = BigQueryDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax(&ParserError::TokenizerError(error.to_string())))?;
+    let words = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).count();
+    if words > TOKENS_MAX {
+        return Err(SqlError::engine(format!(
+            "expected at most {TOKENS_MAX} words and signs, found {words}"
+        )));
+    }
+    let statements = Parser::new(&dialect)
+        .with_tokens_with_locations(tokens)
+        .parse_statements()
+        .map_err(|error| syntax(&error))?;
+    let mut statements = statements.into_iter();
+    match (statements.next(), statements.next()) {
+        (Some(Statement::Query(query)), None) => Ok(*query),
+        (None, _) => Err(SqlError::engine("expected a query, found nothing".to_owned())),
+        (Some(other), None) => Err(printer::unsupported(&other, "a statement other than SELECT")),
+        (_, Some(second)) => Err(printer::unsupported(&second, "a second statement")),
+    }
+}
+
+/// The parser writes the place into its message.
+fn syntax(error: &ParserError) -> SqlError {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.clone(),
+        ParserError::RecursionLimitExceeded => {
+            return SqlError::engine("the query is nested too deeply".to_owned());
+        }
+    };
+    let (message, place) = text.rsplit_once(" at Line: ").unwrap_or((&text, ""));
+    let (line, column) = place.split_once(", Column: ").unwrap_or_default();
+    SqlError {
+        message: message.to_owned(),
+        line: line.parse().ok(),
+        column: column.parse().ok(),
+        name: None,
+        help: None,
+    }
 }
 
 /// The name closest to `wanted`, when one is close.
