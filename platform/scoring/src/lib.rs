@@ -1,1 +1,55 @@
-//! cameo-scoring
+//! ONNX models over Arrow batches: load once, score from many threads.
+//!
+//! The seam is four names. [`inspect`] tells what a model wants and gives, [`Scorer::load`] checks a
+//! model against the feature columns and compiles it, [`Scorer::score`] turns one batch of features
+//! into one batch of outputs, and [`ScoringLimits`] bounds what a model may ask for. Nothing here
+//! knows a file system, a process or a network.
+//!
+//! # How a model runs
+//!
+//! A graph is decoded and checked in `graph` (size, operators, tensors, every tree of every
+//! ensemble) before anything evaluates it. A graph that is one tree ensemble with casts around it
+//! runs straight over the Arrow columns on the kernels of `trees`; every other graph runs on tract,
+//! with the operators of `ops` in place of those that tract lacks or computes differently from
+//! ONNX Runtime.
+//!
+//! # How a column becomes a model input
+//!
+//! | Arrow column | `float32`, `float64` input | `int64`, `int32` input | `bool` input | `string` input |
+//! |---|---|---|---|---|
+//! | integers, any width | nearest float | the integer; out of range rejects the row | refused | refused |
+//! | floats | nearest float | refused: a model that wants integers never gets a truncation | refused | refused |
+//! | boolean | 0 or 1 | 0 or 1 | as is | refused |
+//! | decimal | nearest float | refused unless the scale is 0 | refused | refused |
+//! | date | days since 1970-01-01 | days since 1970-01-01 | refused | refused |
+//! | timestamp | refused: a float holds no instant exactly enough | microseconds since 1970-01-01 UTC | refused | refused |
+//! | string, also as a dictionary or view | refused | refused | refused | as is |
+//!
+//! A null is NaN for a float input, which is how tree libraries and imputers spell *missing*. For
+//! any other input the row is left out of the outputs and reported in [`Scored::rejected`]; a null
+//! never turns into a silent 0 or an empty string. "Refused" is a [`ModelError::Column`] when the
+//! model is loaded, not a surprise in the middle of a run.
+//!
+//! # How an output becomes columns
+//!
+//! `[N]` and `[N, 1]` become `<output>`, `[N, K]` becomes `<output>_0` to `<output>_<K-1>`, and an
+//! output that passed through a `ZipMap` becomes `<output>_<class>` for each class.
+
+mod bind;
+mod columns;
+mod error;
+mod forest_stage;
+mod graph;
+mod limits;
+mod ops;
+mod outputs;
+mod plan;
+mod scorer;
+mod scores;
+mod signature;
+mod trees;
+
+pub use error::{ModelError, ScoreError};
+pub use limits::ScoringLimits;
+pub use scorer::{Rejected, Scored, Scorer};
+pub use signature::{ModelSignature, Port, PortKind, inspect};

@@ -1,0 +1,211 @@
+//! Checks that need no evaluation. What passes here can be handed to the runtime.
+
+use std::collections::{HashMap, HashSet};
+
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+
+use super::{node_error, node_name, tensor};
+use crate::error::ModelError;
+use crate::limits::ScoringLimits;
+use crate::ops;
+use crate::trees;
+
+/// Operator-set versions of the default domain that this crate has been run on.
+const OPSET_RANGE: std::ops::RangeInclusive<i64> = 7..=24;
+/// Operator-set versions of `ai.onnx.ml`.
+const ML_OPSET_RANGE: std::ops::RangeInclusive<i64> = 1..=5;
+/// Domain of the classical machine-learning operators.
+const ML_DOMAIN: &str = "ai.onnx.ml";
+/// Operators whose result is as large as a constant input says, and the input's place.
+const SHAPE_INPUTS: [(&str, usize); 3] = [("ConstantOfShape", 0), ("Expand", 1), ("Tile", 1)];
+
+pub(super) fn model(proto: &ModelProto, limits: &ScoringLimits) -> Result<(), ModelError> {
+    for import in &proto.opset_import {
+        let range = match import.domain.as_str() {
+            "" | "ai.onnx" => OPSET_RANGE,
+            ML_DOMAIN => ML_OPSET_RANGE,
+            // A domain may be imported without being used; its nodes are refused one by one.
+            _ => continue,
+        };
+        if !range.contains(&import.version) {
+            return Err(ModelError::Graph {
+                problem: format!(
+                    "operator set {} of domain `{}` is not supported; export with target_opset {} to {}",
+                    import.version,
+                    if import.domain.is_empty() { "ai.onnx" } else { &import.domain },
+                    range.start(),
+                    range.end()
+                ),
+            });
+        }
+    }
+    if let Some(function) = proto.functions.first() {
+        return Err(ModelError::Graph {
+            problem: format!(
+                "the model defines its own function `{}`; inline it (`onnx.inliner.inline_local_functions`)",
+                function.name.as_deref().unwrap_or("(unnamed)")
+            ),
+        });
+    }
+    let nodes = proto.graph.as_ref().map_or(0, |graph| graph.node.len());
+    if nodes > limits.nodes_max {
+        return Err(ModelError::Limit {
+            what: "the number of nodes in the graph".to_owned(),
+            found: nodes as u64,
+            limit: limits.nodes_max as u64,
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn graph(graph: &GraphProto, limits: &ScoringLimits) -> Result<(), ModelError> {
+    if let Some(sparse) = graph.sparse_initializer.first() {
+        let name = sparse.values.as_ref().map_or("(unnamed)", |values| values.name.as_str());
+        return Err(ModelError::Graph {
+            problem: format!("constant `{name}` is sparse; export with dense constants"),
+        });
+    }
+    for constant in &graph.initializer {
+        tensor::check(constant, &format!("constant `{}`", constant.name), limits)?;
+    }
+    let constants: HashMap<&str, &TensorProto> =
+        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let mut constant_outputs: HashMap<&str, &TensorProto> = HashMap::new();
+    let mut known: HashSet<&str> = constants.keys().copied().collect();
+    known.extend(graph.input.iter().map(|input| input.name.as_str()));
+    let operators = ops::register();
+    for node in &graph.node {
+        operator(node, &operators)?;
+        wiring(node, &mut known)?;
+        for attribute in &node.attribute {
+            if let Some(value) = &attribute.t {
+                let place = format!("node `{}`, attribute `{}`", node_name(node), attribute.name);
+                tensor::check(value, &place, limits)?;
+                if node.op_type == "Constant"
+                    && let Some(output) = node.output.first()
+                {
+                    constant_outputs.insert(output, value);
+                }
+            }
+        }
+        expansion(
+            node,
+            |name| constants.get(name).or_else(|| constant_outputs.get(name)).copied(),
+            limits,
+        )?;
+        if trees::is_ensemble(&node.op_type) {
+            trees::read(node)?;
+        }
+    }
+    if graph.output.is_empty() {
+        return Err(ModelError::Graph {
+            problem: "the graph has no output; mark at least one".to_owned(),
+        });
+    }
+    for output in &graph.output {
+        if !known.contains(output.name.as_str()) {
+            return Err(ModelError::Graph {
+                problem: format!(
+                    "no node computes the output `{}`; the file is damaged or not an export",
+                    output.name
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn operator(
+    node: &NodeProto,
+    operators: &tract_onnx::model::OnnxOpRegister,
+) -> Result<(), ModelError> {
+    let refused = |cure: &str| ModelError::Operator {
+        operator: match node.domain.as_str() {
+            "" => node.op_type.clone(),
+            domain => format!("{domain}.{}", node.op_type),
+        },
+        node: node_name(node),
+        cure: cure.to_owned(),
+    };
+    if !matches!(node.domain.as_str(), "" | "ai.onnx" | ML_DOMAIN) {
+        return Err(refused(
+            "only the domains ai.onnx and ai.onnx.ml are; export without custom or vendor operators",
+        ));
+    }
+    if node.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty())
+    {
+        return Err(refused(
+            "it runs a graph inside a graph, whose cost cannot be bounded; \
+             export the estimator without loops or branches",
+        ));
+    }
+    if operators.0.contains_key(&node.op_type) {
+        return Ok(());
+    }
+    Err(refused(match node.op_type.as_str() {
+        "SVMClassifier" | "SVMRegressor" => {
+            "use a linear model, a tree ensemble or a network, or express the kernel with ai.onnx operators"
+        }
+        "TreeEnsemble" => {
+            "export with target_opset={'ai.onnx.ml': 3}, which writes TreeEnsembleClassifier or TreeEnsembleRegressor"
+        }
+        "DictVectorizer" | "CastMap" => "feed columns instead of a dictionary",
+        _ => {
+            "move this step to features.sql or export it with other operators (`cameo model inspect` lists them all)"
+        }
+    }))
+}
+
+fn wiring<'a>(node: &'a NodeProto, known: &mut HashSet<&'a str>) -> Result<(), ModelError> {
+    if node.output.iter().all(String::is_empty) {
+        return Err(node_error(node, "it has no output; the file is damaged or not an export"));
+    }
+    if let Some(missing) =
+        node.input.iter().find(|input| !input.is_empty() && !known.contains(input.as_str()))
+    {
+        return Err(node_error(
+            node,
+            format!("it reads `{missing}`, which no input, constant or earlier node gives"),
+        ));
+    }
+    for output in node.output.iter().filter(|output| !output.is_empty()) {
+        if !known.insert(output) {
+            return Err(node_error(
+                node,
+                format!("its output `{output}` is already defined; names must be unique"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Bounds what an operator would allocate on the word of a constant, since the runtime evaluates
+/// such nodes while it compiles.
+fn expansion<'a>(
+    node: &NodeProto,
+    constant: impl Fn(&str) -> Option<&'a TensorProto>,
+    limits: &ScoringLimits,
+) -> Result<(), ModelError> {
+    for (_, place) in SHAPE_INPUTS.iter().filter(|(operator, _)| *operator == node.op_type) {
+        let Some(shape) =
+            node.input.get(*place).and_then(|name| constant(name)).and_then(tensor::integers)
+        else {
+            continue;
+        };
+        let values = tensor::values(&shape).ok_or_else(|| {
+            node_error(node, format!("its shape {shape:?} is negative or overflows"))
+        })?;
+        if values > limits.row_values_max {
+            return Err(ModelError::Limit {
+                what: format!(
+                    "the number of values that node `{}` ({}) makes",
+                    node_name(node),
+                    node.op_type
+                ),
+                found: values as u64,
+                limit: limits.row_values_max as u64,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! How an operator of this crate plugs into tract: it implements [`Kernel`], and [`host`] makes it
+//! an inference rule and a typed operator.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+
+use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
+use tract_onnx::tract_hir::internal::*;
+
+/// What the parser of an operator returns to tract.
+pub(super) type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+
+/// Type and symbolic shape of a value.
+pub(super) type ValueType = (DatumType, Vec<TDim>);
+
+/// An operator that is a plain function over tensors.
+pub(super) trait Kernel: Debug + Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    fn output_count(&self) -> usize {
+        1
+    }
+
+    /// Types and shapes of the outputs. Called with symbolic shapes when the graph is compiled.
+    fn infer(&self, inputs: &[ValueType]) -> TractResult<Vec<ValueType>>;
+
+    fn eval(&self, inputs: &[&Tensor]) -> TractResult<Vec<Tensor>>;
+}
+
+/// Wraps a kernel for tract.
+pub(super) fn host(kernel: impl Kernel, input_count: usize) -> Built {
+    Ok((expand(Host { kernel: Arc::new(kernel), input_count }), vec![]))
+}
+
+#[derive(Clone, Debug)]
+struct Host {
+    kernel: Arc<dyn Kernel>,
+    input_count: usize,
+}
+
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.kernel, &other.kernel)
+    }
+}
+
+impl Eq for Host {}
+
+impl Op for Host {
+    fn name(&self) -> StaticName {
+        self.kernel.name().into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Host {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let inputs: Vec<&Tensor> = inputs.iter().map(|value| &**value).collect();
+        Ok(self.kernel.eval(&inputs)?.into_iter().map(IntoTValue::into_tvalue).collect())
+    }
+}
+
+impl TypedOp for Host {
+    as_op!();
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let inputs: Vec<ValueType> = inputs
+            .iter()
+            .map(|fact| (fact.datum_type, fact.shape.iter().cloned().collect()))
+            .collect();
+        Ok(self
+            .kernel
+            .infer(&inputs)?
+            .into_iter()
+            .map(|(kind, shape)| kind.fact(&*shape))
+            .collect())
+    }
+}
+
+impl Expansion for Host {
+    fn name(&self) -> StaticName {
+        self.kernel.name().into()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        Ok(self.kernel.output_count())
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_input_arity(inputs, self.input_count)?;
+        check_output_arity(outputs, self.kernel.output_count())?;
+        let count = self.input_count;
+        solver.given_all((0..count).map(|index| &inputs[index].shape), move |solver, shapes| {
+            solver.given_all(
+                (0..count).map(|index| &inputs[index].datum_type),
+                move |solver, kinds| {
+                    let types: Vec<ValueType> = kinds
+                        .iter()
+                        .zip(&shapes)
+                        .map(|(kind, shape)| (*kind, shape.iter().cloned().collect()))
+                        .collect();
+                    for (output, (kind, shape)) in outputs.iter().zip(self.kernel.infer(&types)?) {
+                        solver.equals(&output.datum_type, kind)?;
+                        solver.equals(&output.shape, shape.into_iter().collect::<TVec<TDim>>())?;
+                    }
+                    Ok(())
+                },
+            )
+        })
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, self.clone(), inputs)
+    }
+}
+
+/// Values of a numeric tensor as `f32`, without a copy when they are.
+pub(super) fn floats(tensor: &Tensor) -> TractResult<Cow<'_, [f32]>> {
+    if tensor.datum_type() == f32::datum_type() {
+        return Ok(Cow::Borrowed(tensor.try_as_plain_ram()?.as_slice::<f32>()?));
+    }
+    let cast = tensor.cast_to::<f32>()?;
+    Ok(Cow::Owned(cast.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()))
+}
+
+/// Values of an integer tensor.
+pub(super) fn integers(tensor: &Tensor) -> TractResult<Vec<i64>> {
+    let cast = tensor.cast_to::<i64>()?;
+    Ok(cast.try_as_plain_ram()?.as_slice::<i64>()?.to_vec())
+}
+
+/// Values of a tensor of a known type.
+pub(super) fn values<T: Datum>(tensor: &Tensor) -> TractResult<&[T]> {
+    tensor.try_as_plain_ram()?.as_slice::<T>()
+}
+
+pub(super) fn tensor<T: Datum>(shape: &[usize], values: Vec<T>) -> TractResult<Tensor> {
+    Ok(tract_ndarray::ArrayD::from_shape_vec(shape.to_vec(), values)?.into_tensor())
+}
+
+/// The batch dimension of a value: one row when it has a single dimension.
+pub(super) fn batch((_, shape): &ValueType) -> TDim {
+    if shape.len() < 2 { 1.to_dim() } else { shape[0].clone() }
+}
+
+/// Number of values per row of a `[N, F]` (or `[F]`) tensor.
+pub(super) fn width(tensor: &Tensor) -> TractResult<usize> {
+    match tensor.shape().last() {
+        Some(&width) if width > 0 => Ok(width),
+        _ => bail!("expected rows of at least one value, found shape {:?}", tensor.shape()),
+    }
+}

@@ -1,0 +1,496 @@
+//! The scorer: a model bound to feature columns.
+
+use std::borrow::Cow;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter;
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type, Schema, SchemaRef};
+use tract_onnx::tract_hir::internal::{
+    IntoTValue, TValue, TVec, Tensor, TractError, TractResult, tract_ndarray,
+};
+
+use crate::bind::{self, BoundColumn, BoundInput};
+use crate::columns::{self, FloatColumn};
+use crate::error::{ModelError, ScoreError};
+use crate::forest_stage::Forest;
+use crate::graph::Graph;
+use crate::limits::ScoringLimits;
+use crate::outputs::{Collector, Outputs};
+use crate::plan::{Plan, datum_type};
+use crate::signature::{Port, PortKind};
+use crate::trees::Matrix;
+
+/// Rows of the trial evaluation when a model is loaded; no common width, so a confused dimension shows.
+const PROBE_ROWS: usize = 3;
+
+/// A model that is checked, compiled and bound to the columns that feed it.
+///
+/// Scoring takes `&self` and no lock: share one scorer between all threads.
+#[derive(Debug)]
+pub struct Scorer {
+    inputs: Vec<BoundInput>,
+    preprocess: Option<Plan>,
+    engine: Engine,
+    outputs: Outputs,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Forest(Forest),
+    Graph {
+        plan: Plan,
+        /// For each input of the plan, the output of the preprocess model or the bound input that feeds it.
+        links: Vec<usize>,
+    },
+}
+
+/// What came of a batch.
+#[derive(Debug, Clone)]
+pub struct Scored {
+    /// One row per accepted row of the batch, in order; columns as [`Scorer::output_schema`].
+    pub outputs: RecordBatch,
+    /// Rows of the batch that are not in the outputs, in ascending order.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A row that cannot be scored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Index in the batch.
+    pub row: usize,
+    /// Feature column that is unusable.
+    pub column: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl Scorer {
+    /// Checks and compiles a model, with an optional preprocess model in front, for feature columns.
+    ///
+    /// `features` are the columns of the SQL without the key. The preprocess model's outputs feed the
+    /// model's inputs by name, or its only output the only input; without one, features do (see the
+    /// crate's page for types and for the order of a matrix).
+    ///
+    /// # Errors
+    /// [`ModelError`] names the operator and node, the input, or the column, and what to do.
+    pub fn load(
+        model: &[u8],
+        preprocess: Option<&[u8]>,
+        features: &Schema,
+        limits: &ScoringLimits,
+    ) -> Result<Self, ModelError> {
+        let graph = Graph::read(model, limits)?;
+        let first = preprocess.map(|bytes| Graph::read(bytes, limits)).transpose()?;
+        let entry = first.as_ref().unwrap_or(&graph);
+        let inputs = bind::inputs(&entry.inputs, entry.feature_names.as_deref(), features)?;
+        let bound: Vec<Port> = inputs.iter().map(|input| input.port.clone()).collect();
+        let preprocess = match &first {
+            None => None,
+            Some(first) => Some(Plan::compile(first, bound.clone(), limits)?),
+        };
+        let (ports, feeds) = match &preprocess {
+            None => (bound, (0..inputs.len()).collect()),
+            Some(preprocess) => link(&graph, preprocess)?,
+        };
+        let width = ports.first().and_then(|port| port.width).unwrap_or(0);
+        let (engine, output_ports) = if let Some(forest) = Forest::recognise(&graph, width)? {
+            let ports = forest.outputs.clone();
+            (Engine::Forest(forest), ports)
+        } else {
+            let plan = Plan::compile(&graph, ports.clone(), limits)?;
+            let links = plan
+                .inputs
+                .iter()
+                .map(|port| {
+                    ports.iter().position(|bound| bound.name == port.name).map(|at| feeds[at])
+                })
+                .collect::<Option<Vec<usize>>>()
+                .ok_or_else(|| ModelError::Graph {
+                    problem: "an input is not bound; export the model again".to_owned(),
+                })?;
+            let ports = plan.outputs.clone();
+            (Engine::Graph { plan, links }, ports)
+        };
+        let scorer =
+            Self { inputs, preprocess, engine, outputs: Outputs::new(output_ports, limits)? };
+        scorer.probe()?;
+        Ok(scorer)
+    }
+
+    /// Columns of [`Scored::outputs`].
+    #[must_use]
+    pub fn output_schema(&self) -> SchemaRef {
+        self.outputs.schema()
+    }
+
+    /// Names of the feature columns that the model reads, in the order in which it reads them.
+    #[must_use]
+    pub fn input_columns(&self) -> Vec<String> {
+        self.columns().map(|column| column.name.clone()).collect()
+    }
+
+    /// Scores a batch. Its columns are found by name; columns that the model does not read are ignored.
+    ///
+    /// # Errors
+    /// [`ScoreError`] when a column is missing or of another type than at load, or when the model
+    /// fails on the values.
+    pub fn score(&self, features: &RecordBatch) -> Result<Scored, ScoreError> {
+        let (columns, rejected) = self.accept(features)?;
+        let rows = features.num_rows() - rejected.len();
+        let outputs = match (&self.engine, &self.preprocess) {
+            (Engine::Forest(forest), None) => {
+                let columns = columns.iter().map(FloatColumn::of).collect::<Result<Vec<_>, _>>()?;
+                forest.score(&columns, rows)
+            }
+            _ => self.chunks(&columns, rows)?,
+        };
+        Ok(Scored { outputs: self.outputs.batch(outputs, rows)?, rejected })
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &BoundColumn> {
+        self.inputs.iter().flat_map(|input| &input.columns)
+    }
+
+    /// Converts the bound columns and leaves out the rows that cannot be scored.
+    fn accept(&self, features: &RecordBatch) -> Result<(Vec<ArrayRef>, Vec<Rejected>), ScoreError> {
+        let rows = features.num_rows();
+        let mut columns = Vec::new();
+        let mut rejected: Vec<Rejected> = Vec::new();
+        let mut keep: Option<Vec<bool>> = None;
+        for bound in self.columns() {
+            let given = find(features, bound)?;
+            let column = columns::convert(given, bound.kind)?;
+            if !bound.kind.is_float() && column.null_count() > 0 {
+                let keep = keep.get_or_insert_with(|| vec![true; rows]);
+                for row in (0..rows).filter(|row| column.is_null(*row)) {
+                    if std::mem::replace(&mut keep[row], false) {
+                        rejected.push(Rejected {
+                            row,
+                            column: bound.name.clone(),
+                            reason: reason(given.is_null(row), bound.kind),
+                        });
+                    }
+                }
+            }
+            columns.push(column);
+        }
+        if let Some(keep) = keep {
+            let keep = BooleanArray::from(keep);
+            columns =
+                columns.iter().map(|column| filter(column, &keep)).collect::<Result<_, _>>()?;
+            rejected.sort_by_key(|rejected| rejected.row);
+        }
+        Ok((columns, rejected))
+    }
+
+    /// Runs the graphs over chunks that fit a core's cache.
+    fn chunks(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>, ScoreError> {
+        let mut collectors: Vec<Collector> =
+            self.outputs.ports().iter().map(|port| Collector::new(port, rows)).collect();
+        let mut arrays: Vec<Vec<ArrayRef>> = Vec::new();
+        let chunk_rows = self.chunk_rows();
+        for start in (0..rows).step_by(chunk_rows) {
+            let count = chunk_rows.min(rows - start);
+            let values = self.tensors(columns, start, count).map_err(|error| evaluation(&error))?;
+            match self.evaluate(values, count)? {
+                Evaluated::Tensors(values) => {
+                    for (collector, value) in collectors.iter_mut().zip(&values) {
+                        collector.append(value).map_err(|error| evaluation(&error))?;
+                    }
+                }
+                Evaluated::Arrays(columns) => arrays.push(columns),
+            }
+        }
+        if matches!(self.engine, Engine::Forest(_)) {
+            return concat(&arrays, &self.outputs.schema());
+        }
+        Ok(collectors.into_iter().flat_map(Collector::finish).collect())
+    }
+
+    fn chunk_rows(&self) -> usize {
+        let preprocess = self.preprocess.as_ref().map(|plan| plan.chunk_rows);
+        let engine = match &self.engine {
+            Engine::Graph { plan, .. } => Some(plan.chunk_rows),
+            Engine::Forest(_) => None,
+        };
+        preprocess.into_iter().chain(engine).min().unwrap_or(usize::MAX)
+    }
+
+    /// One value per bound input for a range of rows.
+    fn tensors(
+        &self,
+        columns: &[ArrayRef],
+        start: usize,
+        count: usize,
+    ) -> TractResult<Vec<TValue>> {
+        let mut next = 0;
+        self.inputs
+            .iter()
+            .map(|input| {
+                let columns = &columns[next..next + input.columns.len()];
+                next += input.columns.len();
+                Ok(tensor(&input.port, columns, start, count)?.into_tvalue())
+            })
+            .collect()
+    }
+
+    fn evaluate(&self, values: Vec<TValue>, rows: usize) -> Result<Evaluated, ScoreError> {
+        let values: Vec<TValue> = match &self.preprocess {
+            None => values,
+            Some(plan) => {
+                plan.run(in_plan_order(plan, &self.inputs, values), rows)?.into_iter().collect()
+            }
+        };
+        match &self.engine {
+            Engine::Graph { plan, links } => {
+                let inputs = links
+                    .iter()
+                    .zip(&plan.inputs)
+                    .map(|(from, port)| shaped(&values[*from], port, rows))
+                    .collect::<TractResult<TVec<TValue>>>()
+                    .map_err(|error| evaluation(&error))?;
+                Ok(Evaluated::Tensors(plan.run(inputs, rows)?))
+            }
+            Engine::Forest(forest) => {
+                let value = values
+                    .first()
+                    .ok_or_else(|| ScoreError::Evaluation { problem: "no input".to_owned() })?;
+                let columns =
+                    forest_over(forest, value, rows).map_err(|error| evaluation(&error))?;
+                Ok(Evaluated::Arrays(columns))
+            }
+        }
+    }
+
+    /// Evaluates a few rows of zeros, so that what cannot work is refused now.
+    fn probe(&self) -> Result<(), ModelError> {
+        let first = match (&self.preprocess, &self.engine) {
+            (Some(plan), _) | (None, Engine::Graph { plan, .. }) => plan,
+            (None, Engine::Forest(_)) => return Ok(()),
+        };
+        let probed = first.probe(PROBE_ROWS).and_then(|values| match &self.preprocess {
+            None => Ok(()),
+            Some(_) => self.after_preprocess(&values),
+        });
+        match probed {
+            Ok(()) => Ok(()),
+            // A zero or an empty string may be a category that an encoder rightly refuses.
+            Err(ScoreError::Evaluation { .. })
+                if self.inputs.iter().any(|input| !input.port.kind.is_float()) =>
+            {
+                Ok(())
+            }
+            Err(error) => {
+                Err(ModelError::Engine { stage: "evaluated", problem: error.to_string() })
+            }
+        }
+    }
+
+    fn after_preprocess(&self, values: &[TValue]) -> Result<(), ScoreError> {
+        match &self.engine {
+            Engine::Graph { plan, links } => {
+                let inputs = links
+                    .iter()
+                    .zip(&plan.inputs)
+                    .map(|(from, port)| shaped(&values[*from], port, PROBE_ROWS))
+                    .collect::<TractResult<TVec<TValue>>>()
+                    .map_err(|error| evaluation(&error))?;
+                plan.run(inputs, PROBE_ROWS).map(|_| ())
+            }
+            Engine::Forest(forest) => forest_over(forest, &values[0], PROBE_ROWS)
+                .map(|_| ())
+                .map_err(|error| evaluation(&error)),
+        }
+    }
+}
+
+/// Outputs of one chunk.
+enum Evaluated {
+    Tensors(TVec<TValue>),
+    Arrays(Vec<ArrayRef>),
+}
+
+fn evaluation(error: &TractError) -> ScoreError {
+    ScoreError::Evaluation { problem: format!("{error:#}") }
+}
+
+fn reason(null: bool, kind: PortKind) -> String {
+    if null {
+        format!(
+            "it is null and the model wants {kind}; give it a default (COALESCE) in features.sql"
+        )
+    } else {
+        format!("its value does not fit {kind}; bound it in features.sql")
+    }
+}
+
+fn find<'a>(features: &'a RecordBatch, bound: &BoundColumn) -> Result<&'a ArrayRef, ScoreError> {
+    let schema = features.schema_ref();
+    let in_place = schema.fields().get(bound.position).filter(|field| *field.name() == bound.name);
+    let position = match in_place {
+        Some(_) => bound.position,
+        None => schema.index_of(&bound.name).map_err(|_| ScoreError::MissingColumn {
+            column: bound.name.clone(),
+            found: schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })?,
+    };
+    let column = features.column(position);
+    if column.data_type() == &bound.data_type {
+        Ok(column)
+    } else {
+        Err(ScoreError::ColumnType {
+            column: bound.name.clone(),
+            expected: bound.data_type.to_string(),
+            found: column.data_type().to_string(),
+        })
+    }
+}
+
+/// Finds, for each input of the model, the output of the preprocess model that feeds it.
+fn link(graph: &Graph, preprocess: &Plan) -> Result<(Vec<Port>, Vec<usize>), ModelError> {
+    let mut ports = Vec::new();
+    let mut feeds = Vec::new();
+    for input in &graph.inputs {
+        let refused = |problem: String| ModelError::Input {
+            input: input.name.clone(),
+            kind: input.to_string(),
+            problem,
+        };
+        let exact = preprocess.outputs.iter().position(|output| output.name == input.name);
+        let by_name = exact.or_else(|| {
+            preprocess
+                .outputs
+                .iter()
+                .position(|output| output.name.eq_ignore_ascii_case(&input.name))
+        });
+        let lone = graph.inputs.len() == 1 && preprocess.outputs.len() == 1;
+        let from = by_name.or(lone.then_some(0)).ok_or_else(|| {
+            let names: Vec<&str> = preprocess.outputs.iter().map(|output| output.name.as_str()).collect();
+            refused(format!(
+                "the preprocess model gives no output of that name, it gives {}; rename one of them in the export",
+                names.join(", ")
+            ))
+        })?;
+        let output = &preprocess.outputs[from];
+        let text = |kind: PortKind| kind == PortKind::String;
+        if text(output.kind) != text(input.kind) {
+            return Err(refused(format!("the preprocess model gives {output} for it")));
+        }
+        if input.width.is_some_and(|width| Some(width) != output.width) {
+            return Err(refused(format!(
+                "the preprocess model's output `{}` is {output}",
+                output.name
+            )));
+        }
+        let mut port = input.clone();
+        port.width = output.width;
+        ports.push(port);
+        feeds.push(from);
+    }
+    Ok((ports, feeds))
+}
+
+/// The values of bound inputs in the order in which a plan takes them.
+fn in_plan_order(plan: &Plan, inputs: &[BoundInput], values: Vec<TValue>) -> TVec<TValue> {
+    plan.inputs
+        .iter()
+        .filter_map(|port| inputs.iter().position(|input| input.port.name == port.name))
+        .map(|at| values[at].clone())
+        .collect()
+}
+
+/// A value in the type and shape of an input.
+fn shaped(value: &TValue, port: &Port, rows: usize) -> TractResult<TValue> {
+    let shape = if port.vector { vec![rows] } else { vec![rows, port.width.unwrap_or(1)] };
+    if value.datum_type() == datum_type(port.kind) && value.shape() == shape {
+        return Ok(value.clone());
+    }
+    let cast = value.cast_to_dt(datum_type(port.kind))?.into_owned();
+    Ok(cast.into_shape(&shape)?.into_tvalue())
+}
+
+fn forest_over(forest: &Forest, value: &Tensor, rows: usize) -> TractResult<Vec<ArrayRef>> {
+    let cast = value.cast_to::<f32>()?;
+    let values = cast.try_as_plain_ram()?.as_slice::<f32>()?;
+    Ok(forest.score(&Matrix { values, width: values.len() / rows.max(1) }, rows))
+}
+
+/// Builds the value of an input from its columns.
+fn tensor(port: &Port, columns: &[ArrayRef], start: usize, count: usize) -> TractResult<Tensor> {
+    let shape = if port.vector { vec![count] } else { vec![count, columns.len()] };
+    let columns: Cow<'_, [ArrayRef]> =
+        if start == 0 && columns.iter().all(|column| column.len() == count) {
+            Cow::Borrowed(columns)
+        } else {
+            Cow::Owned(columns.iter().map(|column| column.slice(start, count)).collect())
+        };
+    Ok(match port.kind {
+        PortKind::Float32 => {
+            let mut values = vec![0f32; count * columns.len()];
+            let mut block = [0f32; 512];
+            let width = columns.len();
+            for (index, column) in columns.iter().enumerate() {
+                let column = FloatColumn::of(column)?;
+                for from in (0..count).step_by(block.len()) {
+                    let block = &mut block[..512.min(count - from)];
+                    column.fill(from, block);
+                    let to = values[from * width + index..].iter_mut().step_by(width);
+                    to.zip(&*block).for_each(|(to, value)| *to = *value);
+                }
+            }
+            tract_ndarray::ArrayD::from_shape_vec(shape, values)?.into()
+        }
+        PortKind::Float64 => interleave(&shape, &columns, |column, row| {
+            if column.is_null(row) {
+                f64::NAN
+            } else {
+                column.as_primitive::<Float64Type>().value(row)
+            }
+        })?,
+        PortKind::Int64 => interleave(&shape, &columns, |column, row| {
+            column.as_primitive::<Int64Type>().value(row)
+        })?,
+        PortKind::Int32 => interleave(&shape, &columns, |column, row| {
+            column.as_primitive::<Int32Type>().value(row)
+        })?,
+        PortKind::Bool => {
+            interleave(&shape, &columns, |column, row| column.as_boolean().value(row))?
+        }
+        PortKind::String => interleave(&shape, &columns, |column, row| {
+            column.as_string::<i32>().value(row).to_owned()
+        })?,
+    })
+}
+
+fn interleave<T: tract_onnx::tract_hir::internal::Datum>(
+    shape: &[usize],
+    columns: &[ArrayRef],
+    value: impl Fn(&ArrayRef, usize) -> T,
+) -> TractResult<Tensor> {
+    let mut values = Vec::with_capacity(shape.iter().product());
+    for row in 0..shape[0] {
+        values.extend(columns.iter().map(|column| value(column, row)));
+    }
+    Ok(tract_ndarray::ArrayD::from_shape_vec(shape.to_vec(), values)?.into())
+}
+
+/// Joins the columns of chunks.
+fn concat(chunks: &[Vec<ArrayRef>], schema: &SchemaRef) -> Result<Vec<ArrayRef>, ScoreError> {
+    if let [one] = chunks {
+        return Ok(one.clone());
+    }
+    (0..schema.fields().len())
+        .map(|index| {
+            let parts: Vec<&dyn Array> = chunks.iter().map(|chunk| chunk[index].as_ref()).collect();
+            if parts.is_empty() {
+                return Ok(arrow::array::new_empty_array(schema.field(index).data_type()));
+            }
+            Ok(arrow::compute::concat(&parts)?)
+        })
+        .collect()
+}
