@@ -23,8 +23,10 @@ mod supervisor;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub use error::PostgresError;
+use tracing::info;
 
 use account::Account;
 use binaries::Binaries;
@@ -99,6 +101,7 @@ impl EmbeddedPostgres {
     /// # Errors
     /// [`PostgresError`]; nothing is left running.
     pub fn start(data_dir: &Path, settings: &PostgresSettings) -> Result<Self, PostgresError> {
+        let since = Instant::now();
         let place = Place::claim(data_dir)?;
         let account = Account::choose(place.cluster_owner()?)?;
         let place = place.within_reach_of(&account)?;
@@ -114,6 +117,7 @@ impl EmbeddedPostgres {
                 binaries_dir: binaries.dir,
             });
         }
+        let version_used = binaries.version;
         let cluster = Cluster::open(place, account, binaries, settings)?;
         let connection = ConnectionInfo {
             socket_dir: cluster.socket_dir.clone(),
@@ -122,6 +126,13 @@ impl EmbeddedPostgres {
             database: DATABASE_NAME.to_owned(),
         };
         let supervisor = Supervisor::start(cluster)?;
+        info!(
+            version = version_used,
+            first_start = version_found.is_none(),
+            data_dir = %data_dir.display(),
+            seconds = since.elapsed().as_secs_f64(),
+            "Postgres is ready"
+        );
         Ok(Self { connection, supervisor })
     }
 
