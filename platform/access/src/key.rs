@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+use cameo_domain::Sha256;
 use sha2::Digest;
 use subtle::ConstantTimeEq;
 
@@ -82,8 +83,8 @@ impl ApiKey {
 
     /// What is stored instead of the key.
     #[must_use]
-    pub fn hash(&self) -> KeyHash {
-        KeyHash::of(&self.text)
+    pub fn hash(&self) -> Sha256 {
+        Sha256::of(&self.text)
     }
 }
 
@@ -145,20 +146,21 @@ impl fmt::Debug for PresentedKey<'_> {
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// The hash as it is stored.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
     fn of(text: &str) -> Self {
         Self(sha2::Sha256::digest(text).into())
     }
 }
 
-impl From<[u8; 32]> for KeyHash {
-    fn from(stored: [u8; 32]) -> Self {
-        Self(stored)
+impl From<Sha256> for KeyHash {
+    fn from(stored: Sha256) -> Self {
+        // Sixty-four hexadecimal digits, as the type promises.
+        let text = stored.to_string();
+        let nibble = |digit: u8| if digit < b'a' { digit - b'0' } else { digit - b'a' + 10 };
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = nibble(pair[0]) << 4 | nibble(pair[1]);
+        }
+        Self(bytes)
     }
 }
 
@@ -221,7 +223,7 @@ mod tests {
             let key = key();
             let presented = PresentedKey::parse(key.reveal()).expect("its own checksum matches");
             assert_eq!(presented.prefix(), key.prefix());
-            assert_eq!(presented.hash(), key.hash());
+            assert_eq!(presented.hash(), KeyHash::from(key.hash()));
         }
     }
 
@@ -267,7 +269,7 @@ mod tests {
 
         #[test]
         fn different_keys_have_different_hashes(_ in 0..8_u8) {
-            prop_assert_ne!(key().hash(), key().hash());
+            prop_assert_ne!(KeyHash::from(key().hash()), KeyHash::from(key().hash()));
         }
     }
 }

@@ -4,8 +4,10 @@
 //! the one permission check of the platform. [`authenticator`] turns the text of a key into a
 //! [`Caller`] without a query on the hot path.
 
+pub mod authenticator;
 pub mod caller;
 pub mod key;
 
+pub use authenticator::{AuthenticateError, Authenticator};
 pub use caller::Caller;
 pub use key::{ApiKey, KeyError, KeyHash, PresentedKey};

@@ -1,1 +1,15 @@
-//! cameo-serving
+//! Predictions to those who ask: which generation a service shows, and what it says about a key.
+//!
+//! - [`pointers`] keeps the list of current generations in memory, so a look-up is one query.
+//! - [`coalesce`] answers many single look-ups with one query each time a connection is free.
+//! - [`predictions`] are the use cases over both.
+
+mod coalesce;
+pub mod current;
+pub mod error;
+pub mod pointers;
+pub mod predictions;
+
+pub use current::{Current, Freshness};
+pub use error::LookupError;
+pub use predictions::{Found, FoundMany, Predictions};

@@ -1,1 +1,100 @@
-//! cameo-api
+//! The REST API: look-ups, listings, run now, roll back, with OpenAPI and operations endpoints.
+//!
+//! A deployable role; it wires and translates. Who may see what is decided by `cameo_access`, what a
+//! service says about a key by `cameo_serving`, everything else by `cameo_store`. A request passes, from
+//! the outside: [`server`] (connections), [`envelope`] (id, limits, metrics, errors), [`authorise`] (key and
+//! tenant), its handler in [`routes`].
+
+mod app;
+mod authorise;
+mod config;
+mod envelope;
+mod extract;
+mod freshness;
+mod metrics;
+mod openapi;
+mod problem;
+mod router;
+mod routes;
+mod server;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use cameo_serving::Predictions;
+use cameo_store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use router::document;
+
+/// What the API stands on.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// The database, its migrations applied.
+    pub store: Store,
+    /// The process's metrics; the API adds its own and serves all of them.
+    pub metrics: cameo_runtime::metrics::Metrics,
+}
+
+/// Why the API cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address or end what uses it")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// Listens; with port 0 the system chooses a port, which the listener knows.
+pub async fn bind(config: &Config) -> Result<TcpListener, ApiError> {
+    let address = config.listen;
+    TcpListener::bind(address).await.map_err(|source| ApiError::Listen { address, source })
+}
+
+/// Serves on the configured address until `shutdown`, then drains.
+pub async fn run(
+    config: Config,
+    dependencies: Dependencies,
+    shutdown: CancellationToken,
+) -> Result<(), ApiError> {
+    let listener = bind(&config).await?;
+    serve(listener, config, dependencies, shutdown).await;
+    Ok(())
+}
+
+/// Serves on `listener` until `shutdown`, then drains.
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    dependencies: Dependencies,
+    shutdown: CancellationToken,
+) {
+    // The list of generations must stay fresh while requests drain.
+    let drained = CancellationToken::new();
+    let _stop = drained.clone().drop_guard();
+    let app = app(config, dependencies, drained);
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "the API listens");
+    }
+    server::serve(listener, router::router(&app), &app, shutdown).await;
+}
+
+/// The API as a service that needs no connection, for tests; background tasks end with `shutdown`.
+pub fn router(
+    config: Config,
+    dependencies: Dependencies,
+    shutdown: CancellationToken,
+) -> axum::Router {
+    router::router(&app(config, dependencies, shutdown))
+}
+
+fn app(config: Config, dependencies: Dependencies, shutdown: CancellationToken) -> app::App {
+    let Dependencies { store, metrics } = dependencies;
+    let predictions = Arc::new(Predictions::start(store.clone(), shutdown));
+    app::Shared::new(config, store, predictions, metrics)
+}

@@ -1,0 +1,101 @@
+//! The generation that a service shows now, with what every answer says about it.
+
+use bytes::Bytes;
+use cameo_domain::{Key, key::KeyError};
+use cameo_store::lookup::ServedGeneration;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::json;
+
+/// A published generation, with the texts that every answer repeats rendered once.
+#[derive(Debug)]
+pub struct Current {
+    /// What the store says.
+    pub served: ServedGeneration,
+    /// The generation's number as text.
+    pub generation_text: Bytes,
+    /// The release as text.
+    pub release_text: Bytes,
+    /// The version as text.
+    pub version_text: Bytes,
+    /// The time of prediction as RFC 3339.
+    pub predicted_at_text: Bytes,
+    /// The JSON members `tenant` and `service`, without braces.
+    pub path_members: Bytes,
+    /// The JSON members from `generation` to `watermark`, without braces.
+    pub members: Bytes,
+    /// For each prediction column: its JSON name with what stands before and after it, so that the
+    /// names and the values in turn, and a closing brace, are an object.
+    pub column_members: Vec<Bytes>,
+}
+
+/// How an answer says from when it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Freshness {
+    /// Seconds since the predictions were made.
+    pub age_seconds: i64,
+    /// Whether that is more than the service allows.
+    pub stale: bool,
+}
+
+impl Current {
+    /// Renders what answers repeat.
+    #[must_use]
+    pub fn new(served: ServedGeneration) -> Self {
+        let text = |text: String| Bytes::from(text.into_bytes());
+        let predicted_at = instant(served.predicted_at);
+        let path = &served.path;
+        let members = json!({
+            "generation": served.generation,
+            "release": served.release,
+            "version": served.version,
+            "predicted_at": predicted_at,
+            "watermark": served.watermark.map(instant),
+        });
+        let columns = served.schema.predictions().iter().enumerate();
+        let column_members = columns.map(|(at, column)| {
+            let before = if at == 0 { '{' } else { ',' };
+            // A column's name is an identifier and needs no escapes.
+            text(format!("{before}\"{}\":", column.name))
+        });
+        Self {
+            path_members: text(members_of(&json!({
+                "tenant": path.tenant,
+                "service": path.service,
+            }))),
+            members: text(members_of(&members)),
+            column_members: column_members.collect(),
+            generation_text: text(served.generation.to_string()),
+            release_text: text(served.release.to_string()),
+            version_text: text(served.version.clone()),
+            predicted_at_text: text(predicted_at),
+            served,
+        }
+    }
+
+    /// Age and staleness at `now`.
+    #[must_use]
+    pub fn freshness(&self, now: DateTime<Utc>) -> Freshness {
+        // A clock that runs behind the worker's must not show a negative age.
+        let age_seconds = (now - self.served.predicted_at).num_seconds().max(0);
+        let stale = age_seconds.cast_unsigned() > self.served.stale_after_seconds;
+        Freshness { age_seconds, stale }
+    }
+
+    /// Reads a key as the service declares it.
+    pub fn key(&self, text: &str) -> Result<Key, KeyError> {
+        Key::parse(text, self.served.schema.key().data_type)
+    }
+}
+
+/// An object without its braces.
+fn members_of(object: &serde_json::Value) -> String {
+    let text = object.to_string();
+    text[1..text.len() - 1].to_owned()
+}
+
+/// How answers write an instant: RFC 3339 in UTC, as precise as needed.
+#[must_use]
+pub fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}

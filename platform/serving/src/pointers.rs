@@ -1,0 +1,134 @@
+//! Which generation each service shows, in memory.
+//!
+//! The database decides; this is a copy that is at most about a second old. A notification brings
+//! a change within milliseconds, but notifications can be lost, so the copy is also read anew at
+//! [`POLL_INTERVAL`].
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use cameo_store::{
+    Store, StoreError,
+    lookup::{self, Hint, Hints, ServedGeneration},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::current::Current;
+
+/// How often the list is read when no notification comes.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// From what age on the list no longer counts as known.
+pub const FRESH_FOR: Duration = Duration::from_secs(15);
+
+/// Tenant, then service: a tenant's services can only be reached through the tenant.
+type Table = HashMap<String, HashMap<String, Arc<Current>>>;
+
+/// The copy.
+pub struct Pointers {
+    store: Store,
+    table: ArcSwap<Table>,
+    read_at: Mutex<Option<Instant>>,
+    /// One reader at a time; whoever waited for it finds the result.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Pointers {
+    /// An empty copy; nothing is known until the first [`Pointers::refresh`].
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            table: ArcSwap::default(),
+            read_at: Mutex::new(None),
+            reading: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The generation that a service shows, if the copy knows one.
+    #[must_use]
+    pub fn find(&self, tenant: &str, service: &str) -> Option<Arc<Current>> {
+        self.table.load().get(tenant)?.get(service).cloned()
+    }
+
+    /// Whether the copy was read lately.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        let read_at = *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        read_at.is_some_and(|at| at.elapsed() < FRESH_FOR)
+    }
+
+    /// Reads the list anew. Callers that meet share one reading that began after they asked.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        let asked_at = Instant::now();
+        let _reading = self.reading.lock().await;
+        if self.read_since(asked_at) {
+            return Ok(());
+        }
+        let began_at = Instant::now();
+        let served = lookup::current(&self.store, None).await?;
+        let before = self.table.load_full();
+        let mut table = Table::new();
+        for generation in served {
+            let path = &generation.path;
+            let known =
+                before.get(path.tenant.as_str()).and_then(|own| own.get(path.service.as_str()));
+            let current = match known {
+                Some(known) if is_same(&known.served, &generation) => known.clone(),
+                _ => Arc::new(Current::new(generation.clone())),
+            };
+            table
+                .entry(path.tenant.as_str().to_owned())
+                .or_default()
+                .insert(path.service.as_str().to_owned(), current);
+        }
+        self.table.store(Arc::new(table));
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began_at);
+        Ok(())
+    }
+
+    fn read_since(&self, asked_at: Instant) -> bool {
+        let read_at = *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        read_at.is_some_and(|at| at >= asked_at)
+    }
+
+    /// Keeps the copy fresh until `shutdown`.
+    pub async fn keep_fresh(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut hints = None;
+        loop {
+            if hints.is_none() {
+                hints = lookup::listen(&self.store).await.ok();
+            }
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "cannot read which generations are current");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+                () = publication(&mut hints) => {}
+            }
+        }
+    }
+}
+
+/// Resolves when a publication is hinted at; never without a listener.
+async fn publication(hints: &mut Option<Hints>) {
+    while let Some(listening) = hints {
+        match listening.next().await {
+            Some(Hint::Publication(_) | Hint::Reconnected) => return,
+            Some(Hint::Runs | Hint::Outbox) => {}
+            // Polling goes on, and the next round listens anew.
+            None => *hints = None,
+        }
+    }
+    std::future::pending().await
+}
+
+/// Whether nothing that answers repeat has changed: a generation never changes, but the age limit is
+/// the service's present one.
+fn is_same(known: &ServedGeneration, read: &ServedGeneration) -> bool {
+    known.generation == read.generation && known.stale_after_seconds == read.stale_after_seconds
+}

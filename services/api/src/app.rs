@@ -1,0 +1,64 @@
+//! What every request shares.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use cameo_access::Authenticator;
+use cameo_serving::Predictions;
+use cameo_store::Store;
+use tokio::sync::Semaphore;
+
+use crate::{config::Config, envelope::RequestIds, metrics::Metrics};
+
+/// Handed to every handler; a clone is a reference count.
+pub(crate) type App = Arc<Shared>;
+
+/// See [`App`].
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) predictions: Arc<Predictions>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) metrics: Metrics,
+    pub(crate) process_metrics: cameo_runtime::metrics::Metrics,
+    pub(crate) request_ids: RequestIds,
+    /// Places for requests in flight.
+    pub(crate) in_flight: Semaphore,
+    /// Places for batch look-ups among them.
+    pub(crate) batches: Semaphore,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        predictions: Arc<Predictions>,
+        process_metrics: cameo_runtime::metrics::Metrics,
+    ) -> App {
+        let metrics = Metrics::register(&process_metrics);
+        Arc::new(Self {
+            in_flight: Semaphore::new(config.requests_in_flight_max),
+            batches: Semaphore::new(config.batches_in_flight_max),
+            authenticator: Authenticator::new(store.clone()),
+            request_ids: RequestIds::new(),
+            draining: AtomicBool::new(false),
+            config,
+            store,
+            predictions,
+            metrics,
+            process_metrics,
+        })
+    }
+
+    /// From now on `/readyz` fails.
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,39 @@
+//! What an operator can set.
+
+use std::{net::SocketAddr, time::Duration};
+
+/// The API's settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Longest time from a request's head to its answer.
+    pub request_timeout: Duration,
+    /// Longest time in which a client must send a whole head; also how long a connection may idle.
+    pub header_timeout: Duration,
+    /// Most requests in flight; more are refused at once rather than queued before the database.
+    pub requests_in_flight_max: usize,
+    /// Most batch look-ups at once, because each may hold a body and an answer of megabytes.
+    pub batches_in_flight_max: usize,
+    /// Most open connections; more wait in the system's queue.
+    pub connections_max: usize,
+    /// How long to go on after `/readyz` began to fail, so that load balancers notice.
+    pub drain_notice: Duration,
+    /// How long requests in flight may take after that.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            request_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(15),
+            requests_in_flight_max: 256,
+            batches_in_flight_max: 16,
+            connections_max: 10_000,
+            drain_notice: Duration::ZERO,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}

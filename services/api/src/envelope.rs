@@ -1,0 +1,190 @@
+//! What surrounds every request: its id and span, the limit on requests in flight, the time limit,
+//! panics, metrics, and the body of every error.
+//!
+//! One layer rather than one per concern: the order matters (a refused or panicking request is still
+//! counted, named and answered as a problem), and each layer of the router costs an allocation.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
+use cameo_runtime::telemetry::continue_trace;
+use futures_util::FutureExt;
+use tracing::{Instrument, Span, field};
+
+use crate::{
+    app::App,
+    problem::{Code, PROBLEM_JSON, Problem},
+};
+
+/// Names a request in the answer, in the log and in a problem.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that a caller may choose.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+/// Routes under this path count against the limit on requests in flight; health, metrics and docs
+/// must answer when nothing else does.
+const LIMITED_PREFIX: &str = "/v1/";
+
+/// Wraps a request; see the module.
+pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = app.request_ids.id_of(request.headers());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let limited = request.uri().path().starts_with(LIMITED_PREFIX);
+    let span = span_of(&request, route.as_ref(), &request_id);
+
+    app.metrics.in_flight.inc();
+    let permit = if limited { app.in_flight.try_acquire().map(Some) } else { Ok(None) };
+    let response = match permit {
+        Ok(permit) => {
+            let response = answer(app.config.request_timeout, request, next);
+            let response = response.instrument(span.clone()).await;
+            drop(permit);
+            response
+        }
+        Err(_) => {
+            app.metrics.shed.inc();
+            Err(Problem::new(
+                Code::Overloaded,
+                "the server has as many requests in flight as it can bear; try again later",
+            ))
+        }
+    };
+    app.metrics.in_flight.dec();
+
+    let mut response = finish(response, &request_id);
+    let duration = started.elapsed();
+    let status = response.status();
+    app.metrics.observe(route, &method, status, duration);
+    span.record("status", status.as_u16());
+    if status.is_server_error() {
+        tracing::warn!(parent: &span, seconds = duration.as_secs_f64(), "answered with an error");
+    } else {
+        tracing::debug!(parent: &span, seconds = duration.as_secs_f64(), "answered");
+    }
+    response.headers_mut().insert(REQUEST_ID, request_id.value);
+    response
+}
+
+fn span_of(request: &Request, route: Option<&MatchedPath>, request_id: &RequestId) -> Span {
+    let span = tracing::info_span!(
+        "request",
+        method = request.method().as_str(),
+        route = route.map_or("none", MatchedPath::as_str),
+        request_id = request_id.text(),
+        status = field::Empty,
+    );
+    let headers = request.headers();
+    continue_trace(&span, |name| headers.get(name).and_then(|value| value.to_str().ok()));
+    span
+}
+
+/// Runs the handler under the time limit; a panic becomes an answer.
+async fn answer(limit: Duration, request: Request, next: Next) -> Result<Response, Problem> {
+    let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(limit, handler).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(panic)) => {
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            tracing::error!(message, "a handler panicked");
+            Err(Problem::internal())
+        }
+        Err(_) => Err(Problem::new(
+            Code::Timeout,
+            format!("the request took longer than {} seconds; ask for less", limit.as_secs_f64()),
+        )),
+    }
+}
+
+/// Gives every error the body of a problem, also those that the router answers by itself.
+fn finish(response: Result<Response, Problem>, request_id: &RequestId) -> Response {
+    let mut response = match response {
+        Ok(response) => response,
+        Err(problem) => return problem.render(request_id.text()),
+    };
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        return problem.render(request_id.text());
+    }
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_problem = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes() == PROBLEM_JSON.as_bytes());
+    if !is_error || is_problem {
+        return response;
+    }
+    let code = Code::of_status(status);
+    let mut headers = std::mem::take(response.headers_mut());
+    headers.remove(header::CONTENT_LENGTH);
+    Problem::new(code, detail_of(status, &headers))
+        .with_headers(flatten(headers))
+        .render(request_id.text())
+}
+
+fn detail_of(status: StatusCode, headers: &HeaderMap) -> String {
+    match (status, headers.get(header::ALLOW).and_then(|allow| allow.to_str().ok())) {
+        (StatusCode::METHOD_NOT_ALLOWED, Some(allow)) => {
+            format!("this route answers {allow}; check the method against /docs")
+        }
+        _ => format!("the request was refused with {status}; check it against /docs"),
+    }
+}
+
+fn flatten(headers: HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    headers.into_iter().filter_map(|(name, value)| Some((name?, value)))
+}
+
+/// Makes ids that no other request of any process has, without a system call per request.
+pub(crate) struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        // The first half of a random UUID tells processes apart.
+        let process = uuid::Uuid::now_v7().as_u64_pair();
+        Self { process: process.0 ^ process.1, next: AtomicU64::new(1) }
+    }
+
+    /// The caller's id where it is a sane one, else a new one.
+    fn id_of(&self, headers: &HeaderMap) -> RequestId {
+        let given = headers.get(&REQUEST_ID).filter(|id| is_sane(id.as_bytes()));
+        let value = given.cloned().unwrap_or_else(|| {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let text = format!("{:016x}-{number:x}", self.process);
+            HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("none"))
+        });
+        RequestId { value }
+    }
+}
+
+fn is_sane(id: &[u8]) -> bool {
+    !id.is_empty()
+        && id.len() <= REQUEST_ID_BYTES_MAX
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+}
+
+struct RequestId {
+    value: HeaderValue,
+}
+
+impl RequestId {
+    fn text(&self) -> &str {
+        self.value.to_str().unwrap_or("none")
+    }
+}

@@ -1,0 +1,204 @@
+//! What the API measures, for Prometheus. Every label is bounded: routes are the templates of the
+//! router, methods and status classes are closed sets, and no tenant, key or path is a label.
+
+use std::{
+    fmt::Write,
+    hash::{Hash, Hasher},
+    time::Duration,
+};
+
+use axum::{
+    extract::MatchedPath,
+    http::{Method, StatusCode},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Unit,
+};
+
+/// Upper bounds of the latency buckets, in seconds: a look-up takes a fraction of a millisecond, a
+/// request that reaches the last one has met the time limit.
+const LATENCY_BUCKETS_SECONDS: [f64; 16] = [
+    0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0,
+    2.5, 10.0,
+];
+
+/// The API's metrics.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    /// Requests that are being answered.
+    pub(crate) in_flight: Gauge,
+    /// Requests refused because too many were in flight.
+    pub(crate) shed: Counter,
+    /// Connections that are open.
+    pub(crate) connections: Gauge,
+    /// Keys for which a prediction was found.
+    pub(crate) lookups_found: Counter,
+    /// Keys without a prediction.
+    pub(crate) lookups_missing: Counter,
+    /// Keys that are not of the declared type.
+    pub(crate) lookups_invalid: Counter,
+    /// Answers from a generation that was stale.
+    pub(crate) served_stale: Counter,
+}
+
+impl Metrics {
+    /// Creates the metrics and registers them with the process's.
+    pub(crate) fn register(process: &cameo_runtime::metrics::Metrics) -> Self {
+        // The outcomes are held one by one, so that a look-up hashes no label.
+        let lookups: Family<[(&str, &str); 1], Counter> = process.register(
+            "cameo_api_lookups",
+            "Keys looked up, by what was found",
+            Family::default(),
+        );
+        let outcome = |outcome| lookups.get_or_create_owned(&[("outcome", outcome)]);
+        Self {
+            requests: process.register_with_unit(
+                "cameo_api_request_duration",
+                "Time from the request's head to the complete answer",
+                Unit::Seconds,
+                Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS_SECONDS)),
+            ),
+            in_flight: process.register(
+                "cameo_api_requests_in_flight",
+                "Requests that are being answered",
+                Gauge::default(),
+            ),
+            shed: process.register(
+                "cameo_api_requests_shed",
+                "Requests refused because too many were in flight",
+                Counter::default(),
+            ),
+            connections: process.register(
+                "cameo_api_connections",
+                "Connections that are open",
+                Gauge::default(),
+            ),
+            lookups_found: outcome("found"),
+            lookups_missing: outcome("missing"),
+            lookups_invalid: outcome("invalid"),
+            served_stale: process.register(
+                "cameo_api_served_stale",
+                "Answers from a generation older than its service allows",
+                Counter::default(),
+            ),
+        }
+    }
+
+    /// Records one answered request.
+    pub(crate) fn observe(
+        &self,
+        route: Option<MatchedPath>,
+        method: &Method,
+        status: StatusCode,
+        duration: Duration,
+    ) {
+        let labels =
+            RequestLabels { route: Route(route), method: Verb::of(method), status: Class(status) };
+        self.requests.get_or_create(&labels).observe(duration.as_secs_f64());
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: Route,
+    method: Verb,
+    status: Class,
+}
+
+/// The router's template; a path that matches none is `none`, whatever it says.
+#[derive(Debug, Clone)]
+struct Route(Option<MatchedPath>);
+
+impl Route {
+    fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("none", MatchedPath::as_str)
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Route {}
+
+impl Hash for Route {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl EncodeLabelValue for Route {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        encoder.write_str(self.as_str())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Verb(&'static str);
+
+impl Verb {
+    fn of(method: &Method) -> Self {
+        Self(match *method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::HEAD => "HEAD",
+            Method::OPTIONS => "OPTIONS",
+            Method::PUT => "PUT",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            _ => "other",
+        })
+    }
+}
+
+impl EncodeLabelValue for Verb {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        encoder.write_str(self.0)
+    }
+}
+
+/// `2xx` to `5xx`, except those that an operator wants apart.
+#[derive(Debug, Clone, Copy)]
+struct Class(StatusCode);
+
+impl Class {
+    fn as_str(self) -> &'static str {
+        match self.0.as_u16() {
+            304 => "304",
+            401 => "401",
+            404 => "404",
+            503 => "503",
+            504 => "504",
+            100..=199 => "1xx",
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            _ => "5xx",
+        }
+    }
+}
+
+impl PartialEq for Class {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Class {}
+
+impl Hash for Class {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl EncodeLabelValue for Class {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        encoder.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,144 @@
+//! The OpenAPI document and the reference page.
+//!
+//! Paths, parameters and bodies come from the handlers' own annotations; what all routes share (who
+//! may call, and every error that the envelope and the authorisation layer can answer) is added here
+//! once, so a new route is documented completely without saying it again.
+
+use axum::{
+    body::Bytes,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use utoipa::{
+    OpenApi,
+    openapi::{
+        Components, ContentBuilder, Ref, RefOr, ResponseBuilder,
+        extensions::ExtensionsBuilder,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::problem::{Code, PROBLEM_JSON, Position, ProblemBody};
+
+const BEARER: &str = "api_key";
+const DOCS: &str = include_str!("docs.html");
+/// The page runs its own script and style and talks to its own origin only.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What the document says beside its routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Cameo API",
+        description = "Predictions about customers, computed on schedule and published whole.\n\n\
+            Every answer with predictions says which `generation` it comes from, when that was predicted, \
+            by which `release`, and whether it is `stale`. A publication switches all keys of a service \
+            at once: two answers with the same generation belong together.\n\n\
+            An API key belongs to one tenant. What belongs to another tenant is answered exactly as if it \
+            did not exist. Every answer carries `x-request-id`; name it when you ask for help."
+    ),
+    tags(
+        (name = "predictions", description = "Look predictions up."),
+        (name = "services", description = "What a tenant hosts."),
+        (name = "runs", description = "The executions that make predictions."),
+        (name = "generations", description = "What was published, and going back."),
+        (name = "health", description = "For what runs the process. No API key needed."),
+    ),
+    security(("api_key" = [])),
+    components(schemas(ProblemBody, Code, Position)),
+)]
+pub(crate) struct Document;
+
+/// Completes the document that the routes gave.
+pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
+    let codes: Vec<_> = Code::ALL
+        .into_iter()
+        .map(|code| {
+            serde_json::json!({
+                "code": code.as_str(), "status": code.status().as_u16(), "title": code.title(),
+            })
+        })
+        .collect();
+    document.extensions = Some(ExtensionsBuilder::new().add("x-error-codes", codes).build());
+    document.servers = None;
+    let components = document.components.get_or_insert_with(Components::new);
+    components.add_security_scheme(
+        BEARER,
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .bearer_format("cameo_<prefix>_<secret>_<checksum>")
+                .description(Some("An API key of one tenant, or an operator's key for all."))
+                .build(),
+        ),
+    );
+    for (path, item) in &mut document.paths.paths {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            for code in shared_codes(path, operation) {
+                add_problem(operation, code);
+            }
+        }
+    }
+}
+
+fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
+    let mut codes = vec![Code::Internal, Code::Timeout];
+    if path.starts_with("/v1/") {
+        codes.extend([Code::InvalidRequest, Code::Unauthenticated, Code::Overloaded]);
+    }
+    if path.contains('{') {
+        codes.push(Code::NotFound);
+    }
+    if operation.request_body.is_some() {
+        codes.extend([Code::BodyTooLarge, Code::UnsupportedMediaType, Code::InvalidBody]);
+    }
+    codes
+}
+
+/// Adds a problem as the answer of its status, or as a further example where the status is taken.
+pub(crate) fn add_problem(operation: &mut Operation, code: Code) {
+    let status = code.status().as_str().to_owned();
+    operation.responses.responses.entry(status).or_insert_with(|| {
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("Problem")))
+            .example(Some(example(code)))
+            .build();
+        RefOr::T(
+            ResponseBuilder::new().description(code.title()).content(PROBLEM_JSON, content).build(),
+        )
+    });
+}
+
+/// A problem as it would be answered.
+pub(crate) fn example(code: Code) -> serde_json::Value {
+    serde_json::json!({
+        "type": format!("/docs#error-{}", code.as_str()),
+        "title": code.title(),
+        "status": code.status().as_u16(),
+        "detail": "what was expected, what was found, and what to do next",
+        "instance": "urn:cameo:request:5f0c91d2a7b34e68-2a",
+        "code": code.as_str(),
+        "request_id": "5f0c91d2a7b34e68-2a",
+    })
+}
+
+/// The answer of `/openapi.json`.
+pub(crate) fn document_response(json: Bytes) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")),
+    ];
+    (headers, json).into_response()
+}
+
+/// The answer of `/docs`: one page that renders the document without anything from elsewhere.
+pub(crate) async fn docs() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")),
+    ];
+    (headers, DOCS).into_response()
+}

@@ -1,0 +1,324 @@
+//! Errors as answers: `application/problem+json` after RFC 9457.
+//!
+//! A handler returns a [`Problem`]; the envelope (see [`crate::envelope`]) writes its body, because
+//! only it knows the request's id. Nothing else writes an error body, so no error has another shape.
+
+use std::borrow::Cow;
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use cameo_store::StoreError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Media type of every error.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+/// After how many seconds a refused caller should come back, where nothing better is known.
+pub(crate) const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// What went wrong, as a stable word that programs can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Code {
+    /// The body is no JSON.
+    MalformedJson,
+    /// A path segment, query parameter or header has no valid value.
+    InvalidRequest,
+    /// The key is not of the type that the service declares.
+    InvalidKey,
+    /// No API key, or one that is not valid.
+    Unauthenticated,
+    /// Nothing is there, or nothing that this caller may see.
+    NotFound,
+    /// The service has no prediction for the key.
+    UnknownKey,
+    /// The route exists, the method does not.
+    MethodNotAllowed,
+    /// The service has not published predictions yet.
+    NotPublished,
+    /// No other generation is kept that the service could go back to.
+    NothingToRollBackTo,
+    /// The body exceeds the route's limit.
+    BodyTooLarge,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// The body is JSON, but not of the expected shape.
+    InvalidBody,
+    /// A fault of the server.
+    Internal,
+    /// The server has as much to do as it can bear.
+    Overloaded,
+    /// The database cannot be reached.
+    Unavailable,
+    /// The request took longer than the server allows.
+    Timeout,
+}
+
+impl Code {
+    /// Every code, in the order in which the reference lists them.
+    pub(crate) const ALL: [Self; 16] = [
+        Self::MalformedJson,
+        Self::InvalidRequest,
+        Self::InvalidKey,
+        Self::Unauthenticated,
+        Self::NotFound,
+        Self::UnknownKey,
+        Self::MethodNotAllowed,
+        Self::NotPublished,
+        Self::NothingToRollBackTo,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::InvalidBody,
+        Self::Internal,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::Timeout,
+    ];
+
+    /// The word in the `code` member.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status that it is answered with.
+    #[must_use]
+    pub(crate) fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    /// The short sentence that never changes.
+    #[must_use]
+    pub(crate) fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedJson => ("malformed_json", S::BAD_REQUEST, "The body is not JSON"),
+            Self::InvalidRequest => {
+                ("invalid_request", S::BAD_REQUEST, "The request is not well formed")
+            }
+            Self::InvalidKey => {
+                ("invalid_key", S::BAD_REQUEST, "The key is not of the declared type")
+            }
+            Self::Unauthenticated => {
+                ("unauthenticated", S::UNAUTHORIZED, "A valid API key is needed")
+            }
+            Self::NotFound => ("not_found", S::NOT_FOUND, "Nothing is here"),
+            Self::UnknownKey => ("unknown_key", S::NOT_FOUND, "No prediction for this key"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", S::METHOD_NOT_ALLOWED, "The route has no such method")
+            }
+            Self::NotPublished => {
+                ("not_published", S::CONFLICT, "The service has not published predictions yet")
+            }
+            Self::NothingToRollBackTo => {
+                ("nothing_to_roll_back_to", S::CONFLICT, "No such generation is kept")
+            }
+            Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON")
+            }
+            Self::InvalidBody => {
+                ("invalid_body", S::UNPROCESSABLE_ENTITY, "The body has not the expected shape")
+            }
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "The server failed"),
+            Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "The server is overloaded"),
+            Self::Unavailable => {
+                ("unavailable", S::SERVICE_UNAVAILABLE, "The database cannot be reached")
+            }
+            Self::Timeout => ("timeout", S::GATEWAY_TIMEOUT, "The request took too long"),
+        }
+    }
+
+    /// The code that fits an error status which no handler explained, such as the router's own.
+    #[must_use]
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED => Self::Unauthenticated,
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
+            StatusCode::UNPROCESSABLE_ENTITY => Self::InvalidBody,
+            StatusCode::SERVICE_UNAVAILABLE => Self::Overloaded,
+            StatusCode::GATEWAY_TIMEOUT => Self::Timeout,
+            other if other.is_client_error() => Self::InvalidRequest,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// Where in a body the reader stopped, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Position {
+    /// Line of the body.
+    #[schema(example = 1)]
+    pub(crate) line: usize,
+    /// Column of that line, in bytes.
+    #[schema(example = 12)]
+    pub(crate) column: usize,
+}
+
+/// An error on its way to the caller.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    /// The stable word.
+    pub(crate) code: Code,
+    /// What was expected, what was found, and what to do next.
+    pub(crate) detail: Cow<'static, str>,
+    /// Where in the body.
+    pub(crate) position: Option<Position>,
+    /// Headers beside the body's own.
+    pub(crate) headers: HeaderMap,
+}
+
+impl Problem {
+    /// A problem with its explanation.
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut headers = HeaderMap::new();
+        match code {
+            Code::Unauthenticated => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"cameo\", charset=\"UTF-8\""),
+                );
+            }
+            Code::Overloaded | Code::Unavailable => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            _ => {}
+        }
+        Self { code, detail: detail.into(), position: None, headers }
+    }
+
+    /// What a caller learns about things that are not there, and about things that are not theirs.
+    #[must_use]
+    pub(crate) fn not_found() -> Self {
+        Self::new(
+            Code::NotFound,
+            "nothing is here that this API key may see; check the path against /docs",
+        )
+    }
+
+    /// A fault of the server. The cause goes to the log, never to the caller.
+    #[must_use]
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            Code::Internal,
+            "the server failed; the log has the cause under this request's id",
+        )
+    }
+
+    /// Says where in the body.
+    #[must_use]
+    pub(crate) fn at(mut self, line: usize, column: usize) -> Self {
+        self.position = Some(Position { line, column });
+        self
+    }
+
+    /// Adds headers to the answer.
+    #[must_use]
+    pub(crate) fn with_headers(
+        mut self,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// The complete answer to the request named `request_id`.
+    #[must_use]
+    pub(crate) fn render(self, request_id: &str) -> Response {
+        let body = ProblemBody {
+            kind: format!("/docs#error-{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: self.detail,
+            instance: format!("urn:cameo:request:{request_id}"),
+            code: self.code,
+            request_id,
+            position: self.position,
+        };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.code.status(), body).into_response();
+        let headers = response.headers_mut();
+        headers.extend(self.headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// Where the reference explains this code.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs#error-unknown_key")]
+    kind: String,
+    /// The code as a sentence; the same for every occurrence.
+    #[schema(example = "No prediction for this key")]
+    title: &'a str,
+    /// The HTTP status.
+    #[schema(example = 404)]
+    status: u16,
+    /// What was expected, what was found, and what to do next.
+    #[schema(example = "marketing/gender has no prediction for key 17 in generation 42")]
+    detail: Cow<'a, str>,
+    /// Names this occurrence.
+    #[schema(example = "urn:cameo:request:5f0c91d2a7b34e68-2a")]
+    instance: String,
+    /// The stable word that programs act on.
+    code: Code,
+    /// The same id as in the `x-request-id` header and in the server's log.
+    #[schema(example = "5f0c91d2a7b34e68-2a")]
+    request_id: &'a str,
+    /// Where in the body the reader stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(_) => Self::not_found(),
+            StoreError::NoRollback(why) => Self::new(Code::NothingToRollBackTo, why),
+            error if error.is_transient() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the database failed");
+                Self::new(Code::Unavailable, "the database cannot be asked now; try again")
+            }
+            error => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the store refused");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_spelled_as_it_is_serialised_and_is_an_error() {
+        for code in Code::ALL {
+            let json = serde_json::to_value(code).expect("a code serialises");
+            assert_eq!(json, code.as_str());
+            assert!(code.status().is_client_error() || code.status().is_server_error());
+        }
+    }
+}

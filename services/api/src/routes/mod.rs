@@ -1,0 +1,8 @@
+//! The routes, one module per kind of thing.
+
+pub(crate) mod generations;
+pub(crate) mod health;
+pub(crate) mod predictions;
+pub(crate) mod runs;
+pub(crate) mod services;
+pub(crate) mod tenants;

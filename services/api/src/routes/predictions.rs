@@ -1,0 +1,457 @@
+//! Look-ups: one key, many keys.
+
+use std::{borrow::Cow, fmt};
+
+use axum::{
+    extract::{FromRequest, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use cameo_domain::{
+    DataType, Key,
+    key::{KEY_BYTES_MAX, KeyError},
+};
+use cameo_serving::{Current, LookupError, predictions::Values};
+use chrono::{DateTime, Utc};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
+use utoipa::ToSchema;
+
+use crate::{
+    app::App,
+    extract::{JsonBytes, PathParams},
+    freshness,
+    openapi::example,
+    problem::{Code, Problem, ProblemBody},
+};
+
+/// Most keys of one batch look-up.
+pub(crate) const BATCH_KEYS_MAX: usize = 10_000;
+/// Largest body of a batch look-up: as many keys as allowed, each as long as allowed, with quotes and
+/// comma, and the member around them. (Keys written in JSON escapes may reach it earlier.)
+pub(crate) const BATCH_BODY_BYTES_MAX: usize = BATCH_KEYS_MAX * (KEY_BYTES_MAX + 3) + 1_024;
+/// Room for a row's JSON, so that most answers are written without growing the buffer.
+const ROW_BYTES_GUESS: usize = 192;
+
+/// What a service says about one key.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Prediction {
+    /// Whose service it is.
+    #[schema(example = "marketing")]
+    tenant: String,
+    /// Which service.
+    #[schema(example = "gender")]
+    service: String,
+    /// Whom the prediction is about.
+    key: KeyView,
+    /// The declared prediction columns by name. `null` where the model said nothing; a number that is
+    /// not finite is `null` as well.
+    #[schema(value_type = Object, example = json!({"male_percentile": 0.31, "female_percentile": 0.69}))]
+    predictions: serde_json::Map<String, serde_json::Value>,
+    /// The publication that says so; two answers with the same generation belong together.
+    #[schema(example = 42)]
+    generation: i64,
+    /// The immutable version of the bundle that made it.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    release: String,
+    /// The version that the team gave it.
+    #[schema(example = "0.0.1")]
+    version: String,
+    /// When it was predicted.
+    predicted_at: DateTime<Utc>,
+    /// The newest modification of the data that was read, where the warehouse tells.
+    #[schema(required = true)]
+    watermark: Option<DateTime<Utc>>,
+    /// Seconds since `predicted_at`.
+    #[schema(example = 5040)]
+    age_seconds: i64,
+    /// Whether it is older than the service allows.
+    stale: bool,
+}
+
+/// A key: an integer or a text, as the service declares it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum KeyView {
+    /// Declared `INT`.
+    #[schema(example = 17)]
+    Int(i64),
+    /// Declared `STRING`.
+    #[schema(example = "c-17")]
+    Text(String),
+}
+
+/// Look one key up
+///
+/// The answer may be reused for a few seconds (`Cache-Control`) and asked for again with its `ETag` in
+/// `If-None-Match`, which is answered 304 without a body while nothing new was published.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/services/{service}/predictions/{key}",
+    operation_id = "getPrediction", tag = "predictions",
+    params(
+        ("tenant" = String, Path, description = "The team.", example = "marketing"),
+        ("service" = String, Path, description = "The team's service.", example = "gender"),
+        ("key" = String, Path, description = "Whom to look up, percent-encoded where it needs to be.", example = "17"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the answer that the caller has."),
+    ),
+    responses(
+        (status = 200, description = "The prediction", body = Prediction, headers(
+            ("etag" = String, description = "Names generation and key."),
+            ("cache-control" = String, description = "How long the answer may be reused."),
+            ("cameo-generation" = i64, description = "As in the body."),
+            ("cameo-release" = String, description = "As in the body."),
+            ("cameo-version" = String, description = "As in the body."),
+            ("cameo-predicted-at" = String, description = "As in the body."),
+            ("cameo-age-seconds" = i64, description = "As in the body."),
+            ("cameo-stale" = bool, description = "As in the body."))),
+        (status = 304, description = "The caller has it already"),
+        (status = 400, description = "The key is not of the declared type", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::InvalidKey))),
+        (status = 404, description = "No such service, or no prediction for this key (`unknown_key`)", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::UnknownKey))),
+        (status = 409, description = "Nothing was published yet", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::NotPublished)))))]
+pub(crate) async fn get_prediction(
+    State(app): State<App>,
+    path: PathParams,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let current = app.predictions.current(path.text("tenant"), path.text("service")).await?;
+    let key = current.key(path.text("key")).map_err(|error| {
+        app.metrics.lookups_invalid.inc();
+        LookupError::from(error)
+    })?;
+    let now = Utc::now();
+    let tag = freshness::entity_tag(&current, &key, &current.freshness(now));
+    if freshness::is_known(&headers, &tag) {
+        // The tag names generation and key, so the caller had this very answer: no query is needed.
+        return Ok(with_freshness(
+            StatusCode::NOT_MODIFIED.into_response(),
+            &app,
+            &current,
+            Some(tag),
+        ));
+    }
+    let found = app.predictions.one(current, key).await.inspect_err(|error| {
+        if matches!(error, LookupError::UnknownKey { .. }) {
+            app.metrics.lookups_missing.inc();
+        }
+    })?;
+    app.metrics.lookups_found.inc();
+    let at = found.current.freshness(now);
+    let mut body = Vec::with_capacity(ROW_BYTES_GUESS + found.current.members.len());
+    body.extend_from_slice(b"{");
+    body.extend_from_slice(&found.current.path_members);
+    body.extend_from_slice(b",\"key\":");
+    write_json(&mut body, &found.key)?;
+    body.extend_from_slice(b",\"predictions\":");
+    write_values(&mut body, &found.current, &found.values)?;
+    body.push(b',');
+    freshness::write_members(&mut body, &found.current, &at);
+    body.push(b'}');
+    let tag = freshness::entity_tag(&found.current, &found.key, &at);
+    Ok(with_freshness(json(body), &app, &found.current, Some(tag)))
+}
+
+/// Keys to look up.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BatchRequest<'a> {
+    /// Up to 10,000 keys: integers, or texts.
+    #[serde(borrow, deserialize_with = "bounded_keys")]
+    #[schema(value_type = Vec<KeyView>, min_items = 1, max_items = 10000, example = json!([17, 18, "x"]))]
+    keys: Vec<AskedKey<'a>>,
+}
+
+/// What a service says about many keys.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BatchResult {
+    /// Whose service it is.
+    #[schema(example = "marketing")]
+    tenant: String,
+    /// Which service.
+    #[schema(example = "gender")]
+    service: String,
+    /// One result for each key, in the order asked.
+    results: Vec<KeyResult>,
+    /// The publication from which all results are.
+    #[schema(example = 42)]
+    generation: i64,
+    /// The immutable version of the bundle that made it.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    release: String,
+    /// The version that the team gave it.
+    #[schema(example = "0.0.1")]
+    version: String,
+    /// When it was predicted.
+    predicted_at: DateTime<Utc>,
+    /// The newest modification of the data that was read, where the warehouse tells.
+    #[schema(required = true)]
+    watermark: Option<DateTime<Utc>>,
+    /// Seconds since `predicted_at`.
+    #[schema(example = 5040)]
+    age_seconds: i64,
+    /// Whether it is older than the service allows.
+    stale: bool,
+}
+
+/// What a service says about one of many keys.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyResult {
+    /// The key as asked.
+    #[schema(value_type = KeyView)]
+    key: serde_json::Value,
+    /// What was found.
+    status: KeyStatus,
+    /// The prediction columns by name, where one was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({"male_percentile": 0.31, "female_percentile": 0.69}))]
+    predictions: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Why the key is invalid, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// What was found for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeyStatus {
+    /// A prediction.
+    Found,
+    /// No prediction.
+    NotFound,
+    /// The key is not of the declared type.
+    Invalid,
+}
+
+/// Look up to 10,000 keys up
+///
+/// One result for each key in the order asked; a key that is unknown or invalid does not fail the
+/// others. All results are of one generation.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/services/{service}/predictions:batchGet",
+    operation_id = "batchGetPredictions", tag = "predictions",
+    params(
+        ("tenant" = String, Path, description = "The team.", example = "marketing"),
+        ("service" = String, Path, description = "The team's service.", example = "gender"),
+    ),
+    request_body(content = BatchRequest, example = json!({"keys": [17, 18]})),
+    responses(
+        (status = 200, description = "A result for each key", body = BatchResult, headers(
+            ("cameo-generation" = i64, description = "As in the body."),
+            ("cameo-release" = String, description = "As in the body."),
+            ("cameo-version" = String, description = "As in the body."),
+            ("cameo-predicted-at" = String, description = "As in the body."),
+            ("cameo-age-seconds" = i64, description = "As in the body."),
+            ("cameo-stale" = bool, description = "As in the body."))),
+        (status = 409, description = "Nothing was published yet", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::NotPublished)))))]
+pub(crate) async fn batch_get_predictions(
+    State(app): State<App>,
+    path: PathParams,
+    request: Request,
+) -> Result<Response, Problem> {
+    let current = app.predictions.current(path.text("tenant"), path.text("service")).await?;
+    // Before the body is read: these bodies are what the limit is about. The wait is bounded by the
+    // time limit of the request, and the number of those that wait by the requests in flight.
+    let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
+    let body = JsonBytes::from_request(request, &app).await?;
+    let asked: BatchRequest = body.read()?;
+    let parsed: Vec<Result<Key, KeyError>> =
+        asked.keys.iter().map(|asked| asked.key(current.served.schema.key().data_type)).collect();
+    let keys = parsed.iter().filter_map(|key| key.as_ref().ok().cloned()).collect();
+    let found = app.predictions.many(current, keys).await?;
+
+    let at = found.current.freshness(Utc::now());
+    let row_bytes = ROW_BYTES_GUESS.min(64 + 48 * found.current.served.schema.predictions().len());
+    let mut body = Vec::with_capacity(1_024 + row_bytes * asked.keys.len());
+    body.push(b'{');
+    body.extend_from_slice(&found.current.path_members);
+    body.extend_from_slice(b",\"results\":[");
+    let mut values = found.values.iter();
+    let (mut count_found, mut count_missing, mut count_invalid) = (0, 0, 0);
+    for (at, (asked, parsed)) in asked.keys.iter().zip(&parsed).enumerate() {
+        body.extend_from_slice(if at == 0 { b"{\"key\":" } else { b",{\"key\":" });
+        write_json(&mut body, asked)?;
+        match (parsed, parsed.as_ref().ok().and_then(|_| values.next())) {
+            (Err(error), _) => {
+                count_invalid += 1;
+                body.extend_from_slice(b",\"status\":\"invalid\",\"detail\":");
+                write_json(&mut body, &error.to_string())?;
+            }
+            (Ok(_), Some(Some(values))) => {
+                count_found += 1;
+                body.extend_from_slice(b",\"status\":\"found\",\"predictions\":");
+                write_values(&mut body, &found.current, values)?;
+            }
+            (Ok(_), _) => {
+                count_missing += 1;
+                body.extend_from_slice(b",\"status\":\"not_found\"");
+            }
+        }
+        body.push(b'}');
+    }
+    body.extend_from_slice(b"],");
+    freshness::write_members(&mut body, &found.current, &at);
+    body.push(b'}');
+    app.metrics.lookups_found.inc_by(count_found);
+    app.metrics.lookups_missing.inc_by(count_missing);
+    app.metrics.lookups_invalid.inc_by(count_invalid);
+    Ok(with_freshness(json(body), &app, &found.current, None))
+}
+
+/// A key as the body writes it.
+#[derive(Debug)]
+enum AskedKey<'a> {
+    Int(i64),
+    Text(Cow<'a, str>),
+    /// Neither integer nor text, or an integer out of range.
+    Other(serde_json::Value),
+}
+
+impl AskedKey<'_> {
+    fn key(&self, declared: DataType) -> Result<Key, KeyError> {
+        match (self, declared) {
+            (Self::Int(key), DataType::Int) => Ok(Key::Int(*key)),
+            (Self::Text(text), _) => Key::parse(text, declared),
+            // A number is not the text of its digits: "017" and 17 are different keys.
+            (Self::Int(_) | Self::Other(_), DataType::String) => Err(KeyError::NotAString(0)),
+            (Self::Int(key), _) => Key::parse(&key.to_string(), declared),
+            (Self::Other(value), _) => Err(KeyError::NotAnInteger(value.to_string())),
+        }
+    }
+}
+
+impl Serialize for AskedKey<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(key) => serializer.serialize_i64(*key),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Other(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for AskedKey<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneKey;
+        impl<'de> Visitor<'de> for OneKey {
+            type Value = AskedKey<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer or a text")
+            }
+
+            fn visit_i64<E>(self, key: i64) -> Result<AskedKey<'de>, E> {
+                Ok(AskedKey::Int(key))
+            }
+
+            fn visit_u64<E>(self, key: u64) -> Result<AskedKey<'de>, E> {
+                Ok(i64::try_from(key).map_or_else(|_| AskedKey::Other(key.into()), AskedKey::Int))
+            }
+
+            fn visit_f64<E>(self, key: f64) -> Result<AskedKey<'de>, E> {
+                Ok(AskedKey::Other(key.into()))
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<AskedKey<'de>, E> {
+                Ok(AskedKey::Text(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<AskedKey<'de>, E> {
+                Ok(AskedKey::Text(Cow::Owned(key.to_owned())))
+            }
+        }
+        deserializer.deserialize_any(OneKey)
+    }
+}
+
+/// Reads the keys and stops at one too many, so that a body of commas cannot grow a list of millions.
+fn bounded_keys<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<AskedKey<'de>>, D::Error> {
+    struct Keys;
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<AskedKey<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of 1 to {BATCH_KEYS_MAX} keys")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut keys = Vec::new();
+            while let Some(key) = list.next_element()? {
+                if keys.len() == BATCH_KEYS_MAX {
+                    return Err(A::Error::invalid_length(keys.len() + 1, &self));
+                }
+                keys.push(key);
+            }
+            if keys.is_empty() {
+                return Err(A::Error::invalid_length(0, &self));
+            }
+            Ok(keys)
+        }
+    }
+    deserializer.deserialize_seq(Keys)
+}
+
+fn write_values(body: &mut Vec<u8>, current: &Current, values: &Values) -> Result<(), Problem> {
+    for (name, value) in current.column_members.iter().zip(values) {
+        body.extend_from_slice(name);
+        write_json(body, value)?;
+    }
+    body.push(b'}');
+    Ok(())
+}
+
+fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Problem> {
+    serde_json::to_writer(body, value).map_err(|error| {
+        tracing::error!(%error, "a value cannot be written as JSON");
+        Problem::internal()
+    })
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+/// Adds what every answer with predictions says in its headers, and counts it where it is stale.
+fn with_freshness(
+    mut response: Response,
+    app: &App,
+    current: &Current,
+    tag: Option<String>,
+) -> Response {
+    let at = current.freshness(Utc::now());
+    if at.stale {
+        app.metrics.served_stale.inc();
+    }
+    let headers = response.headers_mut();
+    headers.extend(freshness::headers(current, &at));
+    if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+impl From<LookupError> for Problem {
+    fn from(error: LookupError) -> Self {
+        match &error {
+            LookupError::NotFound(_) => Self::not_found(),
+            LookupError::NotPublished(_) => Self::new(Code::NotPublished, error.to_string()),
+            LookupError::BadKey(_) => Self::new(Code::InvalidKey, error.to_string()),
+            LookupError::UnknownKey { current, .. } => {
+                let headers = freshness::headers(current, &current.freshness(Utc::now()));
+                Self::new(Code::UnknownKey, error.to_string()).with_headers(headers)
+            }
+            LookupError::Overloaded { .. } => Self::new(Code::Overloaded, error.to_string()),
+            LookupError::Unavailable(source) => {
+                tracing::warn!(error = %source, "a look-up failed");
+                Self::new(Code::Unavailable, "the database cannot be asked now; try again")
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The tenants that a caller may see.
+
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State};
+use cameo_access::Caller;
+use cameo_store::tenants;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{app::App, problem::Problem};
+
+/// A team.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tenant {
+    /// Its name.
+    #[schema(example = "marketing")]
+    tenant: String,
+    /// How many of its runs may run at once.
+    #[schema(example = 2)]
+    max_concurrent_runs: u32,
+    /// When it was first seen.
+    created_at: DateTime<Utc>,
+}
+
+/// All tenants that the caller may see.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TenantList {
+    /// By name.
+    tenants: Vec<Tenant>,
+}
+
+/// List tenants
+///
+/// A tenant's key sees its own tenant; an operator's key sees all.
+#[utoipa::path(get, path = "/v1/tenants", operation_id = "listTenants", tag = "services",
+    responses((status = 200, description = "The tenants", body = TenantList)))]
+pub(crate) async fn list_tenants(
+    State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
+) -> Result<Json<TenantList>, Problem> {
+    let tenants = tenants::list(&app.store).await?;
+    let visible = tenants.into_iter().filter(|record| caller.may_access(record.tenant.as_str()));
+    let tenants = visible
+        .map(|record| Tenant {
+            tenant: record.tenant.into(),
+            max_concurrent_runs: record.max_concurrent_runs,
+            created_at: record.created_at,
+        })
+        .collect();
+    Ok(Json(TenantList { tenants }))
+}

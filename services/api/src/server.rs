@@ -1,0 +1,110 @@
+//! Connections: accept, serve, cut the slow ones, drain at the end.
+//!
+//! HTTP/1.1 only, on purpose: hyper-util's automatic builder waits without a limit for a client that
+//! sends a part of the HTTP/2 preface, and what terminates TLS in front of the API speaks HTTP/1.1
+//! to it. hyper's limit on reading a head does nothing without a timer; here it has one, and it
+//! bounds idle connections as well.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, net::TcpStream, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::{app::App, config::Config};
+
+/// Longest head that is read, in bytes; also the read buffer of a connection.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// How long to wait after the system could not accept a connection, which mostly means that no
+/// file descriptor is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown`; then drains, at most for the configured time.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    app: &App,
+    shutdown: CancellationToken,
+) {
+    let config = &app.config;
+    let connections = Arc::new(Semaphore::new(config.connections_max));
+    let graceful = GracefulShutdown::new();
+    let builder = builder(config);
+    let draining = drained(app, &shutdown);
+    tokio::pin!(draining);
+    loop {
+        // A place first: connections over the limit wait in the system's queue.
+        let place = tokio::select! {
+            biased;
+            () = &mut draining => break,
+            place = connections.clone().acquire_owned() => place,
+        };
+        let stream = tokio::select! {
+            biased;
+            () = &mut draining => break,
+            stream = accept(&listener) => stream,
+        };
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        let gauge = app.metrics.connections.clone();
+        tokio::spawn(async move {
+            gauge.inc();
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended early");
+            }
+            gauge.dec();
+            drop(place);
+        });
+    }
+    drop(listener);
+    let open = graceful.count();
+    if tokio::time::timeout(config.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!(open, "cut the connections that did not drain in time");
+    }
+}
+
+/// Resolves when new connections are no longer wanted: first `/readyz` fails, then load balancers
+/// get the time to notice while requests are still answered.
+async fn drained(app: &App, shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    app.start_draining();
+    tokio::time::sleep(app.config.drain_notice).await;
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are one write; waiting for more to send only adds latency.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot switch off Nagle's algorithm");
+                }
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn builder(config: &Config) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .pipeline_flush(true);
+    builder
+}

@@ -1,0 +1,7 @@
+//! The API against a real Postgres with published generations.
+
+mod errors;
+mod lookups;
+mod operations;
+mod tenancy;
+mod world;

@@ -1,0 +1,267 @@
+//! A platform with two tenants over a real Postgres, and a caller of its API.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use cameo_access::ApiKey;
+use cameo_api::{Config, Dependencies};
+use cameo_domain::{
+    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, Sha256, TenantName,
+};
+use cameo_runtime::{
+    metrics::Metrics,
+    postgres::{EmbeddedPostgres, PostgresSettings},
+};
+use cameo_store::{
+    ConnectOptions, Store,
+    generations::{self, GenerationMeta, Writer},
+    keys::{self, NewKey},
+    releases::{self, NewRelease, ReleaseHashes},
+    runs::{self, RunCounts},
+    tenants::{self, TenantSettings},
+};
+use chrono::{DateTime, Duration, Utc};
+use http_body_util::BodyExt;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::ServiceExt;
+
+pub(crate) const STALE_AFTER_SECONDS: i64 = 172_800;
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) metrics: Metrics,
+    pub(crate) api: Router,
+    pub(crate) admin: String,
+    pub(crate) marketing: String,
+    pub(crate) crm: String,
+    _stop: DropGuard,
+    _postgres: EmbeddedPostgres,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    pub(crate) fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert!(!self.header("x-request-id").is_empty());
+        let body = self.json();
+        assert_eq!(body["status"], self.status.as_u16());
+        assert_eq!(body["request_id"], self.header("x-request-id"));
+        body["code"].as_str().expect("a code").to_owned()
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Config::default()).await
+    }
+
+    pub(crate) async fn start_with(config: Config) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the database");
+        let path = folder.path().to_owned();
+        let started = tokio::task::spawn_blocking(move || {
+            EmbeddedPostgres::start(&path, &PostgresSettings::default())
+        });
+        let postgres = started.await.expect("no panic").expect("Postgres starts");
+        let options = ConnectOptions::from_url(&postgres.url()).expect("a URL");
+        let store = Store::connect(&options).await.expect("Postgres answers");
+        store.migrate().await.expect("the migrations apply");
+        for tenant in ["marketing", "crm"] {
+            let settings = TenantSettings { max_concurrent_runs: 2 };
+            tenants::ensure(&store, &name(tenant), &settings).await.expect("a tenant");
+        }
+        let stop = CancellationToken::new();
+        let metrics = Metrics::new();
+        let dependencies = Dependencies { store: store.clone(), metrics: metrics.clone() };
+        Self {
+            api: cameo_api::router(config, dependencies, stop.clone()),
+            admin: key(&store, None).await,
+            marketing: key(&store, Some("marketing")).await,
+            crm: key(&store, Some("crm")).await,
+            store,
+            metrics,
+            _stop: stop.drop_guard(),
+            _postgres: postgres,
+            _folder: folder,
+        }
+    }
+
+    /// Applies a service whose key is of type `key`.
+    pub(crate) async fn apply(&self, tenant: &str, service: &str, key: DataType) {
+        let release = ReleaseId(Sha256::of(format!("{tenant}/{service}")));
+        let part = |part: &str| Sha256::of(part);
+        let new = NewRelease {
+            manifest: serde_json::json!({}),
+            release,
+            service: service.parse().expect("a service name"),
+            version: "0.0.1".to_owned(),
+            hashes: ReleaseHashes {
+                config: part("config"),
+                sql: part("sql"),
+                model: part("model"),
+            },
+            schema: schema(key),
+            cron: "00 18 * * *".to_owned(),
+            timezone: "Asia/Tokyo".to_owned(),
+            next_due_at: Utc::now() + Duration::days(1),
+            missed_run_policy: MissedRunPolicy::Latest,
+            missed_run_window_seconds: 86_400,
+            generations_kept: 3,
+            stale_after_seconds: STALE_AFTER_SECONDS.unsigned_abs(),
+            attempts_max: 3,
+            git_commit: None,
+            applied_by: "test".to_owned(),
+        };
+        releases::apply(&self.store, &name(tenant), &new).await.expect("a release");
+    }
+
+    /// Runs the service and publishes `rows` keys from 1, whose scores are `score + key`.
+    pub(crate) async fn publish(
+        &self,
+        tenant: &str,
+        service: &str,
+        predicted_at: DateTime<Utc>,
+        rows: i64,
+        score: f64,
+    ) -> i64 {
+        let store = &self.store;
+        let service: ServiceName = service.parse().expect("a service name");
+        let idempotency = uuid::Uuid::now_v7().to_string();
+        runs::create_manual(store, &name(tenant), &service, &idempotency, Utc::now(), "test")
+            .await
+            .expect("a run");
+        let run = runs::claim(store, "test", 60).await.expect("a claim").expect("the queued run");
+        assert_eq!(run.path.service, service, "another run was queued before");
+        let meta = GenerationMeta {
+            release: run.release,
+            hashes: run.hashes,
+            watermark: Some(predicted_at - Duration::hours(1)),
+            data_fingerprint: None,
+            predicted_at,
+            schema: run.schema.clone(),
+        };
+        let generation = generations::begin(store, &run, &meta).await.expect("a generation");
+        let mut writer = Writer::open(store, &generation).await.expect("a writer");
+        writer.send(&batch(&run.schema, rows, score)).await.expect("the rows are sent");
+        let digest = writer.finish().await.expect("the rows arrive");
+        generations::seal(store, &generation).await.expect("a sealed generation");
+        let rows = rows.unsigned_abs();
+        let counts = RunCounts { rows_read: rows, rows_scored: rows, rows_quarantined: 0 };
+        generations::publish(store, run.run, run.epoch, &generation, digest, &counts)
+            .await
+            .expect("a publication");
+        generation.id.0
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.api.clone().oneshot(request).await.expect("the router never fails");
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        let body = String::from_utf8(body.to_vec()).expect("UTF-8");
+        Answer { status: head.status, headers: head.headers, body }
+    }
+
+    pub(crate) async fn get(&self, key: &str, path: &str) -> Answer {
+        self.send(request(Method::GET, path, Some(key), None)).await
+    }
+
+    pub(crate) async fn post(&self, key: &str, path: &str, body: &str) -> Answer {
+        self.send(request(Method::POST, path, Some(key), Some(body))).await
+    }
+}
+
+pub(crate) fn request(
+    method: Method,
+    path: &str,
+    key: Option<&str>,
+    body: Option<&str>,
+) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(key) = key {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+    }
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_owned()));
+    request.body(body).expect("a valid request")
+}
+
+fn name(tenant: &str) -> TenantName {
+    tenant.parse().expect("a tenant name")
+}
+
+async fn key(store: &Store, tenant: Option<&str>) -> String {
+    let key = ApiKey::generate().expect("random numbers");
+    let new = NewKey {
+        prefix: key.prefix().to_owned(),
+        hash: key.hash(),
+        tenant: tenant.map(name),
+        name: "test".to_owned(),
+        created_by: "test".to_owned(),
+        expires_at: None,
+    };
+    keys::insert(store, &new).await.expect("a key");
+    key.reveal().to_owned()
+}
+
+fn schema(key: DataType) -> PredictionSchema {
+    let columns = [
+        ("customer", key),
+        ("score", DataType::Float64),
+        ("tier", DataType::String),
+        ("active", DataType::Bool),
+        ("visits", DataType::Int),
+        ("last_day", DataType::Date),
+        ("last_at", DataType::Timestamp),
+    ];
+    let columns = columns
+        .map(|(name, data_type)| Column { name: name.parse().expect("a column name"), data_type });
+    PredictionSchema::new(columns.to_vec()).expect("a schema")
+}
+
+/// Row `k` of `rows`, from 1: everything is told for odd keys, nothing but the score for even ones.
+fn batch(schema: &PredictionSchema, rows: i64, score: f64) -> RecordBatch {
+    let keys = 1..=rows;
+    let odd = |key: i64| key % 2 == 1;
+    let key: ArrayRef = match schema.key().data_type {
+        DataType::Int => Arc::new(keys.clone().collect::<Int64Array>()),
+        _ => Arc::new(keys.clone().map(|key| Some(format!("c/{key}"))).collect::<StringArray>()),
+    };
+    let at = TimestampMicrosecondArray::from_iter(
+        keys.clone().map(|key| odd(key).then_some(1_700_000_000_000_000 + key)),
+    );
+    let columns: Vec<ArrayRef> = vec![
+        key,
+        Arc::new(keys.clone().map(|key| Some(score + key as f64)).collect::<Float64Array>()),
+        Arc::new(keys.clone().map(|key| odd(key).then_some("High \"1\"")).collect::<StringArray>()),
+        Arc::new(keys.clone().map(|key| odd(key).then_some(true)).collect::<BooleanArray>()),
+        Arc::new(keys.clone().map(|key| odd(key).then_some(key)).collect::<Int64Array>()),
+        Arc::new(keys.clone().map(|key| odd(key).then_some(19_000)).collect::<Date32Array>()),
+        Arc::new(at.with_timezone("UTC")),
+    ];
+    RecordBatch::try_new(cameo_batch::arrow_schema(schema), columns).expect("the declared columns")
+}
