@@ -129,10 +129,12 @@ async fn post(parameters: &Parameters) -> usize {
 async fn mirror(lake: &Lake, tenant: &TenantName) -> usize {
     let (schema, rows) = outputs();
     let service: ServiceName = "clv".parse().expect("a name");
-    let load: LoadId = format!("load-{:?}", Instant::now()).replace(|c: char| !c.is_ascii_alphanumeric(), "-").parse().expect("an id");
+    let load: LoadId = format!("load-{:?}", Instant::now())
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        .parse()
+        .expect("an id");
     let loaded = lake.load(tenant, &service, &load, GenerationId(1), schema, rows).await;
     let digest = lake.digest(tenant, &service, GenerationId(1)).await.expect("a digest");
     assert_eq!(loaded.expect("a load").rows, digest.rows);
     usize::try_from(digest.rows).expect("few rows")
 }
-

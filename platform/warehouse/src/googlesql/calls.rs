@@ -98,8 +98,9 @@ impl<'f> Call<'f> {
                 FunctionArgumentClause::OrderBy(keys) => call.order_by = keys,
                 FunctionArgumentClause::Limit(limit) => {
                     let count = whole_number(limit);
-                    call.limit =
-                        Some(count.ok_or_else(|| call.refuse("a LIMIT other than a whole number"))?);
+                    call.limit = Some(
+                        count.ok_or_else(|| call.refuse("a LIMIT other than a whole number"))?,
+                    );
                 }
                 FunctionArgumentClause::Having(bound) => call.having = Some(bound),
                 _ => return Err(call.refuse("this clause in a function")),
@@ -162,7 +163,13 @@ impl<'f> Call<'f> {
 
     /// An aggregate's bare arguments, whatever window it stands over.
     fn aggregate(&self, count: usize, distinct: bool) -> Result<(), SqlError> {
-        let bare = Call { over: None, distinct: self.distinct && !distinct, args: Vec::new(), name: self.name.clone(), ..*self };
+        let bare = Call {
+            over: None,
+            distinct: self.distinct && !distinct,
+            args: Vec::new(),
+            name: self.name.clone(),
+            ..*self
+        };
         bare.plain()?;
         self.count(count, count)
     }
@@ -204,7 +211,13 @@ impl Printer<'_> {
             }
             Form::Window(duckdb, min, max, nulls) => {
                 call.count(min, max)?;
-                let bare = Call { over: None, ignore_nulls: call.ignore_nulls && !nulls, args: Vec::new(), name: call.name.clone(), ..call };
+                let bare = Call {
+                    over: None,
+                    ignore_nulls: call.ignore_nulls && !nulls,
+                    args: Vec::new(),
+                    name: call.name.clone(),
+                    ..call
+                };
                 bare.plain()?;
                 if call.over.is_none() {
                     return Err(call.refuse("a call without OVER"));
@@ -221,7 +234,9 @@ impl Printer<'_> {
         Ok(match call.over {
             None => printed,
             Some(WindowType::NamedWindow(window)) => format!("{printed} OVER {}", name(window)?),
-            Some(WindowType::WindowSpec(window)) => format!("{printed} OVER {}", self.window(window)?),
+            Some(WindowType::WindowSpec(window)) => {
+                format!("{printed} OVER {}", self.window(window)?)
+            }
         })
     }
 
@@ -242,7 +257,12 @@ impl Printer<'_> {
                 WindowFrameUnits::Range => "RANGE",
                 WindowFrameUnits::Groups => {
                     let at = window.order_by.first().map_or_else(Span::empty, Spanned::span);
-                    return Err(refusal(at, "a GROUPS frame is not supported".to_owned(), "GROUPS", None));
+                    return Err(refusal(
+                        at,
+                        "a GROUPS frame is not supported".to_owned(),
+                        "GROUPS",
+                        None,
+                    ));
                 }
             };
             let start = self.bound(&frame.start_bound)?;
@@ -309,7 +329,8 @@ pub(super) fn position(index: &Expr) -> Result<(&'static str, Expr), SqlError> {
 
 pub(super) fn count(printer: &mut Printer<'_>, call: &Call<'_>) -> Printed {
     if call.star && call.args.is_empty() && !call.distinct {
-        let bare = Call { star: false, over: None, args: Vec::new(), name: call.name.clone(), ..*call };
+        let bare =
+            Call { star: false, over: None, args: Vec::new(), name: call.name.clone(), ..*call };
         bare.plain()?;
         return printer.over(call, "count(*)".to_owned());
     }
@@ -477,7 +498,8 @@ pub(super) fn split(printer: &mut Printer<'_>, call: &Call<'_>) -> Printed {
     call.scalar(1, 2)?;
     let delimiter = call.args.get(1).map_or(Some(","), dates::string);
     let delimiter = delimiter.filter(|text| !text.is_empty());
-    let delimiter = delimiter.ok_or_else(|| call.refuse("a delimiter that is no literal or empty"))?;
+    let delimiter =
+        delimiter.ok_or_else(|| call.refuse("a delimiter that is no literal or empty"))?;
     Ok(format!("string_split({}, {})", printer.expr(&call.args[0])?, quote_text(delimiter)))
 }
 
@@ -488,7 +510,11 @@ pub(super) fn regexp_extract(printer: &mut Printer<'_>, call: &Call<'_>) -> Prin
     let group = match groups(pattern) {
         0 => 0,
         1 => 1,
-        _ => return Err(call.refuse("a pattern with more than one group; write (?:…) for the others")),
+        _ => {
+            return Err(
+                call.refuse("a pattern with more than one group; write (?:…) for the others")
+            );
+        }
     };
     let text = printer.expr(&call.args[0])?;
     Ok(format!("bq_regexp_extract({text}, {}, {group})", quote_text(pattern)))
@@ -506,7 +532,8 @@ fn groups(pattern: &str) -> usize {
             '(' if !in_class => {
                 let named = characters.peek() == Some(&'?') && {
                     let rest: String = characters.clone().take(3).collect();
-                    rest.starts_with("?P<") || (rest.starts_with("?<") && rest != "?<=" && rest != "?<!")
+                    rest.starts_with("?P<")
+                        || (rest.starts_with("?<") && rest != "?<=" && rest != "?<!")
                 };
                 count += usize::from(characters.peek() != Some(&'?') || named);
             }
@@ -607,7 +634,9 @@ pub(super) fn timestamp_trunc(printer: &mut Printer<'_>, call: &Call<'_>) -> Pri
         Part::Week(day) => {
             format!("CAST(bq_week_start(CAST(bq_ts({x}) AS DATE), {day}) AS TIMESTAMP)")
         }
-        part => format!("CAST(date_trunc('{}', bq_ts({x})) AS TIMESTAMP)", part.name().to_lowercase()),
+        part => {
+            format!("CAST(date_trunc('{}', bq_ts({x})) AS TIMESTAMP)", part.name().to_lowercase())
+        }
     })
 }
 
@@ -656,7 +685,8 @@ pub(super) fn generate_date_array(printer: &mut Printer<'_>, call: &Call<'_>) ->
     let (count, part) = match call.args.get(2) {
         None => (1, Part::Day),
         Some(Expr::Interval(interval)) => {
-            let field = interval.leading_field.as_ref().map(ToString::to_string).unwrap_or_default();
+            let field =
+                interval.leading_field.as_ref().map(ToString::to_string).unwrap_or_default();
             let count = whole_number(&interval.value).filter(|count| *count > 0);
             let count = count.ok_or_else(|| call.refuse("a step other than a positive number"))?;
             (count, Part::parse(call.at, &field)?)
@@ -685,11 +715,9 @@ fn is_plain_path(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('$') else { return false };
     let keys = rest.replace('[', ".[");
     keys.split('.').skip(1).all(|key| match key.strip_prefix('[') {
-        Some(index) => index.strip_suffix(']').is_some_and(|digits| {
-            !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())
-        }),
-        None => {
-            !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        }
+        Some(index) => index
+            .strip_suffix(']')
+            .is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())),
+        None => !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
     }) && (rest.is_empty() || rest.starts_with(['.', '[']))
 }

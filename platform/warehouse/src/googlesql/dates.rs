@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use sqlparser::{
-    ast::{DataType, DateTimeField, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, TypedString, Value},
+    ast::{
+        DataType, DateTimeField, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
+        TypedString, Value,
+    },
     tokenizer::Span,
 };
 
@@ -72,9 +75,25 @@ pub(super) const EXTRACT_PARTS: [(&str, &str); 15] = [
 
 /// Elements of FORMAT_DATE and FORMAT_TIMESTAMP that both engines write alike.
 pub(super) const FORMAT_ELEMENTS: [(char, &str); 19] = [
-    ('Y', "%Y"), ('m', "%m"), ('d', "%d"), ('H', "%H"), ('M', "%M"), ('S', "%S"), ('F', "%Y-%m-%d"),
-    ('T', "%H:%M:%S"), ('y', "%y"), ('j', "%j"), ('a', "%a"), ('A', "%A"), ('b', "%b"), ('B', "%B"),
-    ('I', "%I"), ('p', "%p"), ('G', "%G"), ('V', "%V"), ('%', "%%"),
+    ('Y', "%Y"),
+    ('m', "%m"),
+    ('d', "%d"),
+    ('H', "%H"),
+    ('M', "%M"),
+    ('S', "%S"),
+    ('F', "%Y-%m-%d"),
+    ('T', "%H:%M:%S"),
+    ('y', "%y"),
+    ('j', "%j"),
+    ('a', "%a"),
+    ('A', "%A"),
+    ('b', "%b"),
+    ('B', "%B"),
+    ('I', "%I"),
+    ('p', "%p"),
+    ('G', "%G"),
+    ('V', "%V"),
+    ('%', "%%"),
 ];
 
 /// Elements of PARSE_DATE and PARSE_TIMESTAMP that both engines read alike.
@@ -122,7 +141,10 @@ impl Part {
                     at,
                     format!("a TIMESTAMP has no part {}", self.name()),
                     self.name(),
-                    Some("expected MICROSECOND to DAY; use DATE_DIFF on DATE(…) for longer parts".to_owned()),
+                    Some(
+                        "expected MICROSECOND to DAY; use DATE_DIFF on DATE(…) for longer parts"
+                            .to_owned(),
+                    ),
                 ));
             }
         })
@@ -133,7 +155,9 @@ impl Part {
         match self {
             Self::Quarter => Ok("QUARTERS"),
             Self::Week(0) => Ok("WEEK"),
-            Self::Week(_) => Err(refusal(at, "an INTERVAL has no WEEK(day)".to_owned(), "WEEK", None)),
+            Self::Week(_) => {
+                Err(refusal(at, "an INTERVAL has no WEEK(day)".to_owned(), "WEEK", None))
+            }
             other => Ok(other.name()),
         }
     }
@@ -218,7 +242,9 @@ pub(super) fn format(expr: &Expr, parse: bool) -> Printed {
         let element = characters.next().unwrap_or(' ');
         let known = FORMAT_ELEMENTS.iter().find(|(known, _)| *known == element);
         match known {
-            Some((_, duckdb)) if !parse || PARSE_ELEMENTS.contains(&element) => printed.push_str(duckdb),
+            Some((_, duckdb)) if !parse || PARSE_ELEMENTS.contains(&element) => {
+                printed.push_str(duckdb)
+            }
             _ => {
                 let listed = FORMAT_ELEMENTS.iter().map(|(known, _)| *known);
                 let listed = listed.filter(|known| !parse || PARSE_ELEMENTS.contains(known));
@@ -250,30 +276,31 @@ pub(super) fn literal(literal: &TypedString) -> Printed {
         return Err(unsupported(&literal.value, "this kind of literal"));
     };
     let wrong = |expected: &str| {
-        refusal(
-            literal.value.span,
-            format!("expected {expected}, found '{text}'"),
-            text,
-            None,
-        )
+        refusal(literal.value.span, format!("expected {expected}, found '{text}'"), text, None)
     };
     match &literal.data_type {
         DataType::Date => NaiveDate::parse_from_str(text, "%Y-%m-%d")
             .map(date)
             .map_err(|_| wrong("a date such as '2026-03-01'")),
-        DataType::Timestamp(None, _) => {
-            instant(text).map(timestamp).ok_or_else(|| wrong("a timestamp such as '2026-03-01 18:00:00+00'"))
-        }
+        DataType::Timestamp(None, _) => instant(text)
+            .map(timestamp)
+            .ok_or_else(|| wrong("a timestamp such as '2026-03-01 18:00:00+00'")),
         other => {
             let found = other.to_string().to_uppercase();
-            Err(unlisted(literal.value.span, "literal of type", &found, ["DATE", "TIMESTAMP"].into_iter()))
+            Err(unlisted(
+                literal.value.span,
+                "literal of type",
+                &found,
+                ["DATE", "TIMESTAMP"].into_iter(),
+            ))
         }
     }
 }
 
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim().replacen('T', " ", 1);
-    let text = text.strip_suffix(" UTC").or(text.strip_suffix('Z')).map_or(text.clone(), str::to_owned);
+    let text =
+        text.strip_suffix(" UTC").or(text.strip_suffix('Z')).map_or(text.clone(), str::to_owned);
     for zoned in ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z"] {
         if let Ok(instant) = DateTime::parse_from_str(&text, zoned) {
             return Some(instant.to_utc());

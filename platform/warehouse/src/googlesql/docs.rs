@@ -14,7 +14,9 @@ pub fn page() -> String {
         }
         page.push_str(&format!("| `{}` | {} |\n", entry.name, entry.note));
     }
-    let codes = |codes: Vec<String>| codes.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(" ");
+    let codes = |codes: Vec<String>| {
+        codes.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(" ")
+    };
     let extract = dates::EXTRACT_PARTS.iter().map(|(part, _)| (*part).to_owned()).collect();
     let format = dates::FORMAT_ELEMENTS.iter().map(|(element, _)| format!("%{element}")).collect();
     let parse = dates::PARSE_ELEMENTS.iter().map(|element| format!("%{element}")).collect();

@@ -15,7 +15,8 @@ use crate::engine::quote_text;
 /// The named parameters.
 const PARAMETERS: [&str; 2] = ["@run_time", "@run_date"];
 /// Types of CAST and SAFE_CAST.
-pub(super) const CAST_TYPES: [&str; 6] = ["INT64", "FLOAT64", "STRING", "BOOL", "DATE", "TIMESTAMP"];
+pub(super) const CAST_TYPES: [&str; 6] =
+    ["INT64", "FLOAT64", "STRING", "BOOL", "DATE", "TIMESTAMP"];
 /// Literals up to here stay 32-bit integers in DuckDB: sums of two cannot overflow.
 const SMALL_LITERAL_MAX: u64 = 1 << 15;
 /// What TRIM takes away: every character that Unicode calls white space.
@@ -95,7 +96,10 @@ impl Printer<'_> {
             Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
                 format!("ceil(CAST({} AS DOUBLE))", self.expr(expr)?)
             }
-            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+            Expr::Floor {
+                expr,
+                field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime),
+            } => {
                 format!("floor(CAST({} AS DOUBLE))", self.expr(expr)?)
             }
             Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
@@ -117,7 +121,8 @@ impl Printer<'_> {
                 }
                 for when in conditions {
                     let condition = self.expr(&when.condition)?;
-                    printed.push_str(&format!(" WHEN {condition} THEN {}", self.expr(&when.result)?));
+                    printed
+                        .push_str(&format!(" WHEN {condition} THEN {}", self.expr(&when.result)?));
                 }
                 if let Some(result) = else_result {
                     printed.push_str(&format!(" ELSE {}", self.expr(result)?));
@@ -151,7 +156,9 @@ impl Printer<'_> {
             first = left;
         }
         let mut printed = match (first, chain.last()) {
-            (Expr::Interval(interval), Some((BinaryOperator::Plus, _))) => self.interval(interval)?,
+            (Expr::Interval(interval), Some((BinaryOperator::Plus, _))) => {
+                self.interval(interval)?
+            }
             _ => self.expr(first)?,
         };
         let mut left = Some(first);
@@ -172,7 +179,8 @@ impl Printer<'_> {
                 BinaryOperator::And => "AND",
                 BinaryOperator::Or => "OR",
                 other => {
-                    let help = (*other == BinaryOperator::Modulo).then(|| "write MOD(a, b)".to_owned());
+                    let help =
+                        (*other == BinaryOperator::Modulo).then(|| "write MOD(a, b)".to_owned());
                     let message = format!("operator {other} is not supported");
                     return Err(refusal(right.span(), message, &other.to_string(), help));
                 }
@@ -196,7 +204,8 @@ impl Printer<'_> {
                 }
                 BinaryOperator::Divide => format!("bq_divide({printed}, {right_printed})"),
                 BinaryOperator::Multiply if left.is_some() => {
-                    let widened = left.map_or_else(String::new, |left| widen(printed.clone(), left));
+                    let widened =
+                        left.map_or_else(String::new, |left| widen(printed.clone(), left));
                     format!("{widened} * {right_printed}")
                 }
                 _ => format!("{printed} {symbol} {right_printed}"),
@@ -262,8 +271,12 @@ impl Printer<'_> {
             (DataType::Bool | DataType::Boolean, true) => format!("bq_safe_bool({x})"),
             (DataType::Date, false) => format!("CAST({x} AS DATE)"),
             (DataType::Date, true) => format!("TRY_CAST({x} AS DATE)"),
-            (DataType::Timestamp(None, TimezoneInfo::None), false) => format!("bq_to_timestamp({x})"),
-            (DataType::Timestamp(None, TimezoneInfo::None), true) => format!("bq_safe_timestamp({x})"),
+            (DataType::Timestamp(None, TimezoneInfo::None), false) => {
+                format!("bq_to_timestamp({x})")
+            }
+            (DataType::Timestamp(None, TimezoneInfo::None), true) => {
+                format!("bq_safe_timestamp({x})")
+            }
             (other, _) => {
                 let found = other.to_string().to_uppercase();
                 return Err(unlisted(expr.span(), "cast to type", &found, CAST_TYPES.into_iter()));
@@ -318,9 +331,10 @@ impl Printer<'_> {
 
     fn access(&mut self, root: &Expr, chain: &[AccessExpr]) -> Printed {
         let (mut printed, rest) = match (root, chain) {
-            (Expr::Function(function), [AccessExpr::Subscript(Subscript::Index { index }), rest @ ..])
-                if super::calls::is_named(function, "APPROX_QUANTILES") =>
-            {
+            (
+                Expr::Function(function),
+                [AccessExpr::Subscript(Subscript::Index { index }), rest @ ..],
+            ) if super::calls::is_named(function, "APPROX_QUANTILES") => {
                 (self.approx_quantile(function, index)?, rest)
             }
             _ => (self.expr(root)?, chain),
@@ -330,7 +344,9 @@ impl Printer<'_> {
                 AccessExpr::Dot(Expr::Identifier(field)) => {
                     format!("struct_extract({printed}, {})", quote_text(&field.value))
                 }
-                AccessExpr::Subscript(Subscript::Index { index }) => self.element(&printed, index)?,
+                AccessExpr::Subscript(Subscript::Index { index }) => {
+                    self.element(&printed, index)?
+                }
                 _ => return Err(unsupported(root, "this form of access")),
             };
         }

@@ -1,8 +1,8 @@
 //! FROM: tables, joins, UNNEST and PIVOT.
 
 use sqlparser::ast::{
-    Expr, ExprWithAlias, Ident, JoinConstraint, JoinOperator, ObjectName, PivotValueSource, Spanned,
-    TableAlias, TableFactor, TableWithJoins, Value,
+    Expr, ExprWithAlias, Ident, JoinConstraint, JoinOperator, ObjectName, PivotValueSource,
+    Spanned, TableAlias, TableFactor, TableWithJoins, Value,
 };
 
 use super::{
@@ -86,7 +86,8 @@ impl Printer<'_> {
                 }
                 let (printed, default) = self.table_name(table, aliases)?;
                 let alias_printed = table_alias(factor, alias.as_ref())?;
-                aliases.push(alias.as_ref().map_or(default, |alias| alias.name.value.to_lowercase()));
+                aliases
+                    .push(alias.as_ref().map_or(default, |alias| alias.name.value.to_lowercase()));
                 Ok(format!("{printed}{alias_printed}"))
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
@@ -101,7 +102,13 @@ impl Printer<'_> {
                 with_offset,
                 with_offset_alias,
                 with_ordinality: false,
-            } => self.unnest(factor, alias.as_ref(), array_exprs, *with_offset, with_offset_alias.as_ref()),
+            } => self.unnest(
+                factor,
+                alias.as_ref(),
+                array_exprs,
+                *with_offset,
+                with_offset_alias.as_ref(),
+            ),
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
                 let at = factor.span();
                 let inner =
@@ -119,8 +126,16 @@ impl Printer<'_> {
                 let PivotValueSource::List(values) = value_source else {
                     return Err(unsupported(factor, "PIVOT over anything but a list of values"));
                 };
-                let source = self.nested(factor.span(), |printer| printer.factor(table, aliases))?;
-                self.pivot(factor, &source, aggregate_functions, value_column, values, alias.as_ref())
+                let source =
+                    self.nested(factor.span(), |printer| printer.factor(table, aliases))?;
+                self.pivot(
+                    factor,
+                    &source,
+                    aggregate_functions,
+                    value_column,
+                    values,
+                    alias.as_ref(),
+                )
             }
             TableFactor::Function { .. } | TableFactor::TableFunction { .. } => {
                 Err(unsupported(factor, "a table function"))
@@ -145,11 +160,13 @@ impl Printer<'_> {
             name(ident)?;
             parts.extend(ident.value.split('.').map(str::to_owned));
         }
-        let refuse = |message: String, help: &str| {
-            Err(refusal(at, message, &full, Some(help.to_owned())))
-        };
+        let refuse =
+            |message: String, help: &str| Err(refusal(at, message, &full, Some(help.to_owned())));
         if parts.iter().any(|part| part.eq_ignore_ascii_case("information_schema")) {
-            return refuse("INFORMATION_SCHEMA is not supported".to_owned(), "name the table itself");
+            return refuse(
+                "INFORMATION_SCHEMA is not supported".to_owned(),
+                "name the table itself",
+            );
         }
         if let [single] = &parts[..] {
             let lower = single.to_lowercase();
@@ -255,7 +272,8 @@ impl Printer<'_> {
             let Expr::Value(literal) = &value.expr else {
                 return Err(unsupported(factor, "PIVOT over anything but string literals"));
             };
-            let (Value::SingleQuotedString(text) | Value::DoubleQuotedString(text)) = &literal.value
+            let (Value::SingleQuotedString(text) | Value::DoubleQuotedString(text)) =
+                &literal.value
             else {
                 return Err(unsupported(factor, "PIVOT over anything but string literals"));
             };
@@ -265,7 +283,8 @@ impl Printer<'_> {
         let mut functions = Vec::new();
         let mut renames = Vec::new();
         for aggregate in aggregates {
-            let alias = aggregate.alias.as_ref().map(|alias| alias.value.clone()).unwrap_or_default();
+            let alias =
+                aggregate.alias.as_ref().map(|alias| alias.value.clone()).unwrap_or_default();
             functions.push(format!("{} AS {}", self.expr(&aggregate.expr)?, quote_name(&alias)));
             renames.extend(names.iter().map(|(value, shown)| {
                 let (found, wanted) = (format!("{value}_{alias}"), format!("{alias}_{shown}"));

@@ -118,9 +118,7 @@ pub fn to_duckdb(sql: &str, context: &Context) -> Result<Rewritten, SqlError> {
     let printed = printer.query(&query)?;
     let columns = query::output_columns(&query)?;
     let mut tables = printer.tables;
-    tables.sort_by(|one, other| {
-        (&one.dataset, &one.table).cmp(&(&other.dataset, &other.table))
-    });
+    tables.sort_by(|one, other| (&one.dataset, &one.table).cmp(&(&other.dataset, &other.table)));
     Ok(Rewritten { sql: printed, tables, columns })
 }
 

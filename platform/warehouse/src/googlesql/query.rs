@@ -244,7 +244,11 @@ impl Printer<'_> {
             opt_rename,
             opt_alias,
         } = options;
-        if opt_ilike.is_some() || opt_exclude.is_some() || opt_rename.is_some() || opt_alias.is_some() {
+        if opt_ilike.is_some()
+            || opt_exclude.is_some()
+            || opt_rename.is_some()
+            || opt_alias.is_some()
+        {
             return Err(unsupported(options, "* with anything but EXCEPT and REPLACE"));
         }
         let mut printed = star.to_owned();

@@ -1,0 +1,1 @@
+select customer_id, count(distinct it.sku), sum(it.qty*it.price), max(off) from (select customer_id, unnest(items) it, unnest(range(len(items))) as off from baskets where ts<TIMESTAMP '2024-12-01 00:00:00') group by 1

@@ -1,0 +1,3 @@
+with agg as (select customer_id, (epoch_us(TIMESTAMP '2024-12-01 00:00:00')-epoch_us(max(ts)))//86400000000 r, count(*) f, sum(amount) m, count(distinct category) cats, coalesce(sum(case when promo then amount else 0 end)/sum(amount),0) ps
+ from transactions where ts<TIMESTAMP '2024-12-01 00:00:00' and ts>=TIMESTAMP '2024-12-01 00:00:00' - interval 365 day group by 1)
+ select c.customer_id, coalesce(r,9999), coalesce(f,0), coalesce(m,0), cats, ps, country in ('FR','ES'), greatest(coalesce(f,0),1), exists(select 1 from events e where e.customer_id=c.customer_id and event_name='buy') from customers c left join agg using (customer_id)
