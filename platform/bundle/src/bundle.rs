@@ -236,21 +236,20 @@ impl Files<'_> {
                     path.span,
                     error.to_string(),
                 );
-                self.problems
-                    .push(problem.expected("a path in the bundle, gs://…, s3://… or az://…"));
+                self.problems.push(problem);
                 return;
             }
         }
         let Some(real) = self.find(path) else { return };
         let mut start = Vec::new();
-        let read = File::open(&real).and_then(|file| {
+        let size = File::open(&real).and_then(|file| {
             let bytes = file.metadata()?.len();
             file.take(MODEL_START_BYTES).read_to_end(&mut start)?;
             Ok(bytes)
         });
         let problem =
             |code, message: String| Some(Diagnostic::at(code, self.source, path.span, message));
-        let problem = match read {
+        let problem = match size {
             Err(error) => problem(
                 Code::FileUnreadable,
                 format!("`{}` cannot be read: {}", path.value, error.kind()),

@@ -21,7 +21,7 @@ macro_rules! codes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub enum Code {
-            $(#[doc = $title] $name = $number,)+
+            $(#[allow(clippy::doc_markdown, reason = "the titles are plain text")] #[doc = $title] $name = $number,)+
         }
 
         impl Code {
@@ -187,7 +187,7 @@ codes! {
 
     // Predictions.
     300 PredictionWithoutSource { "A prediction has no source.",
-        "Each prediction name is a column of predictions.sql or, without that file, an output of the model or a column of features.sql.",
+        "Each prediction name is a column of predictions.sql or, without that file, an output of the model.",
         "Correct the name, or give the column in predictions.sql." }
     301 PredictionTypeDiffers { "A prediction's source does not fit its declared type.",
         "A value becomes the declared type only where nothing is lost: FLOAT64 does not become INT.",

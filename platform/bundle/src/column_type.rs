@@ -2,7 +2,7 @@
 
 use cameo_domain::DataType;
 
-/// What a type is, whatever it is called: Arrow, GoogleSQL and ONNX name the same things apart.
+/// What a type is, whatever it is called: Arrow, `GoogleSQL` and ONNX name the same things apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Int,
@@ -59,9 +59,14 @@ impl Kind {
     /// Whether a model's input of this kind takes a feature of kind `feature`.
     pub(crate) fn takes(self, feature: Self) -> bool {
         match self {
+            Self::Float => !matches!(feature, Self::String | Self::Timestamp | Self::Other),
+            Self::Int => matches!(
+                feature,
+                Self::Bool | Self::Int | Self::WholeDecimal | Self::Date | Self::Timestamp
+            ),
+            Self::Bool => feature == Self::Bool,
             Self::String => feature == Self::String,
-            Self::Other => true,
-            _ => !matches!(feature, Self::String | Self::Date | Self::Timestamp | Self::Other),
+            _ => true,
         }
     }
 }

@@ -16,16 +16,19 @@ use crate::{
 
 /// The sections of `config.yaml`.
 pub(crate) const SECTIONS: &[Key] = &[
-    required("MODEL_CONFIG"),
-    required("FEATURE_CONFIG"),
-    required("PREDICTION_CONFIG"),
+    required("MODEL_CONFIG", "MODEL_CONFIG:"),
+    required("FEATURE_CONFIG", "FEATURE_CONFIG:"),
+    required("PREDICTION_CONFIG", "PREDICTION_CONFIG:"),
     optional("RUN_CONFIG"),
 ];
 /// The keys of `MODEL_CONFIG`.
-pub(crate) const MODEL_KEYS: &[Key] = &[required("MODEL_PATH"), required("FRAMEWORK")];
+pub(crate) const MODEL_KEYS: &[Key] =
+    &[required("MODEL_PATH", "MODEL_PATH: model.onnx"), required("FRAMEWORK", "FRAMEWORK: BASE")];
 /// The keys of `FEATURE_CONFIG`.
-pub(crate) const FEATURE_KEYS: &[Key] =
-    &[required("FEATURE_SQL_PATH"), optional("PREPROCESS_OBJECT_PATH")];
+pub(crate) const FEATURE_KEYS: &[Key] = &[
+    required("FEATURE_SQL_PATH", "FEATURE_SQL_PATH: features.sql"),
+    optional("PREPROCESS_OBJECT_PATH"),
+];
 
 /// A checked `config.yaml`.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,7 +185,7 @@ fn framework(reader: &mut Reader<'_>, node: &yaml::Node) -> Option<Located<Frame
             )
             .expected("BASE")
             .help("export the model to ONNX, put further steps into predictions.sql"),
-        other => reader.unknown_choice(text.span, other, &["BASE", "CUSTOM"]),
+        other => reader.unknown_choice(text.span, other, &["BASE"]),
     };
     reader.report(problem);
     None

@@ -6,7 +6,12 @@ pub(crate) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let folded = fold(found);
-    let limit = (folded.chars().count() / 3).clamp(1, 4);
+    // A fifth of the letters, and none of a short word: `JST` is not meant to be `EST`.
+    let limit = match folded.chars().count() {
+        ..=3 => 0,
+        4..=9 => 2,
+        length => length / 5,
+    };
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&folded, &fold(candidate)), candidate))

@@ -7,7 +7,7 @@ use cameo_domain::{
 use crate::{
     code::Code,
     config::PredictionConfig,
-    diagnostic::{Located, Span},
+    diagnostic::{Diagnostic, Located, Span},
     nearest::{nearest, nearest_zone},
     reader::{Key, Reader, Section, optional, required, shorten},
     yaml::Node,
@@ -20,12 +20,12 @@ const VERSION_BYTES_MAX: usize = 64;
 
 /// The keys of `PREDICTION_CONFIG`.
 pub(crate) const KEYS: &[Key] = &[
-    required("SERVICE_NAME"),
-    required("VERSION"),
-    required("PREDICTION_SCHEDULE"),
+    required("SERVICE_NAME", "SERVICE_NAME: gender"),
+    required("VERSION", "VERSION: 0.0.1"),
+    required("PREDICTION_SCHEDULE", "PREDICTION_SCHEDULE: \"00 18 * * *\""),
     optional("PREDICTION_TIMEZONE"),
-    required("PREDICTION_NAMES"),
-    required("PREDICTION_NAMES_DATATYPE"),
+    required("PREDICTION_NAMES", "PREDICTION_NAMES: [user_id, score]"),
+    required("PREDICTION_NAMES_DATATYPE", "PREDICTION_NAMES_DATATYPE: [INT, FLOAT64]"),
 ];
 
 pub(crate) fn read(
@@ -50,7 +50,8 @@ pub(crate) fn read(
 }
 
 fn version(reader: &mut Reader<'_>, node: &Node) -> Option<Located<String>> {
-    let version = reader.text(node)?;
+    // A number such as 1.0 is a version cut short, not a matter of quotes.
+    let version = reader.written(node)?;
     if is_version(&version.value) {
         return Some(version);
     }
@@ -103,9 +104,14 @@ fn schedule(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Schedule> 
     match Schedule::parse(&pattern.value, zone.as_deref().unwrap_or("UTC")) {
         Ok(schedule) => zone.map(|_| schedule),
         Err(error) => {
-            let mut problem =
-                reader.problem(Code::ScheduleInvalid, pattern.span, error.to_string());
-            problem = match &error {
+            if matches!(error, ScheduleError::Pattern(_))
+                && let Some(problem) = wrong_field(reader, &pattern)
+            {
+                reader.report(problem);
+                return None;
+            }
+            let problem = reader.problem(Code::ScheduleInvalid, pattern.span, error.to_string());
+            let problem = match &error {
                 ScheduleError::FieldCount(6 | 7) => problem.help("leave out seconds and years"),
                 ScheduleError::FieldCount(_) if pattern.value.starts_with('@') => {
                     problem.help("write the five fields out: @daily is \"0 0 * * *\"")
@@ -116,6 +122,39 @@ fn schedule(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Schedule> 
             None
         }
     }
+}
+
+/// The fields of a pattern: what each is called, and what it may hold.
+const CRON_FIELDS: [(&str, &str); 5] = [
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day-of-month", "1 to 31"),
+    ("month", "1 to 12 or JAN to DEC"),
+    ("day-of-week", "0 to 7 or SUN to SAT"),
+];
+
+/// The first field that is wrong by itself.
+fn wrong_field(reader: &Reader<'_>, pattern: &Located<String>) -> Option<Diagnostic> {
+    let fields: Vec<&str> = pattern.value.split_whitespace().collect();
+    let (index, (name, range)) = CRON_FIELDS.iter().enumerate().find(|(index, _)| {
+        let alone: Vec<&str> =
+            (0..5).map(|at| if at == *index { fields[at] } else { "*" }).collect();
+        matches!(Schedule::parse(&alone.join(" "), "UTC"), Err(ScheduleError::Pattern(_)))
+    })?;
+    let message = format!("the {name} field `{}` is not valid", shorten(fields[index]));
+    // Where the text is written plainly, its field is found in the line.
+    let start = pattern.span.offset;
+    let written = reader.source.text.get(start..start + pattern.span.len)?;
+    let span = written.find(&pattern.value).map_or(pattern.span, |at| {
+        let before = fields[index].as_ptr() as usize - pattern.value.as_ptr() as usize;
+        let field = start + at + before;
+        reader.source.span(field..field + fields[index].len())
+    });
+    Some(
+        reader
+            .problem(Code::ScheduleInvalid, span, message)
+            .expected(format!("{range}, `*`, a list, a range or a step")),
+    )
 }
 
 type Columns = (Vec<Located<ColumnName>>, Vec<Located<DataType>>, PredictionSchema);

@@ -15,14 +15,16 @@ use crate::{
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) required: bool,
+    /// How it may look.
+    pub(crate) example: &'static str,
 }
 
-pub(crate) const fn required(name: &'static str) -> Key {
-    Key { name, required: true }
+pub(crate) const fn required(name: &'static str, example: &'static str) -> Key {
+    Key { name, required: true, example }
 }
 
 pub(crate) const fn optional(name: &'static str) -> Key {
-    Key { name, required: false }
+    Key { name, required: false, example: "" }
 }
 
 /// A mapping of which the keys were checked; empty where there was none.
@@ -71,7 +73,9 @@ impl Reader<'_> {
             if let Some(first) = entries[..index].iter().find(|other| other.key == entry.key) {
                 let message =
                     format!("`{}` was already given on line {}", entry.key, first.key_span.line);
-                let problem = self.problem(Code::DuplicateKey, entry.key_span, message);
+                let problem = self
+                    .problem(Code::DuplicateKey, entry.key_span, message)
+                    .help("remove one of them");
                 self.report(problem);
             } else if let Some(key) = keys.iter().find(|key| key.name == entry.key) {
                 known.push((key.name, &entry.value));
@@ -84,14 +88,18 @@ impl Reader<'_> {
             // A misspelt key was reported as such; that it is missing as well says nothing new.
             if value.is_none() && !near_misses.contains(&key.name) {
                 let message = format!("{name} has no `{}`", key.name);
-                let problem = self.problem(Code::MissingKey, node.span, message);
+                let problem = self
+                    .problem(Code::MissingKey, node.span, message)
+                    .help(format!("add it, for example `{}`", key.example));
                 self.report(problem);
             }
             if let Some((_, value)) = value
                 && is_null(value)
             {
                 let message = format!("`{}` has no value", key.name);
-                let problem = self.problem(Code::ValueEmpty, value.span, message);
+                let problem = self
+                    .problem(Code::ValueEmpty, value.span, message)
+                    .help(format!("for example `{}`", key.example));
                 self.report(problem);
             }
         }
@@ -117,22 +125,26 @@ impl Reader<'_> {
 
     /// Text; what YAML reads as a number, a truth value or nothing must be quoted to be text.
     pub(crate) fn text(&mut self, node: &Node) -> Option<Located<String>> {
+        let Value::Scalar { text, plain } = &node.value else {
+            self.wrong_type(node, "text");
+            return None;
+        };
+        if *plain && let Some(kind) = other_kind(text) {
+            let problem = self
+                .problem(Code::WrongType, node.span, format!("found {kind}"))
+                .expected("text")
+                .help(format!("quote it: \"{text}\""));
+            self.report(problem);
+            return None;
+        }
+        Some(Located { value: text.clone(), span: node.span })
+    }
+
+    /// Any single value as it is written, be it text or a number.
+    pub(crate) fn written(&mut self, node: &Node) -> Option<Located<String>> {
         match &node.value {
-            Value::Scalar { text, plain } => {
-                if *plain && let Some(kind) = other_kind(text) {
-                    let problem = self
-                        .problem(Code::WrongType, node.span, format!("found {kind}"))
-                        .expected("text")
-                        .help(format!("quote it: \"{text}\""));
-                    self.report(problem);
-                    return None;
-                }
-                Some(Located { value: text.clone(), span: node.span })
-            }
-            _ => {
-                self.wrong_type(node, "text");
-                None
-            }
+            Value::Scalar { text, .. } => Some(Located { value: text.clone(), span: node.span }),
+            _ => self.text(node),
         }
     }
 
@@ -158,7 +170,10 @@ impl Reader<'_> {
         match text.value.parse() {
             Ok(value) => Some(Located { value, span: text.span }),
             Err(error) => {
-                let problem = self.problem(code, text.span, error.to_string());
+                let name = as_name(&text.value, code == Code::ServiceNameInvalid);
+                let problem = self
+                    .problem(code, text.span, error.to_string())
+                    .did_you_mean(name.filter(|name| name.parse::<T>().is_ok()));
                 self.report(problem);
                 None
             }
@@ -166,7 +181,12 @@ impl Reader<'_> {
     }
 
     /// A whole number within bounds.
-    pub(crate) fn integer(&mut self, node: &Node, range: RangeInclusive<u32>) -> Option<u32> {
+    pub(crate) fn integer(
+        &mut self,
+        node: &Node,
+        key: &str,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
         let number = match &node.value {
             Value::Scalar { text, plain: true } => text.parse::<i128>().ok(),
             _ => None,
@@ -178,7 +198,7 @@ impl Reader<'_> {
         let value = u32::try_from(number).ok().filter(|value| range.contains(value));
         if value.is_none() {
             let problem = self
-                .problem(Code::ValueOutOfRange, node.span, format!("found {number}"))
+                .problem(Code::ValueOutOfRange, node.span, format!("`{key}` is {number}"))
                 .expected(format!("{} to {}", range.start(), range.end()));
             self.report(problem);
         }
@@ -231,6 +251,14 @@ pub(crate) fn shorten(text: &str) -> String {
     let start: String =
         text.chars().filter(|c| !c.is_control()).take(QUOTED_CHARACTERS_MAX).collect();
     format!("{start}…")
+}
+
+/// The name that is left of a text when what names may not hold becomes an underscore.
+fn as_name(text: &str, lower: bool) -> Option<String> {
+    let name: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let name = if lower { name.to_ascii_lowercase() } else { name };
+    name.contains(|c: char| c.is_ascii_alphanumeric()).then_some(name)
 }
 
 fn is_null(node: &Node) -> bool {

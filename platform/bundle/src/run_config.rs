@@ -97,18 +97,17 @@ pub(crate) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RunConfig 
     if let Some(node) = section.get("MISSED_RUN_POLICY")
         && let Some(word) = reader.filled_text(node, "MISSED_RUN_POLICY")
     {
-        match policy::parse(&word.value) {
-            Some(policy) => run.missed_run_policy = policy,
-            None => {
-                let words = policy::WORDS.map(|(word, _)| word);
-                let problem = reader.unknown_choice(word.span, &word.value, &words);
-                reader.report(problem);
-            }
+        if let Some(policy) = policy::parse(&word.value) {
+            run.missed_run_policy = policy;
+        } else {
+            let words = policy::WORDS.map(|(word, _)| word);
+            let problem = reader.unknown_choice(word.span, &word.value, &words);
+            reader.report(problem);
         }
     }
     let mut number = |key: &str, value: &mut u32, min: u32, max: u32| {
         if let Some(node) = section.get(key)
-            && let Some(found) = reader.integer(node, min..=max)
+            && let Some(found) = reader.integer(node, key, min..=max)
         {
             *value = found;
         }

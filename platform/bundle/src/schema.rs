@@ -10,6 +10,7 @@ use crate::{prediction_config::COLUMNS_MAX, run_config::RunConfig};
 /// A service of Cameo: what scores, what it is fed with, what comes out and when.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, rename = "config.yaml")]
+#[expect(clippy::struct_field_names, reason = "the sections are named so")]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ConfigDocument {
     /// What scores.
@@ -26,8 +27,8 @@ struct ConfigDocument {
 #[schemars(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, inline)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ModelDocument {
-    /// The ONNX model: a path inside the bundle, gs://bucket/object, s3://bucket/object or
-    /// az://container/object.
+    /// The ONNX model: a path inside the bundle, `gs://bucket/object`, `s3://bucket/object`
+    /// or `az://container/object`.
     #[schemars(length(min = 1))]
     model_path: String,
     /// How the model is run. BASE scores an ONNX model; CUSTOM is not supported by this server.
@@ -45,13 +46,13 @@ enum FrameworkWord {
 #[schemars(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, inline)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct FeatureDocument {
-    /// The query (GoogleSQL) that gives one row per customer: the key and the features. A path
+    /// The query (`GoogleSQL`) that gives one row per customer: the key and the features. A path
     /// inside the bundle.
     #[schemars(length(min = 1))]
     feature_sql_path: String,
     /// An ONNX model that runs before the model; empty for none.
     #[schemars(default)]
-    preprocess_object_path: Option<String>,
+    preprocess_object_path: String,
 }
 
 #[derive(JsonSchema)]
@@ -71,7 +72,7 @@ struct PredictionDocument {
     prediction_schedule: String,
     /// The IANA time zone in which the schedule is read; UTC where it is left out.
     #[schemars(default = "utc")]
-    prediction_timezone: Option<String>,
+    prediction_timezone: String,
     /// The key, then the predictions.
     #[schemars(length(min = 2, max = COLUMNS_MAX), inner(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")))]
     prediction_names: Vec<String>,
@@ -92,8 +93,8 @@ enum TypeWord {
     Timestamp,
 }
 
-fn utc() -> Option<String> {
-    Some("UTC".to_owned())
+fn utc() -> String {
+    "UTC".to_owned()
 }
 
 /// The JSON Schema (2020-12) of `config.yaml`.

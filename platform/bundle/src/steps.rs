@@ -32,7 +32,7 @@ pub struct Steps {
 pub struct StepColumn {
     /// Its name.
     pub name: String,
-    /// Its type as Arrow or GoogleSQL names it; `None` where it is unknown.
+    /// Its type as Arrow or `GoogleSQL` names it; `None` where it is unknown.
     #[serde(default)]
     pub data_type: Option<String>,
     /// Where the query names it.
@@ -69,12 +69,8 @@ pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
             check.predictions(&given, "predictions.sql");
         }
         (None, _) if !steps.model_outputs.is_empty() => {
-            let mut given: Vec<_> = steps.model_outputs.iter().flat_map(Given::of_port).collect();
-            // Without knowing every feature, a missing prediction may be one of them.
-            if let Some(columns) = &steps.features {
-                given.extend(columns.iter().map(Given::of_column));
-                check.predictions(&given, "the model's outputs or features.sql");
-            }
+            let given: Vec<_> = steps.model_outputs.iter().flat_map(Given::of_port).collect();
+            check.predictions(&given, "the model's outputs");
         }
         _ => {}
     }
@@ -86,22 +82,39 @@ pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
 struct Given {
     name: String,
     data_type: Option<String>,
+    /// The model leaves open how many columns there are: `<name>` or `<name>_0`, `<name>_1`, …
+    open: bool,
 }
 
 impl Given {
     fn of_column(column: &StepColumn) -> Self {
-        Self { name: column.name.clone(), data_type: column.data_type.clone() }
+        Self { name: column.name.clone(), data_type: column.data_type.clone(), open: false }
     }
 
     /// A matrix output gives a column for each of its columns.
     fn of_port(port: &ModelPort) -> Vec<Self> {
         let data_type = || Some(port.kind.clone());
         match port.width {
-            None | Some(1) => vec![Self { name: port.name.clone(), data_type: data_type() }],
-            Some(width) => (0..width.min(crate::COLUMNS_MAX))
-                .map(|n| Self { name: format!("{}_{n}", port.name), data_type: data_type() })
+            Some(width) if width != 1 => (0..width.min(crate::COLUMNS_MAX))
+                .map(|n| format!("{}_{n}", port.name))
+                .map(|name| Self { name, data_type: data_type(), open: false })
                 .collect(),
+            width => {
+                vec![Self {
+                    name: port.name.clone(),
+                    data_type: data_type(),
+                    open: width.is_none(),
+                }]
+            }
         }
+    }
+
+    fn gives(&self, name: &str) -> bool {
+        let numbered = || {
+            let (start, number) = name.rsplit_once('_')?;
+            Some(same(start, &self.name) && number.bytes().all(|b| b.is_ascii_digit()))
+        };
+        same(&self.name, name) || (self.open && numbered() == Some(true))
     }
 }
 
@@ -161,6 +174,10 @@ impl<'a> Check<'a> {
 
     fn inputs(&mut self, columns: &[StepColumn], inputs: &[ModelPort]) {
         let Some((key, _)) = self.columns().next() else { return };
+        // Without its key, which columns are features is a guess.
+        if !columns.iter().any(|column| same(&column.name, key.name.as_str())) {
+            return;
+        }
         let features: Vec<_> =
             columns.iter().filter(|column| !same(&column.name, key.name.as_str())).collect();
         match inputs {
@@ -196,32 +213,40 @@ impl<'a> Check<'a> {
 
     /// Each input takes the feature of its name.
     fn ports(&mut self, features: &[&StepColumn], ports: &[ModelPort]) {
+        let sql = &self.bundle.feature_sql;
+        let takes = |feature: &StepColumn| ports.iter().any(|port| same(&port.name, &feature.name));
+        let unused: Vec<_> = features.iter().filter(|feature| !takes(feature)).collect();
+        let mut misspelt = Vec::new();
         for port in ports {
             if let Some(feature) = features.iter().find(|column| same(&column.name, &port.name)) {
                 self.input_type(feature, port);
                 continue;
             }
-            let known = || features.iter().map(|column| column.name.as_str());
+            let near = nearest(&port.name, unused.iter().map(|column| column.name.as_str()));
+            let feature = unused.iter().find(|column| Some(column.name.as_str()) == near);
+            misspelt.extend(near);
             let message = format!("the model's input `{}` has no feature column", port.name);
             let path = &self.bundle.config.features.feature_sql_path;
+            // The column that was probably meant, or else the query as a whole.
+            let problem = match feature.and_then(|feature| feature.span_in_sql) {
+                Some(span) => Diagnostic::at(Code::InputWithoutFeature, sql, span, message),
+                None => Diagnostic::at(Code::InputWithoutFeature, &self.config, path.span, message),
+            };
+            let known = features.iter().map(|column| column.name.as_str());
             self.problems.push(
-                Diagnostic::at(Code::InputWithoutFeature, &self.config, path.span, message)
-                    .expected(format!("a column `{}` beside {}", port.name, listed(known())))
-                    .did_you_mean(nearest(&port.name, known())),
+                problem
+                    .expected(format!("a column `{}`, found {}", port.name, listed(known)))
+                    .did_you_mean(feature.map(|_| &port.name)),
             );
         }
-        for feature in features {
-            let passed_on = self.columns().any(|(c, _)| same(c.name.as_str(), &feature.name));
-            let is_used = ports.iter().any(|port| same(&port.name, &feature.name));
-            // predictions.sql may read any feature.
-            if !is_used && !passed_on && self.bundle.predictions_sql.is_none() {
-                let sql = &self.bundle.feature_sql;
+        for feature in unused {
+            if !misspelt.contains(&feature.name.as_str()) {
                 let span = feature.span_in_sql.unwrap_or_else(|| sql.start());
                 let message = format!("no model input takes the feature `{}`", feature.name);
                 self.problems.push(
-                    Diagnostic::at(Code::FeatureUnused, sql, span, message).warning().did_you_mean(
-                        nearest(&feature.name, ports.iter().map(|port| port.name.as_str())),
-                    ),
+                    Diagnostic::at(Code::FeatureUnused, sql, span, message)
+                        .expected("only columns that the model takes")
+                        .warning(),
                 );
             }
         }
@@ -248,7 +273,7 @@ impl<'a> Check<'a> {
     fn predictions(&mut self, given: &[Given], by: &str) {
         for (column, place) in self.columns().skip(1) {
             let name = column.name.as_str();
-            let Some(source) = given.iter().find(|given| same(&given.name, name)) else {
+            let Some(source) = given.iter().find(|given| given.gives(name)) else {
                 let known = || given.iter().map(|given| given.name.as_str());
                 self.problems.push(
                     Diagnostic::at(

@@ -110,7 +110,7 @@ fn read(source: &SourceFile, problems: &mut Vec<Diagnostic>) -> Option<TenantCon
             }
         }
         if let Some(node) = section.get("MAX_CONCURRENT_RUNS")
-            && let Some(runs) = reader.integer(node, 1..=CONCURRENT_RUNS_MAX)
+            && let Some(runs) = reader.integer(node, "MAX_CONCURRENT_RUNS", 1..=CONCURRENT_RUNS_MAX)
         {
             config.max_concurrent_runs = runs;
         }

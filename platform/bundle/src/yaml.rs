@@ -54,15 +54,23 @@ pub(crate) fn parse(source: &SourceFile, problems: &mut Vec<Diagnostic>) -> Opti
     for event in Parser::new_from_str_with_options(&source.text, options) {
         match event {
             Ok((event, span)) => {
+                let tag = span.tag_span().map(|tag| builder.place(&tag));
                 let span = builder.place(&span);
-                if !builder.take(event, span) || builder.problems.len() >= PROBLEMS_MAX {
+                if !builder.take(event, span, tag) || builder.problems.len() >= PROBLEMS_MAX {
                     return None;
                 }
             }
             Err(error) => {
                 let at = builder.offset(error.marker());
-                let message = error.info();
-                builder.report(Code::YamlSyntax, source.span(at..at + 1), message);
+                let message = format!("the YAML does not parse: {}", error.info());
+                let span = source.span(at..at + 1);
+                let advice = if source.line(span.line).starts_with('\t') {
+                    "indent with spaces"
+                } else {
+                    "look for an unclosed bracket or quote and for uneven indentation, here and above"
+                };
+                let problem = Diagnostic::at(Code::YamlSyntax, source, span, message);
+                builder.problems.push(problem.help(advice));
                 return None;
             }
         }
@@ -84,8 +92,8 @@ enum Open {
 }
 
 impl Builder<'_> {
-    fn report(&mut self, code: Code, span: Span, message: impl Into<String>) {
-        self.problems.push(Diagnostic::at(code, self.source, span, message));
+    fn report(&mut self, code: Code, span: Span, message: impl Into<String>, help: &str) {
+        self.problems.push(Diagnostic::at(code, self.source, span, message).help(help));
     }
 
     fn offset(&self, marker: &granit_parser::Marker) -> usize {
@@ -99,30 +107,40 @@ impl Builder<'_> {
     }
 
     /// Takes one event; false ends the reading.
-    fn take(&mut self, event: Event<'_>, span: Span) -> bool {
+    fn take(&mut self, event: Event<'_>, span: Span, tag_span: Option<Span>) -> bool {
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    self.report(Code::YamlDocuments, span, "a second document starts here");
+                    self.report(
+                        Code::YamlDocuments,
+                        span,
+                        "a second document starts here",
+                        "keep one document in a file",
+                    );
                     return false;
                 }
             }
             Event::Scalar(text, style, _, tag) => {
-                self.refuse_tag(tag.as_deref(), span);
+                self.refuse_tag(tag.as_deref(), tag_span.unwrap_or(span));
                 let plain = style == ScalarStyle::Plain;
                 self.put(Node { value: Value::Scalar { text: text.into_owned(), plain }, span });
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.report(Code::YamlAlias, span, "aliases are not accepted");
+                self.report(
+                    Code::YamlAlias,
+                    span,
+                    "aliases are not accepted",
+                    "write the value out",
+                );
                 self.put(Node { value: Value::Refused, span });
             }
             Event::SequenceStart(_, _, tag) => {
-                self.refuse_tag(tag.as_deref(), span);
+                self.refuse_tag(tag.as_deref(), tag_span.unwrap_or(span));
                 self.open.push(Open::List { items: Vec::new(), span });
             }
             Event::MappingStart(_, _, tag) => {
-                self.refuse_tag(tag.as_deref(), span);
+                self.refuse_tag(tag.as_deref(), tag_span.unwrap_or(span));
                 self.open.push(Open::Map { entries: Vec::new(), key: None, span });
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
@@ -140,11 +158,8 @@ impl Builder<'_> {
 
     fn refuse_tag(&mut self, tag: Option<&granit_parser::Tag>, span: Span) {
         if let Some(tag) = tag {
-            self.report(
-                Code::YamlTag,
-                span,
-                format!("the tag `{}` is not accepted", tag.original()),
-            );
+            let message = format!("the tag `{}` is not accepted", tag.original());
+            self.report(Code::YamlTag, span, message, "remove the tag");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Whatever the files hold, reading them ends with problems and never with a panic.
 
-use std::fs;
+use std::{fmt::Write as _, fs};
 
 use cameo_bundle::{Bundle, Diagnostic, discover, load, render_human};
 use proptest::prelude::*;
@@ -111,7 +111,7 @@ fn nesting_and_growth_are_bounded() {
     let mut laughs = "a0: &a0 [x, x]\n".to_owned();
     for level in 1..40 {
         let below = level - 1;
-        laughs += &format!("a{level}: &a{level} [*a{below}, *a{below}]\n");
+        writeln!(laughs, "a{level}: &a{level} [*a{below}, *a{below}]").expect("text is written");
     }
     assert_shown(read(laughs.as_bytes(), b"SELECT 1"));
 }
