@@ -62,9 +62,20 @@ pub struct ScheduledRun {
     pub due_at: DateTime<Utc>,
 }
 
+/// What one decision recorded.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// Whose.
+    pub path: ServicePath,
+    /// Each due instant with its outcome, oldest first.
+    pub due: Vec<(DateTime<Utc>, DueOutcome)>,
+    /// The runs that were created.
+    pub runs: Vec<ScheduledRun>,
+}
+
 enum Step {
     Nothing,
-    Decided { path: ServicePath, runs: Vec<ScheduledRun>, moved: bool },
+    Decided { decided: Decided, moved: bool },
 }
 
 /// Decides due services one after the other until none is due or `limit` decisions were made.
@@ -77,8 +88,8 @@ pub async fn advance(
     now: DateTime<Utc>,
     limit: usize,
     decide: impl Fn(&DueService) -> Decision + Clone + Send + Sync + 'static,
-) -> Result<Vec<ScheduledRun>, StoreError> {
-    let mut created = Vec::new();
+) -> Result<Vec<Decided>, StoreError> {
+    let mut all = Vec::new();
     let mut stuck = Vec::new();
     for _ in 0..limit {
         let (decide, excluded) = (decide.clone(), stuck.clone());
@@ -89,16 +100,16 @@ pub async fn advance(
             .await?;
         match step {
             Step::Nothing => break,
-            Step::Decided { path, runs, moved } => {
-                created.extend(runs);
+            Step::Decided { decided, moved } => {
                 if !moved {
-                    tracing::error!(service = %path, "the schedule decided nothing; skipped");
-                    stuck.push(path.to_string());
+                    tracing::error!(service = %decided.path, "the schedule decided nothing; skipped");
+                    stuck.push(decided.path.to_string());
                 }
+                all.push(decided);
             }
         }
     }
-    Ok(created)
+    Ok(all)
 }
 
 async fn decide_next<D>(
@@ -145,7 +156,8 @@ where
         sqlx::query("select pg_notify('cameo_runs', '')").execute(&mut *connection).await?;
     }
     let moved = decision.next > service.next_due_at;
-    Ok(Step::Decided { path: service.path, runs, moved })
+    let decided = Decided { path: service.path, due: decision.due, runs };
+    Ok(Step::Decided { decided, moved })
 }
 
 /// Records what becomes of an instant; gives the run that was created for it, if one was.

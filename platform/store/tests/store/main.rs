@@ -1,0 +1,11 @@
+//! The store against a real Postgres: what item 6 of the design demands, one sentence each.
+
+mod cancellation;
+mod digests;
+mod outbox;
+mod publishing;
+mod queue;
+mod records;
+mod schedule;
+mod serving;
+mod support;

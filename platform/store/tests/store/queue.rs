@@ -1,0 +1,196 @@
+//! Claims, leases and epochs.
+
+use std::collections::BTreeMap;
+
+use cameo_domain::{Reason, RunState};
+use cameo_store::{
+    StoreError, generations,
+    quarantine::{self, QuarantinedRow},
+    runs::{self, Progress},
+};
+use chrono::Utc;
+
+use crate::support::{LEASE_SECONDS, World, at, batch, crm, meta, scores, tenant};
+
+fn reason() -> Reason {
+    Reason::new("test", "expected success, found a test")
+}
+
+#[tokio::test]
+async fn eight_claimers_keep_each_tenants_quota_and_never_share_a_run() {
+    let world = World::start().await;
+    for (name, quota) in [("alpha", 2), ("beta", 3)] {
+        world.tenant(name, quota).await;
+        for service in 0..6 {
+            let service = format!("s{service}");
+            world.service(name, &service).await;
+            world.request(name, &service, "2026-03-01T00:00:00Z").await;
+        }
+    }
+    let claimers = (0..8).map(|_| {
+        let store = world.store.clone();
+        tokio::spawn(async move {
+            let mut claimed = Vec::new();
+            while let Some(run) = runs::claim(&store, "worker", 60).await.expect("a claim") {
+                claimed.push(run);
+            }
+            claimed
+        })
+    });
+    let mut claimed = Vec::new();
+    for claimer in claimers.collect::<Vec<_>>() {
+        claimed.extend(claimer.await.expect("no panic"));
+    }
+    let mut by_tenant = BTreeMap::new();
+    for run in &claimed {
+        *by_tenant.entry(run.path.tenant.to_string()).or_insert(0) += 1;
+    }
+    assert_eq!(by_tenant, BTreeMap::from([("alpha".to_owned(), 2), ("beta".to_owned(), 3)]));
+    let mut runs: Vec<_> = claimed.iter().map(|run| run.run).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    assert_eq!(runs.len(), 5, "no run was claimed twice");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn the_tenant_that_waited_longest_goes_first_and_its_oldest_instant_before_the_others() {
+    let world = World::start().await;
+    for name in ["alpha", "beta"] {
+        world.tenant(name, 10).await;
+        for (service, due_at) in
+            [("late", "2026-03-02T00:00:00Z"), ("early", "2026-03-01T00:00:00Z")]
+        {
+            world.service(name, service).await;
+            world.request(name, service, due_at).await;
+        }
+    }
+    let mut turns = Vec::new();
+    while let Some(run) = world.claim().await {
+        turns.push(run.path.to_string());
+    }
+    assert_eq!(turns, ["alpha/early", "beta/early", "alpha/late", "beta/late"]);
+}
+
+#[tokio::test]
+async fn a_service_runs_one_run_at_a_time_and_not_before_its_time() {
+    let world = World::start().await;
+    world.service("crm", "gender").await;
+    world.request("crm", "gender", "2026-03-01T00:00:00Z").await;
+    world.request("crm", "gender", "2026-03-02T00:00:00Z").await;
+    let first = world.claim().await.expect("the first run");
+    assert!(world.claim().await.is_none(), "the second waits for the first");
+    assert!(
+        world
+            .sql(
+                "update cameo.runs set state = 'running', epoch = 1,
+                   lease_expires_at = now() where state = 'queued'"
+            )
+            .await
+            .is_err(),
+        "the database refuses a second one"
+    );
+    let later = Utc::now() + chrono::Duration::hours(1);
+    let state = runs::requeue(&world.store, first.run, first.epoch, reason(), later)
+        .await
+        .expect("queued again");
+    assert_eq!(state, RunState::Queued);
+    let second = world.claim().await.expect("the second run");
+    assert_ne!(second.run, first.run, "the first one's time has not come");
+}
+
+#[tokio::test]
+async fn every_write_of_a_lost_claim_is_refused() {
+    let world = World::start().await;
+    world.service("crm", "gender").await;
+    world.request("crm", "gender", "2026-03-01T00:00:00Z").await;
+    let old = world.claim().await.expect("a run");
+    let (generation, digest) = world.sealed(&old, &scores(), &[batch(0..10)]).await;
+    world
+        .sql("update cameo.runs set lease_expires_at = now() - interval '1 second'")
+        .await
+        .expect("an expired lease");
+    let expired = runs::expire_leases(&world.store).await.expect("expired");
+    assert_eq!(expired, [old.run]);
+    let queued = runs::find(&world.store, &crm(), old.run).await.expect("read").expect("the run");
+    assert_eq!(queued.state, RunState::Queued);
+    assert_eq!(queued.reason.expect("a reason").code, "lease_expired");
+    let new = world.claim().await.expect("the run again");
+    assert_eq!((new.run, new.epoch.0, new.attempt), (old.run, old.epoch.0 + 1, 2));
+
+    let (store, run, epoch) = (&world.store, old.run, old.epoch);
+    let progress = Progress::default();
+    let row = QuarantinedRow { key: None, column: None, reason: "no key".to_owned() };
+    let refused = [
+        runs::heartbeat(store, run, epoch, LEASE_SECONDS, &progress).await.err(),
+        runs::requeue(store, run, epoch, reason(), Utc::now()).await.err(),
+        runs::hand_back(store, run, epoch, reason()).await.err(),
+        runs::halt(store, run, epoch, reason()).await.err(),
+        runs::fail(store, run, epoch, reason()).await.err(),
+        quarantine::insert(store, run, epoch, &[row]).await.err(),
+        generations::begin(store, &old, &meta(&old, &scores())).await.err(),
+        generations::seal(store, &generation).await.err(),
+        world.publish(&old, &generation, digest).await.err(),
+    ];
+    for (index, error) in refused.iter().enumerate() {
+        assert!(
+            matches!(error, Some(StoreError::StaleEpoch { .. })),
+            "write {index} of the old claim: {error:?}"
+        );
+    }
+    // The new claim is untouched and completes.
+    let (generation, digest) = world.sealed(&new, &scores(), &[batch(0..10)]).await;
+    world.publish(&new, &generation, digest).await.expect("a publication");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_run_fails_when_its_attempts_are_used_up_and_a_drained_attempt_does_not_count() {
+    let world = World::start().await;
+    world.service("crm", "gender").await;
+    let id = world.request("crm", "gender", "2026-03-01T00:00:00Z").await;
+    let drained = world.claim().await.expect("a run");
+    runs::hand_back(&world.store, id, drained.epoch, reason()).await.expect("handed back");
+    for attempt in 1..=3 {
+        let run = world.claim().await.expect("an attempt");
+        assert_eq!(run.attempt, attempt);
+        let state =
+            runs::requeue(&world.store, id, run.epoch, reason(), at("2026-01-01T00:00:00Z"))
+                .await
+                .expect("requeued");
+        assert_eq!(state == RunState::Failed, attempt == 3);
+    }
+    let run = runs::find(&world.store, &crm(), id).await.expect("read").expect("the run");
+    assert_eq!((run.state, run.epoch.0), (RunState::Failed, 4));
+    assert!(world.claim().await.is_none());
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_run_moves_only_along_the_table_and_a_finished_one_never() {
+    let world = World::start().await;
+    world.service("crm", "gender").await;
+    let id = world.request("crm", "gender", "2026-03-01T00:00:00Z").await;
+    for refused in [
+        "update cameo.runs set state = 'published', finished_at = now()",
+        "update cameo.runs set epoch = 5",
+        "update cameo.runs set due_at = now()",
+        "delete from cameo.runs",
+        "update cameo.runs set state = 'running', lease_expires_at = now()",
+    ] {
+        assert!(world.sql(refused).await.is_err(), "accepted: {refused}");
+    }
+    let cancelled = runs::cancel(&world.store, &crm(), id, "test").await.expect("cancelled");
+    assert_eq!(cancelled.state, RunState::Cancelled);
+    assert!(matches!(
+        runs::cancel(&world.store, &crm(), id, "test").await,
+        Err(StoreError::RunState { found: RunState::Cancelled, .. })
+    ));
+    assert!(world.sql("update cameo.runs set state = 'queued', finished_at = null").await.is_err());
+    let other = tenant("other");
+    assert!(runs::find(&world.store, &other, id).await.expect("read").is_none());
+    assert!(matches!(
+        runs::cancel(&world.store, &other, id, "test").await,
+        Err(StoreError::NotFound(_))
+    ));
+}

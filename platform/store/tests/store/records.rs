@@ -1,0 +1,110 @@
+//! Releases, quarantine, keys and migrations.
+
+use cameo_domain::{ReleaseId, Sha256};
+use cameo_store::{
+    keys::{self, NewKey},
+    quarantine::{self, QUARANTINE_ROWS_MAX, QuarantinedRow},
+    releases::{self, Applied},
+    runs::{self, Progress, StepTime},
+    services,
+};
+use chrono::Utc;
+
+use crate::support::{World, at, crm, release, scores, tenant};
+
+#[tokio::test]
+async fn migrations_may_run_twice_at_once() {
+    let world = World::start().await;
+    let (one, other) = tokio::join!(world.store.migrate(), world.store.migrate());
+    one.expect("migrated");
+    other.expect("migrated");
+    world.store.ping().await.expect("an answer");
+}
+
+#[tokio::test]
+async fn an_unchanged_schedule_keeps_its_place_and_a_changed_one_starts_anew() {
+    let world = World::start().await;
+    let mut new = release("gender", &scores());
+    let (store, tenant_name) = (&world.store, crm());
+    let apply = async |new: &releases::NewRelease| {
+        releases::apply(store, &tenant_name, new).await.expect("applied")
+    };
+    assert_eq!(apply(&new).await, Applied::Created);
+    assert_eq!(apply(&new).await, Applied::Unchanged);
+    let first_due = new.next_due_at;
+    new.release = ReleaseId(Sha256::of("second"));
+    new.next_due_at = at("2027-01-01T18:00:00Z");
+    assert_eq!(apply(&new).await, Applied::Changed);
+    let find = async || {
+        services::find(store, &tenant_name, &new.service).await.expect("read").expect("found")
+    };
+    assert_eq!(find().await.next_due_at, first_due);
+    let second = new.release;
+    new.release = ReleaseId(Sha256::of("third"));
+    new.cron = "0 6 * * *".to_owned();
+    assert_eq!(apply(&new).await, Applied::Changed);
+    assert_eq!(find().await.next_due_at, new.next_due_at);
+    let found = releases::find(store, &tenant_name, &new.service, second).await.expect("read");
+    assert_eq!(found.expect("the older release").release, second);
+    let foreign = releases::current(store, &tenant("other"), &new.service).await.expect("read");
+    assert!(foreign.is_none(), "another tenant's release is not found");
+    let mut like_a_table = release("gender_g1", &scores());
+    like_a_table.release = new.release;
+    assert!(releases::apply(store, &tenant_name, &like_a_table).await.is_err());
+}
+
+#[tokio::test]
+async fn quarantined_rows_and_progress_belong_to_the_latest_attempt() {
+    let world = World::start().await;
+    world.service("crm", "gender").await;
+    let id = world.request("crm", "gender", "2026-03-01T00:00:00Z").await;
+    let run = world.claim().await.expect("a run");
+    let row = |key: &str| QuarantinedRow {
+        key: Some(key.to_owned()),
+        column: Some("age".to_owned()),
+        reason: "expected a number, found null".to_owned(),
+    };
+    let store = &world.store;
+    quarantine::insert(store, id, run.epoch, &[row("a\0b"), row("c")]).await.expect("kept");
+    quarantine::insert(store, id, run.epoch, &[row("d")]).await.expect("kept");
+    let rows = quarantine::list(store, &crm(), id).await.expect("rows");
+    let kept: Vec<_> = rows.iter().filter_map(|row| row.key.as_deref()).collect();
+    assert_eq!(kept, ["a\u{fffd}b", "c", "d"]);
+    let full = vec![row("x"); QUARANTINE_ROWS_MAX];
+    assert!(quarantine::insert(store, id, run.epoch, &full).await.is_err());
+    assert!(quarantine::list(store, &tenant("other"), id).await.expect("rows").is_empty());
+
+    let progress = Progress {
+        stage: "scoring".to_owned(),
+        rows_read: 10,
+        steps: vec![StepTime { name: "read".to_owned(), seconds: 0.5 }],
+        ..Progress::default()
+    };
+    runs::heartbeat(store, id, run.epoch, 60, &progress).await.expect("renewed");
+    let found = runs::find(store, &crm(), id).await.expect("read").expect("the run");
+    assert_eq!(found.progress, Some(progress));
+}
+
+#[tokio::test]
+async fn keys_are_found_by_prefix_and_revoked_only_by_their_tenant() {
+    let world = World::start().await;
+    let new = NewKey {
+        prefix: "cam_abc".to_owned(),
+        hash: Sha256::of("secret"),
+        tenant: Some(crm()),
+        name: "dashboard".to_owned(),
+        created_by: "ann".to_owned(),
+        expires_at: None,
+    };
+    let store = &world.store;
+    keys::insert(store, &new).await.expect("kept");
+    let found = keys::find_by_prefix(store, "cam_abc").await.expect("read").expect("the key");
+    assert_eq!((found.hash, found.tenant), (new.hash, new.tenant));
+    keys::touch(store, "cam_abc").await.expect("touched");
+    let listed = keys::list(store, Some(&crm())).await.expect("keys");
+    assert!(listed[0].last_used_at.is_some() && listed[0].is_active(Utc::now()));
+    assert!(keys::list(store, Some(&tenant("other"))).await.expect("keys").is_empty());
+    assert!(keys::revoke(store, Some(&tenant("other")), "cam_abc").await.is_err());
+    let revoked = keys::revoke(store, Some(&crm()), "cam_abc").await.expect("revoked");
+    assert!(!revoked.is_active(Utc::now()));
+}
