@@ -5,13 +5,14 @@ use std::{path::Path, str::FromStr, time::Duration};
 use futures_util::future::BoxFuture;
 use sqlx::{
     Connection, PgConnection, PgPool,
-    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 use crate::error::StoreError;
 
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+/// Where the applied migrations are listed. Qualified, because an unqualified name would change its
+/// meaning for a database role of the schema's name as soon as the schema exists.
+const MIGRATIONS_TABLE: &str = "cameo.migrations";
 
 /// Connections for the control plane, unless set otherwise.
 const CONTROL_CONNECTIONS: u32 = 8;
@@ -120,7 +121,10 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // On a connection of its own: dropped half-way it closes, and its migration rolls back.
         let mut connection = self.dedicated().await?;
-        MIGRATOR.run_direct(None, &mut connection, false).await?;
+        let mut migrator = sqlx::migrate!("../../migrations");
+        migrator.create_schema("cameo");
+        migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+        migrator.run_direct(None, &mut connection, false).await?;
         connection.close().await?;
         Ok(())
     }

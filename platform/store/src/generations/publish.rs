@@ -83,6 +83,7 @@ impl Attempt {
             let ended = outcome(connection, self.run, self.generation.id).await?;
             return ended.ok_or(stale);
         }
+        cameo_crashpoint::hit("publish_locked");
         let due_at = self.check_sealed(connection).await?;
         match (current.generation, current.due_at) {
             // Equal instants belong to one run, and a run publishes once.
@@ -93,6 +94,7 @@ impl Attempt {
             (previous, _) => {
                 self.end(connection, "published", RunState::Published).await?;
                 self.flip(connection, previous).await?;
+                cameo_crashpoint::hit("publish_before_commit");
                 Ok(Outcome::Published)
             }
         }
@@ -213,6 +215,7 @@ impl Attempt {
         if swapped != 1 {
             return Err(StoreError::StaleEpoch { run: self.run, epoch: self.epoch });
         }
+        cameo_crashpoint::hit("pointer_moved");
         sqlx::query(
             "insert into cameo.publications (tenant, service, action, generation, previous, actor)
              select $1, $2, 'publish', $3, $4, coalesce(worker, 'unknown')

@@ -46,6 +46,7 @@ async fn index_and_digest(
     .execute(&mut *connection)
     .await
     .map_err(duplicate_key)?;
+    cameo_crashpoint::hit("index_built");
     let digest = digest(connection, &table, &generation.schema).await?;
     // Autovacuum is off for the table, so nobody else gathers statistics for SQL users.
     sqlx::query(AssertSqlSafe(format!("analyze {table}"))).execute(connection).await?;

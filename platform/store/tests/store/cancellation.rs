@@ -32,11 +32,11 @@ async fn transactions_that_are_cancelled_at_any_point_are_whole_or_absent() {
     let options = world.options.clone().control_connections(1);
     let store = Store::connect(&options).await.expect("a connection");
     let tenant = crm();
-    for round in 0..60_usize {
+    for round in 0..60_u8 {
         let key = format!("cancelled {round}");
-        let due_at = at("2026-03-01T00:00:00Z") + chrono::Duration::seconds(round as i64);
+        let due_at = at("2026-03-01T00:00:00Z") + chrono::Duration::seconds(i64::from(round));
         let request = runs::create_manual(&store, &tenant, &service, &key, due_at, "test");
-        cancelled_after(round % 6, request).await;
+        cancelled_after(usize::from(round % 6), request).await;
         let key = format!("kept {round}");
         runs::create_manual(&store, &crm(), &service, &key, due_at, "test").await.expect("a run");
     }

@@ -64,7 +64,8 @@ async fn every_type_hashes_alike_in_rust_and_in_postgres_and_streams_back_unchan
         world.request("crm", "types", &due_at).await;
         let run = world.claim().await.expect("the run");
         // `sealed` compares what was sent with what Postgres computed.
-        let (generation, digest) = world.sealed(&run, &declared, &[batch.clone()]).await;
+        let (generation, digest) =
+            world.sealed(&run, &declared, std::slice::from_ref(&batch)).await;
         world.publish(&run, &generation, digest).await.expect("a publication");
 
         let task = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");

@@ -1,5 +1,6 @@
 //! The mirror's queue.
 
+use arrow::{array::AsArray, datatypes::Int64Type};
 use cameo_batch::RowDigest;
 use cameo_domain::Reason;
 use cameo_store::{StoreError, outbox};
@@ -39,12 +40,12 @@ async fn a_services_generations_are_mirrored_oldest_first_and_a_lost_task_is_ref
     ));
     let reason = Reason::new("unreachable", "the warehouse does not answer");
     outbox::retry(store, &again, reason, Utc::now()).await.expect("given back");
-    let last = outbox::claim(store, 60).await.expect("a claim").expect("the task again");
-    outbox::complete(store, &last, last.digest, last.digest).await.expect("mirrored");
+    let third = outbox::claim(store, 60).await.expect("a claim").expect("the task again");
+    outbox::complete(store, &third, third.digest, third.digest).await.expect("mirrored");
     assert_eq!(outbox::lag(store).await.expect("the lag").pending, 2);
     let records = outbox::list(store, &crm(), &service).await.expect("the records");
     assert_eq!(records[0].generation, second.id);
-    assert_eq!(records[1].digest, Some(last.digest));
+    assert_eq!(records[1].digest, Some(third.digest));
     world.assert_sound().await;
 }
 
@@ -64,10 +65,7 @@ async fn rows_stream_in_the_order_of_the_key_and_a_reader_may_leave() {
     let mut keys = Vec::new();
     for batch in &batches {
         digest.add(batch);
-        use arrow::array::AsArray;
-        keys.extend_from_slice(
-            batch.column(0).as_primitive::<arrow::datatypes::Int64Type>().values(),
-        );
+        keys.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
     }
     assert_eq!(digest, task.digest);
     assert!(keys.is_sorted());

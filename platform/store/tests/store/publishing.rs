@@ -191,9 +191,9 @@ async fn only_tables_that_nobody_needs_are_dropped() {
     let loading = world.begun(&retried, &scores()).await;
     assert_ne!(abandoned.table, loading.table, "each attempt has its own table");
     assert_eq!(retain_after(store, 0).await.expect("retained"), [abandoned.id]);
-    let list = generations::list(store, &tenant, &service).await.expect("the generations");
+    let generations = generations::list(store, &tenant, &service).await.expect("the generations");
     let states: Vec<_> =
-        list.iter().map(|record| (record.state, record.dropped_at.is_some())).collect();
+        generations.iter().map(|record| (record.state, record.dropped_at.is_some())).collect();
     assert_eq!(
         states,
         [
