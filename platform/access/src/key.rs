@@ -153,14 +153,7 @@ impl KeyHash {
 
 impl From<Sha256> for KeyHash {
     fn from(stored: Sha256) -> Self {
-        // Sixty-four hexadecimal digits, as the type promises.
-        let text = stored.to_string();
-        let nibble = |digit: u8| if digit < b'a' { digit - b'0' } else { digit - b'a' + 10 };
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = nibble(pair[0]) << 4 | nibble(pair[1]);
-        }
-        Self(bytes)
+        Self(*stored.as_bytes())
     }
 }
 

@@ -124,7 +124,7 @@ async fn publication(hints: &mut Option<Hints>) {
             None => *hints = None,
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Whether nothing that answers repeat has changed: a generation never changes, but the age limit is

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{RawPathParams, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -16,17 +16,16 @@ use cameo_access::{AuthenticateError, Caller};
 
 use crate::{
     app::App,
+    extract::{PathParams, TENANT},
     problem::{Code, Problem},
 };
 
-/// The name that every tenant's route gives the tenant in its template.
-pub(crate) const TENANT: &str = "tenant";
 const SCHEME: &str = "bearer ";
 
 /// Checks key and tenant; see the module.
 pub(crate) async fn authorise(
     State(app): State<App>,
-    params: RawPathParams,
+    params: PathParams,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -42,7 +41,7 @@ pub(crate) async fn authorise(
 async fn caller_of(
     app: &App,
     headers: &HeaderMap,
-    params: &RawPathParams,
+    params: &PathParams,
 ) -> Result<Arc<Caller>, Problem> {
     let key = bearer_of(headers).ok_or_else(|| {
         Problem::new(
@@ -51,8 +50,8 @@ async fn caller_of(
         )
     })?;
     let caller = app.authenticator.authenticate(key).await.map_err(refused)?;
-    match params.iter().find(|(name, _)| *name == TENANT) {
-        Some((_, tenant)) if !caller.may_access(tenant) => Err(Problem::not_found()),
+    match params.find(TENANT) {
+        Some(tenant) if !caller.may_access(tenant) => Err(Problem::not_found()),
         _ => Ok(caller),
     }
 }

@@ -7,6 +7,8 @@ use std::{net::SocketAddr, time::Duration};
 pub struct Config {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Serve probes and metrics alone, beside a role that is not the API.
+    pub operations_only: bool,
     /// Longest time from a request's head to its answer.
     pub request_timeout: Duration,
     /// Longest time in which a client must send a whole head; also how long a connection may idle.
@@ -27,6 +29,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            operations_only: false,
             request_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(15),
             requests_in_flight_max: 256,

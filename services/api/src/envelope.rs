@@ -44,20 +44,17 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
 
     app.metrics.in_flight.inc();
     let permit = if limited { app.in_flight.try_acquire().map(Some) } else { Ok(None) };
-    let response = match permit {
-        Ok(permit) => {
-            let response = answer(app.config.request_timeout, request, next);
-            let response = response.instrument(span.clone()).await;
-            drop(permit);
-            response
-        }
-        Err(_) => {
-            app.metrics.shed.inc();
-            Err(Problem::new(
-                Code::Overloaded,
-                "the server has as many requests in flight as it can bear; try again later",
-            ))
-        }
+    let response = if let Ok(permit) = permit {
+        let response = answer(app.config.request_timeout, request, next);
+        let response = response.instrument(span.clone()).await;
+        drop(permit);
+        response
+    } else {
+        app.metrics.shed.inc();
+        Err(Problem::new(
+            Code::Overloaded,
+            "the server has as many requests in flight as it can bear; try again later",
+        ))
     };
     app.metrics.in_flight.dec();
 
@@ -130,18 +127,14 @@ fn finish(response: Result<Response, Problem>, request_id: &RequestId) -> Respon
     let code = Code::of_status(status);
     let mut headers = std::mem::take(response.headers_mut());
     headers.remove(header::CONTENT_LENGTH);
-    Problem::new(code, detail_of(status, &headers))
-        .with_headers(flatten(headers))
-        .render(request_id.text())
+    Problem::new(code, detail_of(status)).with_headers(flatten(headers)).render(request_id.text())
 }
 
-fn detail_of(status: StatusCode, headers: &HeaderMap) -> String {
-    match (status, headers.get(header::ALLOW).and_then(|allow| allow.to_str().ok())) {
-        (StatusCode::METHOD_NOT_ALLOWED, Some(allow)) => {
-            format!("this route answers {allow}; check the method against /docs")
-        }
-        _ => format!("the request was refused with {status}; check it against /docs"),
+fn detail_of(status: StatusCode) -> String {
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        return "the route has no such method; `Allow` lists those that it has".to_owned();
     }
+    format!("the request was refused with {status}; check it against /docs")
 }
 
 fn flatten(headers: HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {

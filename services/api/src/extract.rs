@@ -12,18 +12,26 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::{Code, Problem};
 
+/// The name that every tenant's route gives the tenant in its template.
+pub(crate) const TENANT: &str = "tenant";
+
 /// The parameters of the path, decoded. The route's template says which there are.
 pub(crate) struct PathParams(RawPathParams);
 
 impl PathParams {
+    /// The text of a parameter, where the route has it.
+    pub(crate) fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
     /// The text of a parameter; empty where the route has no such parameter.
     pub(crate) fn text(&self, name: &str) -> &str {
-        self.0.iter().find(|(found, _)| *found == name).map_or("", |(_, value)| value)
+        self.find(name).unwrap_or_default()
     }
 
     /// The tenant; a text that is no name belongs to nobody.
     pub(crate) fn tenant(&self) -> Result<TenantName, Problem> {
-        self.text("tenant").parse().map_err(|_| Problem::not_found())
+        self.text(TENANT).parse().map_err(|_| Problem::not_found())
     }
 
     /// The service; a text that is no name is no service.

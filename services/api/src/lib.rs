@@ -1,4 +1,4 @@
-//! The REST API: look-ups, listings, run now, roll back, with OpenAPI and operations endpoints.
+//! The REST API: look-ups, listings, run now, roll back, with `OpenAPI` and operations endpoints.
 //!
 //! A deployable role; it wires and translates. Who may see what is decided by `cameo_access`, what a
 //! service says about a key by `cameo_serving`, everything else by `cameo_store`. A request passes, from

@@ -1,4 +1,4 @@
-//! The OpenAPI document and the reference page.
+//! The `OpenAPI` document and the reference page.
 //!
 //! Paths, parameters and bodies come from the handlers' own annotations; what all routes share (who
 //! may call, and every error that the envelope and the authorisation layer can answer) is added here

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cameo_store::StoreError;
@@ -174,22 +174,22 @@ pub(crate) struct Problem {
     /// Where in the body.
     pub(crate) position: Option<Position>,
     /// Headers beside the body's own.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// A problem with its explanation.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        let mut headers = HeaderMap::new();
+        let mut headers = Vec::new();
         match code {
             Code::Unauthenticated => {
-                headers.insert(
+                headers.push((
                     header::WWW_AUTHENTICATE,
                     HeaderValue::from_static("Bearer realm=\"cameo\", charset=\"UTF-8\""),
-                );
+                ));
             }
             Code::Overloaded | Code::Unavailable => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+                headers.push((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
             }
             _ => {}
         }

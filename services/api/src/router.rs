@@ -18,7 +18,7 @@ use crate::{
 /// Largest body of a route that says nothing else.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// The OpenAPI document.
+/// The `OpenAPI` document.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let (_, _, document) = routes();
@@ -28,6 +28,12 @@ pub fn document() -> utoipa::openapi::OpenApi {
 /// The whole API.
 pub(crate) fn router(app: &App) -> Router {
     let (tenants, open, document) = routes();
+    if app.config.operations_only {
+        return open
+            .fallback(|| async { Problem::not_found() })
+            .layer(from_fn_with_state(app.clone(), envelope))
+            .with_state(app.clone());
+    }
     let json = Bytes::from(document.to_json().unwrap_or_default());
     let tenants = tenants
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -28,6 +28,7 @@ const ROLLBACK: &str = "rollback";
 
 /// The immutable predictions that one run produced.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "a member is named as in every other answer")]
 pub(crate) struct Generation {
     /// Its number.
     #[schema(example = 42)]

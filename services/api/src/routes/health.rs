@@ -56,7 +56,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, Probl
 
 /// The process's metrics
 ///
-/// In the OpenMetrics text format, for Prometheus.
+/// In the `OpenMetrics` text format, for Prometheus.
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "health", security(()),
     responses((status = 200, description = "All metrics", body = String,
         content_type = "application/openmetrics-text")))]

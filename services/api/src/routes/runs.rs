@@ -35,6 +35,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One execution of a release for one due instant.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "a member is named as in every other answer")]
 pub(crate) struct Run {
     /// Its number.
     #[schema(example = 1201)]

@@ -11,6 +11,7 @@ use crate::{app::App, extract::PathParams, problem::Problem};
 
 /// A model that a tenant hosts.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "a member is named as in every other answer")]
 pub(crate) struct Service {
     /// Whose it is.
     #[schema(example = "marketing")]

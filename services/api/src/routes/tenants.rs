@@ -13,6 +13,7 @@ use crate::{app::App, problem::Problem};
 
 /// A team.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "a member is named as in every other answer")]
 pub(crate) struct Tenant {
     /// Its name.
     #[schema(example = "marketing")]

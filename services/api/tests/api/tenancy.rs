@@ -1,4 +1,4 @@
-//! No byte of one tenant reaches another. The routes come from the OpenAPI document, which comes from
+//! No byte of one tenant reaches another. The routes come from the `OpenAPI` document, which comes from
 //! the router, so a new route is swept without anybody remembering it.
 
 use axum::http::{Method, StatusCode};

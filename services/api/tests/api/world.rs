@@ -138,14 +138,14 @@ impl World {
         releases::apply(&self.store, &name(tenant), &new).await.expect("a release");
     }
 
-    /// Runs the service and publishes `rows` keys from 1, whose scores are `score + key`.
+    /// Runs the service and publishes `rows` keys from 1, whose scores are `first + key`.
     pub(crate) async fn publish(
         &self,
         tenant: &str,
         service: &str,
         predicted_at: DateTime<Utc>,
         rows: i64,
-        score: f64,
+        first: f64,
     ) -> i64 {
         let store = &self.store;
         let service: ServiceName = service.parse().expect("a service name");
@@ -165,7 +165,7 @@ impl World {
         };
         let generation = generations::begin(store, &run, &meta).await.expect("a generation");
         let mut writer = Writer::open(store, &generation).await.expect("a writer");
-        writer.send(&batch(&run.schema, rows, score)).await.expect("the rows are sent");
+        writer.send(&batch(&run.schema, rows, first)).await.expect("the rows are sent");
         let digest = writer.finish().await.expect("the rows arrive");
         generations::seal(store, &generation).await.expect("a sealed generation");
         let rows = rows.unsigned_abs();
@@ -251,9 +251,10 @@ fn batch(schema: &PredictionSchema, rows: i64, score: f64) -> RecordBatch {
         DataType::Int => Arc::new(keys.clone().collect::<Int64Array>()),
         _ => Arc::new(keys.clone().map(|key| Some(format!("c/{key}"))).collect::<StringArray>()),
     };
-    let at = TimestampMicrosecondArray::from_iter(
-        keys.clone().map(|key| odd(key).then_some(1_700_000_000_000_000 + key)),
-    );
+    let at = keys
+        .clone()
+        .map(|key| odd(key).then_some(1_700_000_000_000_000 + key))
+        .collect::<TimestampMicrosecondArray>();
     let columns: Vec<ArrayRef> = vec![
         key,
         Arc::new(keys.clone().map(|key| Some(score + key as f64)).collect::<Float64Array>()),
