@@ -1,1 +1,19 @@
-//! cameo-pipeline
+//! The run plan: `features.sql` → model → `predictions.sql` → generation, as one stream.
+//!
+//! [`Plan::prepare`] matches what every step expects against what the step before gives, without
+//! running anything. [`execute`] then lets Arrow batches flow through bounded channels: reading,
+//! scoring and writing overlap, and nothing holds more than a few batches.
+
+mod error;
+mod execute;
+mod plan;
+mod progress;
+mod quarantine;
+mod rows;
+mod steps;
+
+pub use error::RunError;
+pub use execute::{Execution, Outcome, execute};
+pub use plan::{ModelFiles, Plan};
+pub use progress::Tracker;
+pub use steps::{Port, StepView};

@@ -1,0 +1,367 @@
+//! Letting a prepared plan flow.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use async_channel::{Receiver, Sender};
+use cameo_batch::{RowDigest, conform};
+use cameo_crashpoint::hit;
+use cameo_domain::GenerationId;
+use cameo_store::{
+    Store,
+    generations::{self, Generation, Writer},
+    quarantine::{self as stored, QuarantinedRow},
+    runs::{self, ClaimedRun, Progress, RunCounts},
+};
+use cameo_warehouse::{BatchStream, PostProcess, ReadOptions, Warehouse};
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{RunError, chain},
+    plan::Plan,
+    progress::Tracker,
+    quarantine::Quarantine,
+    rows,
+};
+
+/// Batches that wait between two stages. A few hide jitter; more would only hold memory.
+const QUEUE_BATCHES: usize = 4;
+
+/// Everything that one execution needs.
+pub struct Execution {
+    /// What to run.
+    pub plan: Arc<Plan>,
+    /// For whom: the run and the epoch under which it may write.
+    pub claimed: ClaimedRun,
+    /// Where predictions go.
+    pub store: Store,
+    /// Where features come from.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// Bounds and degree of parallelism of the read.
+    pub read: ReadOptions,
+    /// Tasks that score at the same time.
+    pub scorers: usize,
+    /// COPY connections.
+    pub writers: usize,
+    /// The instant that the predictions carry.
+    pub predicted_at: DateTime<Utc>,
+    /// The run ends with a reason after this long.
+    pub time_limit: Duration,
+    /// Length of the lease that the last heartbeat renews.
+    pub lease_seconds: u32,
+    /// Counters for whoever watches.
+    pub tracker: Arc<Tracker>,
+}
+
+/// How an execution ended well.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The generation that was written.
+    pub generation: GenerationId,
+    /// Whether it became current, or was older than what is.
+    pub publication: generations::Outcome,
+    /// Count and checksum of its rows.
+    pub digest: RowDigest,
+}
+
+/// Runs the plan to its publication.
+///
+/// Dropping the future, cancelling `cancel` or reaching the time limit stops every stage; what was
+/// written then belongs to no published generation and is dropped later.
+///
+/// # Errors
+/// See [`RunError`]; on every error the serving generation is untouched.
+pub async fn execute(execution: Execution, cancel: CancellationToken) -> Result<Outcome, RunError> {
+    let limit = execution.time_limit;
+    tokio::select! {
+        outcome = flow(execution) => outcome,
+        () = cancel.cancelled() => Err(RunError::Cancelled),
+        () = tokio::time::sleep(limit) => Err(RunError::halt(
+            "time_limit",
+            format!(
+                "the run exceeded its time limit of {} min; raise TIME_LIMIT_MINUTES in RUN_CONFIG \
+                 or make features.sql cheaper",
+                limit.as_secs() / 60
+            ),
+        )),
+    }
+}
+
+async fn flow(execution: Execution) -> Result<Outcome, RunError> {
+    let Execution { plan, claimed, store, tracker, predicted_at, .. } = &execution;
+    let generation = generations::begin(
+        store,
+        claimed,
+        &generations::GenerationMeta {
+            release: plan.manifest.id(),
+            hashes: claimed.hashes,
+            watermark: plan.description.watermark,
+            data_fingerprint: Some(plan.description.data_fingerprint),
+            predicted_at: *predicted_at,
+            schema: plan.manifest.schema.clone(),
+        },
+    )
+    .await?;
+    hit("generation_begun");
+
+    let quarantine = Arc::new(Quarantine::default());
+    let written = stages(&execution, &generation, &quarantine).await?;
+    hit("all_written");
+
+    let progress = tracker.snapshot();
+    let counts = reconcile(&progress, written)?;
+    let sample = Arc::into_inner(quarantine).unwrap_or_default().into_sample();
+    stored::insert(store, claimed.run, claimed.epoch, &sample).await?;
+    hit("quarantine_stored");
+
+    tracker.begin("seal");
+    let sealed = generations::seal(store, &generation).await?;
+    tracker.end("seal");
+    hit("generation_sealed");
+
+    // The last picture: a published run takes no more heartbeats.
+    tracker.begin("publish");
+    let lease = execution.lease_seconds;
+    runs::heartbeat(store, claimed.run, claimed.epoch, lease, &tracker.snapshot()).await?;
+    if sealed != written {
+        return Err(RunError::transient(
+            "verification",
+            format!("the store holds {sealed:?} where {written:?} was sent"),
+        ));
+    }
+    let (run, epoch) = (claimed.run, claimed.epoch);
+    let publication =
+        generations::publish(store, run, epoch, &generation, written, &counts).await?;
+    tracker.end("publish");
+    hit("publish_committed");
+    Ok(Outcome { generation: generation.id, publication, digest: written })
+}
+
+fn reconcile(progress: &Progress, written: RowDigest) -> Result<RunCounts, RunError> {
+    let counts = RunCounts {
+        rows_read: progress.rows_read,
+        rows_scored: progress.rows_scored,
+        rows_quarantined: progress.rows_quarantined,
+    };
+    if counts.rows_read == counts.rows_scored + counts.rows_quarantined
+        && counts.rows_scored == written.rows
+    {
+        return Ok(counts);
+    }
+    Err(RunError::transient("counts", format!("{counts:?} do not add up to {written:?}")))
+}
+
+/// What a stage's task leaves behind.
+enum End {
+    Done,
+    Wrote(RowDigest),
+}
+
+async fn stages(
+    execution: &Execution,
+    generation: &Generation,
+    quarantine: &Arc<Quarantine>,
+) -> Result<RowDigest, RunError> {
+    let Execution { plan, warehouse, tracker, read, .. } = execution;
+    let tenant = &plan.manifest.path.tenant;
+    let (batch_in, batch_out) = async_channel::bounded(QUEUE_BATCHES);
+    let (scored_in, scored_out) = async_channel::bounded(QUEUE_BATCHES);
+    let handed_over = Arc::new(AtomicU64::new(0));
+    // Leaving this function by an error drops the set, which aborts every task in it.
+    let mut tasks: JoinSet<Result<End, RunError>> = JoinSet::new();
+
+    tracker.begin("features");
+    let source = warehouse.read(tenant, &plan.query, read).await?;
+    hit("read_started");
+    for partition in source.partitions {
+        tasks.spawn(read_partition(partition, batch_in.clone(), Arc::clone(tracker)));
+    }
+    drop(batch_in);
+
+    for _ in 0..execution.scorers.max(1) {
+        tasks.spawn(score_batches(
+            Arc::clone(plan),
+            batch_out.clone(),
+            scored_in.clone(),
+            Arc::clone(tracker),
+            Arc::clone(quarantine),
+            Arc::clone(&handed_over),
+        ));
+    }
+    drop((scored_in, batch_out));
+
+    let results = if let Some(sql) = &plan.manifest.predictions_sql {
+        let (result_in, result_out) = async_channel::bounded(QUEUE_BATCHES);
+        let input: BatchStream = Box::pin(scored_out.map(Ok));
+        let stream =
+            PostProcess::run(sql, input, Arc::clone(&plan.scored), &plan.query.parameters, read)
+                .await?;
+        tasks.spawn(forward(stream, result_in, Arc::clone(tracker), handed_over));
+        result_out
+    } else {
+        scored_out
+    };
+
+    for _ in 0..execution.writers.max(1) {
+        let writer = Writer::open(&execution.store, generation).await?;
+        tasks.spawn(write_batches(
+            writer,
+            Arc::clone(plan),
+            results.clone(),
+            Arc::clone(tracker),
+            Arc::clone(quarantine),
+        ));
+    }
+    drop(results);
+
+    let mut digest = RowDigest::default();
+    while let Some(end) = tasks.join_next().await {
+        let end = end.map_err(|error| RunError::halt("stage_panicked", error.to_string()))?;
+        if let End::Wrote(part) = end? {
+            digest.merge(part);
+        }
+    }
+    Ok(digest)
+}
+
+async fn read_partition(
+    mut partition: BatchStream,
+    batches: Sender<RecordBatch>,
+    tracker: Arc<Tracker>,
+) -> Result<End, RunError> {
+    while let Some(batch) = partition.next().await {
+        let batch = batch?;
+        tracker.read(batch.num_rows());
+        hit("first_batch_read");
+        if batches.send(batch).await.is_err() {
+            // The next stage is gone; its own error says why.
+            return Ok(End::Done);
+        }
+    }
+    tracker.end("features");
+    hit("all_read");
+    Ok(End::Done)
+}
+
+async fn score_batches(
+    plan: Arc<Plan>,
+    batches: Receiver<RecordBatch>,
+    scored: Sender<RecordBatch>,
+    tracker: Arc<Tracker>,
+    quarantine: Arc<Quarantine>,
+    handed_over: Arc<AtomicU64>,
+) -> Result<End, RunError> {
+    while let Ok(batch) = batches.recv().await {
+        tracker.begin("score");
+        let plan = Arc::clone(&plan);
+        let (outputs, rejected) = tokio::task::spawn_blocking(move || score(&plan, &batch))
+            .await
+            .map_err(|error| RunError::halt("model_panicked", error.to_string()))??;
+        tracker.quarantined(rejected.len());
+        quarantine.add(rejected);
+        hit("first_batch_scored");
+        handed_over.fetch_add(outputs.num_rows() as u64, Ordering::Relaxed);
+        if outputs.num_rows() > 0 && scored.send(outputs).await.is_err() {
+            return Ok(End::Done);
+        }
+    }
+    tracker.end("score");
+    hit("all_scored");
+    Ok(End::Done)
+}
+
+/// Keys and model outputs of one batch, side by side, and the rows that were left out.
+fn score(plan: &Plan, batch: &RecordBatch) -> Result<(RecordBatch, Vec<QuarantinedRow>), RunError> {
+    let broken = |error: arrow::error::ArrowError| RunError::halt("batch", chain(&error));
+    let key = plan.manifest.schema.key();
+    let (keyed, mut rejected) = rows::split(batch, plan.key_index, key).map_err(broken)?;
+    let scored = plan
+        .scorer
+        .score(&keyed.features)
+        .map_err(|error| RunError::halt("model", chain(&error)))?;
+    let keys = if scored.rejected.is_empty() {
+        keyed.keys
+    } else {
+        let keys = rows::without_rows(&keyed.keys, scored.rejected.iter().map(|row| row.row));
+        rejected.extend(scored.rejected.into_iter().map(|row| QuarantinedRow {
+            key: rows::key_text(&keyed.keys, row.row),
+            column: Some(row.column),
+            reason: row.reason,
+        }));
+        keys.map_err(broken)?
+    };
+    let joined = rows::join(key, keys, &scored.outputs).map_err(broken)?;
+    if plan.postprocessed.is_none() {
+        return Ok((joined, rejected));
+    }
+    // A rank over a column with NaN means nothing, so predictions.sql never sees one.
+    let (outputs, unusable) = rows::finite(joined).map_err(broken)?;
+    rejected.extend(unusable);
+    Ok((outputs, rejected))
+}
+
+async fn forward(
+    mut stream: BatchStream,
+    results: Sender<RecordBatch>,
+    tracker: Arc<Tracker>,
+    handed_over: Arc<AtomicU64>,
+) -> Result<End, RunError> {
+    tracker.begin("predictions");
+    let mut given = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        given += batch.num_rows() as u64;
+        if results.send(batch).await.is_err() {
+            return Ok(End::Done);
+        }
+    }
+    tracker.end("predictions");
+    let taken = handed_over.load(Ordering::Relaxed);
+    if given != taken {
+        // A row that disappears here would be neither scored nor quarantined.
+        return Err(RunError::halt(
+            "predictions_sql_rows",
+            format!(
+                "predictions.sql must give exactly one row per scored row; it took {taken} rows \
+                 and gave {given} (look for WHERE, QUALIFY, GROUP BY or a join)"
+            ),
+        ));
+    }
+    Ok(End::Done)
+}
+
+async fn write_batches(
+    mut writer: Writer,
+    plan: Arc<Plan>,
+    results: Receiver<RecordBatch>,
+    tracker: Arc<Tracker>,
+    quarantine: Arc<Quarantine>,
+) -> Result<End, RunError> {
+    while let Ok(batch) = results.recv().await {
+        tracker.begin("write");
+        let unfit =
+            |error: &dyn std::error::Error| RunError::halt("prediction_value", chain(error));
+        let batch = conform(&batch, &plan.manifest.schema).map_err(|error| unfit(&error))?;
+        let (batch, unusable) = rows::finite(batch).map_err(|error| unfit(&error))?;
+        tracker.quarantined(unusable.len());
+        quarantine.add(unusable);
+        let rows = batch.num_rows();
+        writer.send(&batch).await?;
+        tracker.scored(rows);
+        tracker.written(rows);
+        hit("first_batch_written");
+        hit("batch_written");
+    }
+    let digest = writer.finish().await?;
+    tracker.end("write");
+    Ok(End::Wrote(digest))
+}
