@@ -36,6 +36,12 @@ impl Sha256 {
         Self(hasher.finalize().into())
     }
 
+    /// The digest as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first 12 digits, for people.
     #[must_use]
     pub fn short(&self) -> String {
@@ -69,6 +75,12 @@ impl FromStr for Sha256 {
             *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
         }
         Ok(Self(bytes))
+    }
+}
+
+impl From<[u8; 32]> for Sha256 {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod googlesql;
 mod lake;
 mod postprocess;
 mod seam;
+mod unconfined;
 
 pub use error::WarehouseError;
 pub use googlesql::SqlError;
@@ -26,3 +27,4 @@ pub use seam::{
     BatchStream, LOAD_ID_BYTES_MAX, LoadId, LoadIdError, LoadOutcome, MirrorTable, Parameters,
     Query, QueryDescription, ReadOptions, ReadOutcome, TableStats, Warehouse,
 };
+pub use unconfined::run_unconfined;

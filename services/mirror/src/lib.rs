@@ -1,1 +1,177 @@
-//! cameo-mirror
+//! Copies each published generation to the warehouse, once.
+//!
+//! The outbox row is written by the transaction that publishes, so nothing published can be
+//! forgotten. The load id follows from tenant, service and generation: a repeated load changes
+//! nothing. After the load both sides are counted and summed up, and the result is recorded.
+
+mod metrics;
+
+use std::{sync::Arc, time::Duration};
+
+use cameo_batch::{RowDigest, arrow_schema};
+use cameo_crashpoint::hit;
+use cameo_domain::Reason;
+use cameo_runtime::clock::Clock;
+use cameo_store::{
+    Store,
+    outbox::{self, MirrorTask},
+};
+use cameo_warehouse::{LoadId, Warehouse, WarehouseError};
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+pub use metrics::MirrorMetrics;
+
+/// Wait before the second attempt; it doubles with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_secs(2);
+/// Longest wait between attempts. A mirror never gives up: the outbox row stays until it is done.
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+
+/// How a mirror behaves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How often an idle mirror looks for work.
+    pub poll: Duration,
+    /// Another mirror may take a task over after this many seconds without a renewal.
+    pub lease_seconds: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { poll: Duration::from_millis(500), lease_seconds: 60 }
+    }
+}
+
+/// What a mirror works with.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// The outbox and the generations.
+    pub store: Store,
+    /// Where copies go.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// When a failed load is tried again.
+    pub clock: Arc<dyn Clock>,
+    /// Counters and lag.
+    pub metrics: MirrorMetrics,
+}
+
+/// Why a generation could not be mirrored this time.
+#[derive(Debug, thiserror::Error)]
+enum MirrorError {
+    #[error(transparent)]
+    Store(#[from] cameo_store::StoreError),
+    #[error(transparent)]
+    Warehouse(#[from] WarehouseError),
+    #[error("the load id is unusable: {0}")]
+    LoadId(#[from] cameo_warehouse::LoadIdError),
+}
+
+/// Mirrors until `shutdown`.
+pub async fn run(config: Config, dependencies: Dependencies, shutdown: CancellationToken) {
+    tracing::info!("mirror started");
+    while !shutdown.is_cancelled() {
+        let worked = match step(&config, &dependencies).await {
+            Ok(worked) => worked,
+            Err(error) => {
+                tracing::warn!(%error, "could not look for generations to mirror");
+                false
+            }
+        };
+        if !worked {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = tokio::time::sleep(config.poll) => {}
+            }
+        }
+    }
+    tracing::info!("mirror stopped");
+}
+
+/// Mirrors the next generation; `false` when there is none.
+///
+/// # Errors
+/// Only when the outbox cannot be asked; a failed load is recorded and retried later.
+pub async fn step(
+    config: &Config,
+    dependencies: &Dependencies,
+) -> Result<bool, cameo_store::StoreError> {
+    let Dependencies { store, metrics, .. } = dependencies;
+    let lag = outbox::lag(store).await?;
+    metrics.lag(lag);
+    let Some(task) = outbox::claim(store, config.lease_seconds).await? else { return Ok(false) };
+    hit("mirror_claimed");
+    let keep = tokio::spawn(renew(store.clone(), task.clone(), config.lease_seconds));
+    let result = mirror(dependencies, &task).await;
+    keep.abort();
+    match result {
+        Ok(()) => {
+            metrics.loaded.inc();
+        }
+        Err(error) => {
+            metrics.errors.inc();
+            let wait = backoff(task.attempt);
+            tracing::warn!(
+                service = %task.path, generation = %task.generation, %error, ?wait,
+                "could not mirror a generation; will try again"
+            );
+            let reason = Reason::new("mirror", error.to_string());
+            let not_before = dependencies.clock.now() + wait;
+            outbox::retry(store, &task, reason, not_before).await?;
+        }
+    }
+    Ok(true)
+}
+
+async fn mirror(dependencies: &Dependencies, task: &MirrorTask) -> Result<(), MirrorError> {
+    let mut copy = load(dependencies, task, &task.load_id.to_string()).await?;
+    if copy != task.digest {
+        // The load was complete, or the load id would not have been accepted, but the copy is
+        // damaged: another id replaces it.
+        dependencies.metrics.mismatches.inc();
+        tracing::error!(
+            service = %task.path, generation = %task.generation, expected = ?task.digest,
+            found = ?copy, "the mirror differs from the published generation; loading it again"
+        );
+        copy = load(dependencies, task, &format!("{}-{}", task.load_id, task.epoch)).await?;
+    }
+    outbox::complete(&dependencies.store, task, task.digest, copy).await?;
+    hit("mirror_completed");
+    tracing::info!(
+        service = %task.path, generation = %task.generation, rows = copy.rows, "mirrored"
+    );
+    Ok(())
+}
+
+/// Loads the generation under `load_id`; gives count and checksum of what the warehouse then holds.
+async fn load(
+    dependencies: &Dependencies,
+    task: &MirrorTask,
+    load_id: &str,
+) -> Result<RowDigest, MirrorError> {
+    let Dependencies { store, warehouse, .. } = dependencies;
+    let (tenant, service) = (&task.path.tenant, &task.path.service);
+    let load: LoadId = load_id.parse()?;
+    let rows = outbox::rows(store, task).await?.map(|batch| {
+        batch.map_err(|error| WarehouseError::Transient(format!("reading the generation: {error}")))
+    });
+    warehouse
+        .load(tenant, service, &load, task.generation, arrow_schema(&task.schema), Box::pin(rows))
+        .await?;
+    hit("mirror_loaded");
+    Ok(warehouse.digest(tenant, service, task.generation).await?)
+}
+
+async fn renew(store: Store, task: MirrorTask, lease_seconds: u32) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(u64::from(lease_seconds) / 3)).await;
+        if let Err(error) = outbox::heartbeat(&store, &task, lease_seconds).await {
+            // A load by two mirrors at once is harmless: both write the same load id.
+            tracing::warn!(%error, "could not renew the lease of a mirror task");
+        }
+    }
+}
+
+fn backoff(attempt: u32) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(16);
+    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
+}

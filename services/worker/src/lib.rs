@@ -1,1 +1,133 @@
-//! cameo-worker
+//! Claims runs, executes their plans and publishes.
+//!
+//! A worker holds a lease on each run that it executes and renews it while it works. A worker that
+//! is killed, or paused past its lease, loses the run to another one; the epoch of the claim makes
+//! every late write of the first one fail.
+
+mod execution;
+mod housekeeping;
+mod metrics;
+mod verdict;
+
+use std::{sync::Arc, time::Duration};
+
+use cameo_bundle::artifact::ArtifactStore;
+use cameo_crashpoint::hit;
+use cameo_runtime::clock::Clock;
+use cameo_store::{Store, runs};
+use cameo_warehouse::Warehouse;
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+pub use metrics::WorkerMetrics;
+
+/// How a worker behaves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who holds the lease, for people: host and process.
+    pub name: String,
+    /// Runs that this worker executes at the same time.
+    pub runs_max: usize,
+    /// Threads of the warehouse engine and tasks that score, for each run.
+    pub threads: usize,
+    /// COPY connections for each run.
+    pub writers: usize,
+    /// A lease that is not renewed for this many seconds is lost.
+    pub lease_seconds: u32,
+    /// How often an idle worker asks for work.
+    pub poll: Duration,
+    /// How long a stopping worker lets its runs finish.
+    pub drain: Duration,
+    /// Cap on the memory that any bundle may ask for, in MiB.
+    pub memory_max_mb: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            name: format!("worker-{}", std::process::id()),
+            runs_max: 2,
+            threads: cores,
+            writers: 2,
+            lease_seconds: 30,
+            poll: Duration::from_millis(500),
+            drain: Duration::from_secs(30),
+            memory_max_mb: 8 * 1024,
+        }
+    }
+}
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// Control plane and generations.
+    pub store: Store,
+    /// Source of features.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// Models by hash.
+    pub artifacts: Arc<ArtifactStore>,
+    /// The time that predictions carry.
+    pub clock: Arc<dyn Clock>,
+    /// Counters and histograms.
+    pub metrics: WorkerMetrics,
+}
+
+/// Works until `shutdown`, then lets its runs finish for [`Config::drain`] and hands back the rest.
+pub async fn run(config: Config, dependencies: Dependencies, shutdown: CancellationToken) {
+    let config = Arc::new(config);
+    let slots = Arc::new(Semaphore::new(config.runs_max.max(1)));
+    let abandon = CancellationToken::new();
+    let mut running = JoinSet::new();
+    let housekeeping =
+        tokio::spawn(housekeeping::run(dependencies.clone(), shutdown.child_token()));
+
+    tracing::info!(worker = config.name, runs_max = config.runs_max, "worker started");
+    while let Some(slot) = next_slot(&slots, &shutdown).await {
+        while running.try_join_next().is_some() {}
+        match runs::claim(&dependencies.store, &config.name, config.lease_seconds).await {
+            Ok(Some(claimed)) => {
+                hit("run_claimed");
+                let (config, dependencies) = (Arc::clone(&config), dependencies.clone());
+                let abandon = abandon.clone();
+                running.spawn(async move {
+                    let _slot = slot;
+                    execution::execute(&config, &dependencies, claimed, abandon).await;
+                });
+            }
+            Ok(None) => pause(config.poll, &shutdown).await,
+            Err(error) => {
+                tracing::warn!(%error, "could not ask for work");
+                dependencies.metrics.claim_errors.inc();
+                pause(config.poll, &shutdown).await;
+            }
+        }
+    }
+
+    tracing::info!(runs = running.len(), "worker draining");
+    let finish = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(config.drain, finish).await.is_err() {
+        abandon.cancel();
+        while running.join_next().await.is_some() {}
+    }
+    let _ = housekeeping.await;
+    tracing::info!("worker stopped");
+}
+
+async fn next_slot(
+    slots: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
+) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        slot = Arc::clone(slots).acquire_owned() => slot.ok(),
+    }
+}
+
+async fn pause(length: Duration, shutdown: &CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(length) => {}
+    }
+}

@@ -1,0 +1,246 @@
+//! One claimed run, from its release to its verdict.
+
+use std::{sync::Arc, time::Duration};
+
+use cameo_bundle::ReleaseManifest;
+use cameo_crashpoint::hit;
+use cameo_domain::{Reason, RunState};
+use cameo_pipeline::{Execution, ModelFiles, Outcome, Plan, RunError, Tracker};
+use cameo_store::{
+    generations,
+    runs::{self, ClaimedRun},
+};
+use cameo_warehouse::{Parameters, ReadOptions};
+use chrono_tz::Tz;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::{
+    Config, Dependencies,
+    verdict::{Verdict, judge},
+};
+
+/// Rows per Arrow batch: enough to amortise a step, few enough to stay in the cache.
+const BATCH_ROWS: usize = 16 * 1024;
+/// A heartbeat is sent this many times per lease.
+const HEARTBEATS_PER_LEASE: u32 = 3;
+/// Longest wait between two heartbeats, so that progress stays fresh under long leases.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(1);
+/// Share of a run's memory that the warehouse engine gets; batches and the model take the rest.
+const ENGINE_SHARE_PERCENT: u64 = 75;
+
+pub(crate) async fn execute(
+    config: &Config,
+    dependencies: &Dependencies,
+    claimed: ClaimedRun,
+    abandon: CancellationToken,
+) {
+    let span = tracing::info_span!(
+        "run",
+        run = %claimed.run,
+        service = %claimed.path,
+        due_at = %claimed.due_at,
+        attempt = claimed.attempt,
+        epoch = %claimed.epoch,
+    );
+    dependencies.metrics.running.inc();
+    let started = std::time::Instant::now();
+    let state = attempt(config, dependencies, &claimed, abandon).instrument(span).await;
+    dependencies.metrics.running.dec();
+    if let Some(state) = state {
+        dependencies.metrics.ended(&claimed.path, state, started.elapsed());
+    }
+}
+
+/// Runs one attempt and writes its verdict; `None` where the run goes on elsewhere.
+async fn attempt(
+    config: &Config,
+    dependencies: &Dependencies,
+    claimed: &ClaimedRun,
+    abandon: CancellationToken,
+) -> Option<RunState> {
+    let tracker = Arc::new(Tracker::default());
+    let cancel = abandon.child_token();
+    let heartbeat = tokio::spawn(beat(
+        dependencies.clone(),
+        claimed.clone(),
+        config.lease_seconds,
+        Arc::clone(&tracker),
+        cancel.clone(),
+    ));
+    let result = publish(config, dependencies, claimed, &tracker, cancel.clone()).await;
+    heartbeat.abort();
+    // The lease may be lost while this process slept; what made the attempt end is then moot.
+    let result = match result {
+        Err(RunError::Cancelled) if !abandon.is_cancelled() => Err(RunError::StaleEpoch),
+        other => other,
+    };
+    match result {
+        Ok(outcome) => Some(report(dependencies, claimed, &outcome, &tracker)),
+        Err(error) => close(dependencies, claimed, error).await,
+    }
+}
+
+fn report(
+    dependencies: &Dependencies,
+    claimed: &ClaimedRun,
+    outcome: &Outcome,
+    tracker: &Tracker,
+) -> RunState {
+    let progress = tracker.snapshot();
+    dependencies.metrics.rows(&claimed.path, &progress);
+    let rows = outcome.digest.rows;
+    let generation = outcome.generation;
+    match outcome.publication {
+        generations::Outcome::Published => {
+            tracing::info!(%generation, rows, quarantined = progress.rows_quarantined, "published");
+            RunState::Published
+        }
+        generations::Outcome::Superseded { by } => {
+            tracing::info!(%generation, rows, newer = %by, "complete, but a newer one is published");
+            RunState::Superseded
+        }
+    }
+}
+
+async fn close(
+    dependencies: &Dependencies,
+    claimed: &ClaimedRun,
+    error: RunError,
+) -> Option<RunState> {
+    let store = &dependencies.store;
+    let (run, epoch) = (claimed.run, claimed.epoch);
+    let written = match judge(error, claimed.attempt) {
+        Verdict::Halt(reason) => {
+            tracing::error!(code = reason.code, reason = reason.message, "halted");
+            runs::halt(store, run, epoch, reason).await
+        }
+        Verdict::Retry(reason, wait) => {
+            tracing::warn!(
+                code = reason.code,
+                reason = reason.message,
+                ?wait,
+                "the attempt failed"
+            );
+            dependencies.metrics.retries.inc();
+            let not_before = dependencies.clock.now() + wait;
+            runs::requeue(store, run, epoch, reason, not_before).await
+        }
+        Verdict::HandBack => {
+            tracing::info!("handed back to the queue");
+            let reason = Reason::new("worker_stopped", "the worker was stopped while it ran");
+            runs::hand_back(store, run, epoch, reason).await
+        }
+        Verdict::Leave => {
+            tracing::warn!("another worker has taken the run over");
+            return None;
+        }
+    };
+    match written {
+        Ok(state) => Some(state).filter(|state| state.is_finished()),
+        Err(error) => {
+            // The lease will run out and another worker will try again: nothing is lost.
+            tracing::warn!(%error, "could not record how the attempt ended");
+            None
+        }
+    }
+}
+
+async fn publish(
+    config: &Config,
+    dependencies: &Dependencies,
+    claimed: &ClaimedRun,
+    tracker: &Arc<Tracker>,
+    cancel: CancellationToken,
+) -> Result<Outcome, RunError> {
+    tracker.begin("prepare");
+    let manifest: ReleaseManifest =
+        serde_json::from_value(claimed.manifest.clone()).map_err(|error| {
+            RunError::Halt(Reason::new(
+                "release_unreadable",
+                format!(
+                    "the release was written by an incompatible version: {error}; apply it again"
+                ),
+            ))
+        })?;
+    let files = fetch(dependencies, &manifest).await?;
+    hit("release_loaded");
+
+    let zone: Tz = manifest.timezone.parse().unwrap_or(Tz::UTC);
+    let parameters = Parameters {
+        run_time: claimed.due_at,
+        run_date: claimed.due_at.with_timezone(&zone).date_naive(),
+    };
+    let memory_mb = u64::from(manifest.run.memory_limit_mb).min(config.memory_max_mb);
+    let time_limit = Duration::from_secs(u64::from(manifest.run.time_limit_minutes) * 60);
+    let plan = Plan::prepare(manifest, files, dependencies.warehouse.as_ref(), parameters).await?;
+    tracker.end("prepare");
+    hit("plan_prepared");
+
+    let execution = Execution {
+        plan: Arc::new(plan),
+        claimed: claimed.clone(),
+        store: dependencies.store.clone(),
+        warehouse: Arc::clone(&dependencies.warehouse),
+        read: ReadOptions {
+            memory_limit_bytes: memory_mb * 1024 * 1024 * ENGINE_SHARE_PERCENT / 100,
+            threads: config.threads,
+            partitions: config.threads,
+            batch_rows: BATCH_ROWS,
+        },
+        scorers: config.threads,
+        writers: config.writers,
+        predicted_at: dependencies.clock.now(),
+        time_limit,
+        lease_seconds: config.lease_seconds,
+        tracker: Arc::clone(tracker),
+    };
+    cameo_pipeline::execute(execution, cancel).await
+}
+
+async fn fetch(
+    dependencies: &Dependencies,
+    manifest: &ReleaseManifest,
+) -> Result<ModelFiles, RunError> {
+    let get = async |hash| {
+        let bytes = dependencies.artifacts.get(&hash).await;
+        bytes.map(|bytes| bytes.to_vec()).map_err(|error| {
+            RunError::Transient(Reason::new("artifact", format!("model {hash}: {error}")))
+        })
+    };
+    Ok(ModelFiles {
+        model: get(manifest.model).await?,
+        preprocess: match manifest.preprocess {
+            Some(hash) => Some(get(hash).await?),
+            None => None,
+        },
+    })
+}
+
+/// Renews the lease and stores the progress until it is aborted; cancels the run when the lease is
+/// lost.
+async fn beat(
+    dependencies: Dependencies,
+    claimed: ClaimedRun,
+    lease_seconds: u32,
+    tracker: Arc<Tracker>,
+    cancel: CancellationToken,
+) {
+    let lease = Duration::from_secs(lease_seconds.into());
+    let pause = (lease / HEARTBEATS_PER_LEASE).min(HEARTBEAT_MAX);
+    loop {
+        tokio::time::sleep(pause).await;
+        let progress = tracker.snapshot();
+        dependencies.metrics.progress(&claimed.path, &progress);
+        let store = &dependencies.store;
+        match runs::heartbeat(store, claimed.run, claimed.epoch, lease_seconds, &progress).await {
+            Ok(()) => hit("heartbeat_sent"),
+            Err(cameo_store::StoreError::StaleEpoch { .. }) => {
+                cancel.cancel();
+                return;
+            }
+            // The lease outlives a few lost heartbeats; if it does not, the epoch protects.
+            Err(error) => tracing::warn!(%error, "could not renew the lease"),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What workers do beside their runs: they end what nobody owns and drop what nobody reads.
+
+use std::time::Duration;
+
+use cameo_store::{generations, runs};
+use tokio_util::sync::CancellationToken;
+
+use crate::Dependencies;
+
+/// How often lost leases are looked for and views are brought up to date.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How many periods pass between two looks for droppable generations.
+const RETAIN_EVERY: u32 = 10;
+
+pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken) {
+    let Dependencies { store, metrics, .. } = &dependencies;
+    let mut period = 0_u32;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+        match runs::expire_leases(store).await {
+            Ok(expired) => {
+                for run in expired {
+                    tracing::warn!(%run, "the lease of a run ran out; it goes back to the queue");
+                    metrics.leases_expired.inc();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "could not look for lost leases"),
+        }
+        if let Err(error) = generations::refresh_views(store).await {
+            tracing::warn!(%error, "could not bring the views for SQL users up to date");
+        }
+        if period.is_multiple_of(RETAIN_EVERY)
+            && let Err(error) = generations::retain(store).await
+        {
+            tracing::warn!(%error, "could not drop old generations");
+        }
+        period = period.wrapping_add(1);
+    }
+}
