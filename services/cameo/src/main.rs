@@ -1,1 +1,68 @@
-fn main() {}
+//! `cameo`: the one binary. It parses the command line, wires the platform together and prints.
+
+mod cli;
+mod commands;
+mod demo;
+mod deployment;
+mod inspection;
+mod output;
+mod picture;
+mod roles;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command},
+    output::Output,
+};
+
+/// Wrong usage of the command line, as in sysexits.h; 2 is taken by `plan`.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("could not start threads")),
+    };
+    cameo_runtime::tls::install_provider();
+    let code = runtime.block_on(dispatch(cli)).unwrap_or_else(|error| failed(&error));
+    // A blocking thread that still scores a batch must not keep the process alive.
+    runtime.shutdown_background();
+    code
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a failing command")]
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let output = Output::new(cli.global.output);
+    let global = &cli.global;
+    match cli.command {
+        Command::Up(up) => commands::up::run(global, up, output).await,
+        Command::Serve(serve) => commands::serve::run(global, serve).await,
+        Command::Check(check) => commands::check::run(global, check, output).await,
+        Command::Plan(bundles) => commands::plan::run(global, bundles, output).await,
+        Command::Apply(bundles) => commands::apply::run(global, bundles, output).await,
+        Command::Run(run) => commands::run::run(global, run, output).await,
+        Command::Runs(runs) => commands::runs::run(global, runs, output).await,
+        Command::Generations(service) => commands::generations::run(global, service, output).await,
+        Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
+        Command::Keys(keys) => commands::keys::run(global, keys, output).await,
+        Command::Doctor => commands::doctor::run(global, output).await,
+        Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
+        Command::Schema => commands::schema::run(),
+        Command::Bench(bench) => commands::bench::run(global, bench, output).await,
+    }
+}

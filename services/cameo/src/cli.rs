@@ -1,0 +1,257 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use cameo_domain::{GenerationId, ServicePath, TenantName};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Hosts customer profiling models: checks bundles, runs them on schedule, publishes and serves
+/// their predictions.
+#[derive(Debug, Parser)]
+#[command(name = "cameo", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, or nothing to change; 1 failed, or problems found; \
+2 `plan` found changes; 64 wrong usage.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where `cameo up` keeps Postgres, the Lake and models; other commands find the server by it.
+    #[arg(long, global = true, env = "CAMEO_DATA_DIR", default_value = ".cameo")]
+    pub(crate) data_dir: PathBuf,
+    /// An existing Postgres server instead of the one in the data directory.
+    #[arg(long, global = true, env = "CAMEO_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+    /// Folder of the Lake: `<tenant>/<dataset>/<table>.parquet`. Default: `lake` in the data
+    /// directory.
+    #[arg(long, global = true, env = "CAMEO_LAKE")]
+    pub(crate) lake: Option<PathBuf>,
+    /// Folder or object-store URL for models. Default: `artifacts` in the data directory.
+    #[arg(long, global = true, env = "CAMEO_ARTIFACTS")]
+    pub(crate) artifacts: Option<String>,
+    /// How to print results; by default text on a terminal and JSON elsewhere.
+    #[arg(short, long, global = true, value_enum)]
+    pub(crate) output: Option<Format>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for people.
+    Human,
+    /// One JSON document.
+    Json,
+}
+
+/// A part of the platform that can be deployed on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// REST API.
+    Api,
+    /// Due instants to runs.
+    Scheduler,
+    /// Executes runs.
+    Worker,
+    /// Copies generations to the warehouse.
+    Mirror,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start everything on this machine, its own Postgres included.
+    Up(Up),
+    /// Run chosen roles against an existing Postgres server.
+    Serve(Serve),
+    /// Look for mistakes in bundles, offline, and show each at its line.
+    Check(Check),
+    /// Show what each step expects and gives, and what `apply` would change. Runs nothing.
+    Plan(Bundles),
+    /// Register the bundles as releases; the scheduler runs them from now on.
+    Apply(Bundles),
+    /// Run a service now.
+    Run(Run),
+    /// List runs, newest first.
+    Runs(Runs),
+    /// List the generations of a service, newest first.
+    Generations(ServiceArgument),
+    /// Serve an earlier generation again.
+    Rollback(Rollback),
+    /// Manage API keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Check the promises of the platform against the database and print every breach.
+    Doctor,
+    /// Generate the customers of the demo, deterministically, in any number.
+    DemoData(DemoData),
+    /// Print the JSON Schema of config.yaml, for editors.
+    Schema,
+    /// Measure.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Address of the REST API.
+    #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Bundles to apply at the start.
+    #[arg(long)]
+    pub(crate) tenants: Option<PathBuf>,
+    /// Seed the Lake with the demo's data, apply `tenants/`, run both services and print how to
+    /// call them.
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Customers that the demo generates.
+    #[arg(long, default_value_t = 100_000, requires = "demo")]
+    pub(crate) customers: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Roles to run in this process.
+    #[arg(long, value_enum, value_delimiter = ',', required = true)]
+    pub(crate) role: Vec<Role>,
+    /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
+    #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A folder with tenants, one tenant, or one bundle.
+    #[arg(default_value = "tenants")]
+    pub(crate) path: PathBuf,
+    /// Print cause and cure of a code such as CAM0012 instead.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) explain: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bundles {
+    /// A folder with tenants, one tenant, or one bundle.
+    #[arg(default_value = "tenants")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgument {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Due now instead of at the next scheduled instant. Required, so that nobody runs by mistake.
+    #[arg(long, required = true)]
+    pub(crate) now: bool,
+    /// Show the progress and return when the run has ended.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Repeating the command with the same key finds the same run.
+    #[arg(long)]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Runs {
+    /// Only runs of this service, as `tenant/service`.
+    pub(crate) service: Option<ServicePath>,
+    /// How many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Which generation; by default the one that was served before.
+    #[arg(long)]
+    pub(crate) to: Option<GenerationId>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key and print it; it cannot be shown again.
+    Create {
+        /// The tenant that the key reads.
+        #[arg(required_unless_present = "admin", conflicts_with = "admin")]
+        tenant: Option<TenantName>,
+        /// A key that sees every tenant.
+        #[arg(long)]
+        admin: bool,
+        /// What the key is for.
+        #[arg(long, default_value = "cli")]
+        name: String,
+        /// The key stops working after this many days.
+        #[arg(long)]
+        expires_days: Option<u32>,
+    },
+    /// List keys by prefix.
+    List,
+    /// Stop a key from working.
+    Revoke {
+        /// The key's prefix, as listed.
+        prefix: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoData {
+    /// How many customers, up to 100 million.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) customers: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// One run from features to mirror: seconds and peak memory by step, beside the bare feature
+    /// query and a peer pipeline.
+    Run(BenchRun),
+    /// Point look-ups over HTTP, beside `pgbench -S` on the same rows.
+    Lookup(BenchLookup),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchRun {
+    /// Folder with orders.parquet, as tests/peers/gen_retail.py makes it.
+    pub(crate) data: PathBuf,
+    /// The model, as tests/peers/train_model.py makes it.
+    pub(crate) model: PathBuf,
+    /// The bundle to run.
+    #[arg(long, default_value = "tests/peers/bundle/bench/clv")]
+    pub(crate) bundle: PathBuf,
+    /// Repetitions.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) repeat: u32,
+    /// A Python with the packages of tests/peers/requirements.txt; runs the peer as well.
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) peer: Option<PathBuf>,
+    /// The peer pipeline.
+    #[arg(long, default_value = "tests/peers/pipeline.py")]
+    pub(crate) peer_script: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchLookup {
+    /// Rows of the generation.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) rows: u64,
+    /// Connections.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Seconds of load.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
+    /// The bundle whose predictions are looked up.
+    #[arg(long, default_value = "tenants/marketing/gender")]
+    pub(crate) bundle: PathBuf,
+}

@@ -1,0 +1,31 @@
+//! `cameo bench`: measurements that anyone can repeat, each beside its peer in the same run.
+
+mod http;
+mod lookup;
+mod memory;
+mod run;
+mod setting;
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{Bench, Global},
+    output::Output,
+};
+
+pub(crate) async fn run(global: &Global, bench: Bench, output: Output) -> anyhow::Result<ExitCode> {
+    match bench {
+        Bench::Run(wanted) => run::run(wanted, output).await,
+        Bench::Lookup(wanted) => lookup::run(global, wanted, output).await,
+    }
+}
+
+/// The middle of `values`.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => values[count / 2],
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
+    }
+}

@@ -1,0 +1,73 @@
+//! `cameo check`: every mistake of every bundle, at its line, without a server.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use cameo_bundle::{Code, Diagnostic, Discovery, discover, render_human};
+use serde::Serialize;
+
+use crate::{
+    cli::{Check, Global},
+    inspection::inspect,
+    output::Output,
+};
+
+#[derive(Serialize)]
+struct Checked {
+    bundles: usize,
+    problems: Vec<Diagnostic>,
+}
+
+pub(crate) async fn run(
+    global: &Global,
+    wanted: Check,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    if let Some(code) = wanted.explain {
+        return explain(&code, output);
+    }
+    // Types are matched as well where the tables are at hand; names are always.
+    let warehouse = match &global.lake {
+        Some(folder) => Some(crate::deployment::open_lake(folder, &std::env::temp_dir())?),
+        None => None,
+    };
+    let Discovery { bundles, diagnostics: mut problems, .. } = discover(&wanted.path);
+    let count = bundles.len();
+    for bundle in &bundles {
+        problems.extend(inspect(bundle, warehouse.as_ref()).await.diagnostics);
+    }
+    let failed = problems.iter().any(Diagnostic::is_error);
+    let checked = Checked { bundles: count, problems };
+    output.show(&checked, |checked| {
+        if checked.problems.is_empty() {
+            return output.green(&format!("✓ {} sound", counted(checked.bundles, "bundle")));
+        }
+        format!(
+            "{}\n{}",
+            render_human(&checked.problems, output.has_colour()),
+            output.red(&format!("✗ {}", counted(checked.problems.len(), "problem"))),
+        )
+    })?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn explain(code: &str, output: Output) -> anyhow::Result<ExitCode> {
+    let code: Code =
+        code.parse().with_context(|| format!("`{code}` is no code; codes look like CAM0012"))?;
+    let explanation = code.explain();
+    output.show(&explanation, |explanation| {
+        format!(
+            "{} {}\n\n{}\n\n{}",
+            output.bold(&code.to_string()),
+            explanation.title,
+            explanation.cause,
+            explanation.cure
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `1 bundle`, `2 bundles`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

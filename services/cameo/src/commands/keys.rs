@@ -1,0 +1,110 @@
+//! `cameo keys`: API keys.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use cameo_access::ApiKey;
+use cameo_domain::TenantName;
+use cameo_store::{Store, StoreError, keys};
+use chrono::{Duration, Utc};
+use serde::Serialize;
+
+use crate::{
+    cli::{Global, Keys},
+    deployment::{Deployment, actor},
+    output::{Output, table},
+};
+
+#[derive(Serialize)]
+struct Created {
+    key: String,
+    prefix: String,
+    tenant: Option<TenantName>,
+}
+
+pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::Result<ExitCode> {
+    let deployment = Deployment::find(global).await?;
+    let store = &deployment.store;
+    match keys {
+        Keys::Create { tenant, admin: _, name, expires_days } => {
+            let lifetime = expires_days.map(|days| Duration::days(days.into()));
+            let key = create(store, tenant.as_ref(), &name, lifetime).await?;
+            let created =
+                Created { prefix: key.prefix().to_owned(), key: key.reveal().to_owned(), tenant };
+            output.show(&created, |created| {
+                let whom =
+                    created.tenant.as_ref().map_or("every tenant".to_owned(), ToString::to_string);
+                format!(
+                    "{}\n{}",
+                    output.bold(&created.key),
+                    output.dim(&format!("reads {whom}; keep it now, it cannot be shown again")),
+                )
+            })?;
+        }
+        Keys::List => {
+            let listed = keys::list(store, None).await?;
+            output.show(&listed, |listed| {
+                table(
+                    &["prefix", "tenant", "name", "created", "last used", "state"],
+                    listed.iter().map(|key| {
+                        vec![
+                            key.prefix.clone(),
+                            key.tenant.as_ref().map_or("(all)".to_owned(), ToString::to_string),
+                            key.name.clone(),
+                            day(Some(key.created_at)),
+                            day(key.last_used_at),
+                            state(key).to_owned(),
+                        ]
+                    }),
+                )
+            })?;
+        }
+        Keys::Revoke { prefix } => {
+            match keys::revoke(store, None, &prefix).await {
+                Err(StoreError::NotFound(_)) => {
+                    bail!("no key has the prefix {prefix}; `cameo keys list` shows them all")
+                }
+                revoked => revoked?,
+            };
+            output.line(format!("{prefix} no longer works"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a key and keeps its hash.
+pub(crate) async fn create(
+    store: &Store,
+    tenant: Option<&TenantName>,
+    name: &str,
+    lifetime: Option<Duration>,
+) -> anyhow::Result<ApiKey> {
+    let key = ApiKey::generate().context("the system gave no random bytes")?;
+    keys::insert(
+        store,
+        &keys::NewKey {
+            prefix: key.prefix().to_owned(),
+            hash: key.hash(),
+            tenant: tenant.cloned(),
+            name: name.to_owned(),
+            created_by: actor(),
+            expires_at: lifetime.map(|lifetime| Utc::now() + lifetime),
+        },
+    )
+    .await?;
+    Ok(key)
+}
+
+fn day(instant: Option<chrono::DateTime<Utc>>) -> String {
+    instant.map_or_else(|| "-".to_owned(), |instant| instant.format("%Y-%m-%d %H:%M").to_string())
+}
+
+fn state(key: &keys::KeyRecord) -> &'static str {
+    if key.revoked_at.is_some() {
+        "revoked"
+    } else if key.expires_at.is_some_and(|end| end <= Utc::now()) {
+        "expired"
+    } else {
+        "active"
+    }
+}

@@ -1,0 +1,16 @@
+//! One module per command.
+
+pub(crate) mod apply;
+pub(crate) mod bench;
+pub(crate) mod check;
+pub(crate) mod demo_data;
+pub(crate) mod doctor;
+pub(crate) mod generations;
+pub(crate) mod keys;
+pub(crate) mod plan;
+pub(crate) mod rollback;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod schema;
+pub(crate) mod serve;
+pub(crate) mod up;

@@ -1,0 +1,139 @@
+//! Where things are: the data directory of `cameo up`, or what the environment names.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use cameo_bundle::artifact::ArtifactStore;
+use cameo_store::{ConnectOptions, Store};
+use cameo_warehouse::{Lake, LakeLimits, Warehouse};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Global;
+
+/// How other commands find a running `cameo up`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Server {
+    /// Its private Postgres.
+    pub(crate) database_url: String,
+    /// Its REST API.
+    pub(crate) api: SocketAddr,
+    /// Its process.
+    pub(crate) process_id: u32,
+}
+
+/// The files of one installation.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    data: PathBuf,
+    lake: PathBuf,
+    artifacts: String,
+}
+
+impl Places {
+    /// Makes the data directory where it is missing.
+    pub(crate) fn prepare(global: &Global) -> anyhow::Result<Self> {
+        let folder = &global.data_dir;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("could not make the data directory {}", folder.display()))?;
+        let data = folder.canonicalize()?;
+        let lake = global.lake.clone().unwrap_or_else(|| data.join("lake"));
+        fs::create_dir_all(&lake)
+            .with_context(|| format!("could not make the Lake's folder {}", lake.display()))?;
+        let artifacts = match &global.artifacts {
+            Some(place) => place.clone(),
+            None => {
+                let folder = data.join("artifacts");
+                fs::create_dir_all(&folder)?;
+                folder.display().to_string()
+            }
+        };
+        Ok(Self { lake, artifacts, data })
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub(crate) fn lake(&self) -> &Path {
+        &self.lake
+    }
+
+    pub(crate) fn postgres(&self) -> PathBuf {
+        self.data.join("postgres")
+    }
+
+    fn server_file(&self) -> PathBuf {
+        self.data.join("server.json")
+    }
+
+    pub(crate) fn announce(&self, server: &Server) -> anyhow::Result<()> {
+        fs::write(self.server_file(), serde_json::to_vec_pretty(server)?)
+            .context("could not write server.json into the data directory")
+    }
+
+    pub(crate) fn withdraw(&self) {
+        // Left behind after a kill it does no harm: connecting by it fails with a clear message.
+        let _ = fs::remove_file(self.server_file());
+    }
+
+    fn server(&self) -> Option<Server> {
+        serde_json::from_slice(&fs::read(self.server_file()).ok()?).ok()
+    }
+}
+
+/// Everything that commands and roles work with.
+#[derive(Clone)]
+pub(crate) struct Deployment {
+    pub(crate) places: Places,
+    pub(crate) store: Store,
+    pub(crate) warehouse: Arc<dyn Warehouse>,
+    pub(crate) artifacts: Arc<ArtifactStore>,
+}
+
+impl Deployment {
+    /// Finds the server: by its URL, or by the data directory of a running `cameo up`.
+    pub(crate) async fn find(global: &Global) -> anyhow::Result<Self> {
+        let places = Places::prepare(global)?;
+        let url = match (&global.database_url, places.server()) {
+            (Some(url), _) => url.clone(),
+            (None, Some(server)) => server.database_url,
+            (None, None) => bail!(
+                "no server runs in {}; start one with `cameo up`, name its folder with --data-dir, \
+                 or name a Postgres server with CAMEO_DATABASE_URL",
+                global.data_dir.display()
+            ),
+        };
+        let deployment = Self::open(places, &url).await.with_context(|| {
+            "could not reach the server; is `cameo up` still running, or CAMEO_DATABASE_URL right?"
+        })?;
+        deployment.store.migrate().await.context("could not bring the database up to date")?;
+        Ok(deployment)
+    }
+
+    /// Opens the installation at `places` with the database at `url`.
+    pub(crate) async fn open(places: Places, url: &str) -> anyhow::Result<Self> {
+        let store = Store::connect(&ConnectOptions::from_url(url)?).await?;
+        let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
+        let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
+        Ok(Self { places, store, warehouse, artifacts })
+    }
+}
+
+/// The embedded warehouse on its own, for commands that need no server.
+pub(crate) fn open_lake(folder: &Path, scratch: &Path) -> anyhow::Result<Arc<dyn Warehouse>> {
+    let lake = Lake::open(folder, LakeLimits::with_scratch(scratch))
+        .with_context(|| format!("could not open the Lake in {}", folder.display()))?;
+    Ok(Arc::new(lake))
+}
+
+/// Who runs this command, for the ledger.
+pub(crate) fn actor() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective());
+    let name = user.ok().flatten().map_or_else(|| "unknown".to_owned(), |user| user.name);
+    format!("cli:{name}")
+}

@@ -1,0 +1,215 @@
+//! Matching a bundle's steps for `check`, `plan` and `apply`: what SQL gives, what the model takes
+//! and gives, so that every mismatch is shown at its line.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType as ArrowType, Field, Schema};
+use cameo_batch::arrow_type;
+use cameo_bundle::{
+    Bundle, Code, Diagnostic, Located, ModelPort, SourceFile, StepColumn, Steps, artifact,
+    check_steps,
+};
+use cameo_scoring::{ModelSignature, Port, PortKind};
+use cameo_warehouse::{
+    Parameters, PostProcess, Query, SqlError, Warehouse, WarehouseError,
+    googlesql::{self, Context, OutputColumn},
+};
+use chrono::Utc;
+
+/// What could be learnt about a bundle's steps.
+pub(crate) struct Inspection {
+    /// Everything that does not fit, in the order of the steps.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The model's bytes, unless they could not be read.
+    pub(crate) model: Option<Vec<u8>>,
+    /// The preprocess model's bytes.
+    pub(crate) preprocess: Option<Vec<u8>>,
+}
+
+/// Reads the models and describes the SQL. With a warehouse that has the tables, columns have
+/// types; without one, names alone are matched.
+pub(crate) async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehouse>>) -> Inspection {
+    let mut inspector = Inspector {
+        bundle,
+        parameters: parameters(bundle),
+        steps: Steps::default(),
+        found: vec![],
+    };
+    inspector.features(warehouse).await;
+    let location = &bundle.config.model.model_path;
+    let (model, signature) = inspector.model(location).await.unzip();
+    let (preprocess, first) = match &bundle.config.features.preprocess_object_path {
+        Some(location) => inspector.model(location).await.unzip(),
+        None => (None, None),
+    };
+    if let Some(signature) = &signature {
+        let inputs = first.as_ref().map_or(&signature.inputs, |first| &first.inputs);
+        inspector.steps.model_inputs = inputs.iter().map(model_port).collect();
+        inspector.steps.model_outputs = signature.outputs.iter().flat_map(output_ports).collect();
+    }
+    inspector.predictions(signature.as_ref());
+    let mut diagnostics = inspector.found;
+    diagnostics.extend(check_steps(bundle, &inspector.steps));
+    Inspection { diagnostics, model, preprocess }
+}
+
+/// The parameters of a run that would start now.
+pub(crate) fn parameters(bundle: &Bundle) -> Parameters {
+    let run_time = Utc::now();
+    let zone = bundle.config.prediction.schedule.zone();
+    Parameters { run_time, run_date: run_time.with_timezone(&zone).date_naive() }
+}
+
+struct Inspector<'a> {
+    bundle: &'a Bundle,
+    parameters: Parameters,
+    steps: Steps,
+    found: Vec<Diagnostic>,
+}
+
+impl Inspector<'_> {
+    async fn features(&mut self, warehouse: Option<&Arc<dyn Warehouse>>) {
+        let source = &self.bundle.feature_sql;
+        let rewritten = match googlesql::to_duckdb(&source.text, &Context::lake(self.parameters)) {
+            Ok(rewritten) => rewritten,
+            Err(error) => return self.found.push(sql_problem(source, &error)),
+        };
+        self.steps.features = rewritten.columns.map(|columns| placed(source, columns));
+        let Some(warehouse) = warehouse else { return };
+        let query = Query { sql: source.text.to_string(), parameters: self.parameters };
+        match warehouse.describe(&self.bundle.path.tenant, &query).await {
+            Ok(description) => {
+                let places = self.steps.features.take();
+                self.steps.features = Some(typed(&description.schema, places));
+            }
+            Err(error) => self.found.push(warehouse_problem(source, &error)),
+        }
+    }
+
+    async fn model(&mut self, location: &Located<String>) -> Option<(Vec<u8>, ModelSignature)> {
+        let bundle = self.bundle;
+        let bytes = match artifact::fetch(&location.value, &bundle.folder).await {
+            Ok(bytes) => bytes.to_vec(),
+            Err(error) => {
+                self.model_problem(location, &error.to_string());
+                return None;
+            }
+        };
+        match cameo_scoring::inspect(&bytes) {
+            Ok(signature) => Some((bytes, signature)),
+            Err(error) => {
+                self.model_problem(location, &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn model_problem(&mut self, location: &Located<String>, message: &str) {
+        let config = self.bundle.config_source();
+        self.found.push(Diagnostic::at(Code::ModelInvalid, &config, location.span, message));
+    }
+
+    fn predictions(&mut self, signature: Option<&ModelSignature>) {
+        let Some(source) = &self.bundle.predictions_sql else { return };
+        let context = Context::model_outputs(self.parameters);
+        let rewritten = match googlesql::to_duckdb(&source.text, &context) {
+            Ok(rewritten) => rewritten,
+            Err(error) => return self.found.push(sql_problem(source, &error)),
+        };
+        let places = rewritten.columns.map(|columns| placed(source, columns));
+        self.steps.postprocessed = match signature.and_then(|model| scored(self.bundle, model)) {
+            None => places,
+            Some(input) => match PostProcess::describe(&source.text, &input, &self.parameters) {
+                Ok(schema) => Some(typed(&schema, places)),
+                Err(error) => {
+                    self.found.push(warehouse_problem(source, &error));
+                    places
+                }
+            },
+        };
+    }
+}
+
+/// The schema of `model_outputs`, where the model says every width.
+fn scored(bundle: &Bundle, model: &ModelSignature) -> Option<Schema> {
+    let key = bundle.config.prediction.schema().key();
+    let mut fields = vec![Field::new(key.name.as_str(), arrow_type(key.data_type), false)];
+    for port in &model.outputs {
+        let kind = arrow_kind(port.kind);
+        fields.extend(port.columns()?.into_iter().map(|name| Field::new(name, kind.clone(), true)));
+    }
+    Some(Schema::new(fields))
+}
+
+fn arrow_kind(kind: PortKind) -> ArrowType {
+    match kind {
+        PortKind::Float32 => ArrowType::Float32,
+        PortKind::Float64 => ArrowType::Float64,
+        PortKind::Int64 => ArrowType::Int64,
+        PortKind::Int32 => ArrowType::Int32,
+        PortKind::Bool => ArrowType::Boolean,
+        PortKind::String => ArrowType::Utf8,
+    }
+}
+
+fn model_port(port: &Port) -> ModelPort {
+    ModelPort { name: port.name.clone(), kind: port.kind.to_string(), width: port.width }
+}
+
+/// An output that names its classes gives a column for each.
+fn output_ports(port: &Port) -> Vec<ModelPort> {
+    match port.columns() {
+        Some(columns) if port.classes.is_some() => columns
+            .into_iter()
+            .map(|name| ModelPort { name, kind: port.kind.to_string(), width: Some(1) })
+            .collect(),
+        _ => vec![model_port(port)],
+    }
+}
+
+fn placed(source: &SourceFile, columns: Vec<OutputColumn>) -> Vec<StepColumn> {
+    columns
+        .into_iter()
+        .map(|column| StepColumn {
+            span_in_sql: Some(source.span_at(column.line, column.column)),
+            name: column.name,
+            data_type: None,
+        })
+        .collect()
+}
+
+/// The engine's columns with their types, at the places that the text gave them.
+fn typed(schema: &Schema, places: Option<Vec<StepColumn>>) -> Vec<StepColumn> {
+    let place = |name: &str| {
+        let columns = places.as_ref()?;
+        columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?.span_in_sql
+    };
+    schema
+        .fields()
+        .iter()
+        .map(|field| StepColumn {
+            name: field.name().clone(),
+            data_type: Some(field.data_type().to_string()),
+            span_in_sql: place(field.name()),
+        })
+        .collect()
+}
+
+fn sql_problem(source: &SourceFile, error: &SqlError) -> Diagnostic {
+    let span = match (error.line, error.column) {
+        (Some(line), Some(column)) => source.span_at(line, column),
+        _ => source.start(),
+    };
+    let problem = Diagnostic::at(Code::SqlInvalid, source, span, error.message.as_str());
+    match &error.help {
+        Some(help) => problem.help(help.as_str()),
+        None => problem,
+    }
+}
+
+fn warehouse_problem(source: &SourceFile, error: &WarehouseError) -> Diagnostic {
+    match error {
+        WarehouseError::Sql(error) => sql_problem(source, error),
+        other => Diagnostic::at(Code::SqlInvalid, source, source.start(), other.to_string()),
+    }
+}

@@ -1,0 +1,108 @@
+//! Printing results: tables for people, JSON for programs.
+#![allow(clippy::print_stdout, reason = "printing is what this module is for")]
+
+use std::io::IsTerminal;
+
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use serde::Serialize;
+
+use crate::cli::Format;
+
+/// Where and how results go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    format: Format,
+    colour: bool,
+}
+
+impl Output {
+    pub(crate) fn new(wanted: Option<Format>) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self {
+            format: wanted.unwrap_or(if terminal { Format::Human } else { Format::Json }),
+            colour: terminal && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    pub(crate) fn is_human(self) -> bool {
+        self.format == Format::Human
+    }
+
+    pub(crate) fn has_colour(self) -> bool {
+        self.colour
+    }
+
+    /// Prints `value` as JSON, or what `human` makes of it.
+    pub(crate) fn show<T: Serialize>(
+        self,
+        value: &T,
+        human: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        match self.format {
+            Format::Human => println!("{}", human(value).trim_end()),
+            Format::Json => println!("{}", serde_json::to_string_pretty(value)?),
+        }
+        Ok(())
+    }
+
+    /// Prints a line for people; programs get nothing.
+    pub(crate) fn line(self, text: impl AsRef<str>) {
+        if self.is_human() {
+            println!("{}", text.as_ref());
+        }
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    pub(crate) fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    pub(crate) fn red(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// A borderless table with a header.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().map(|title| title.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    table.to_string()
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! Starting the deployable roles in one process.
+
+use std::{future::Future, sync::Arc};
+
+use anyhow::Context;
+use cameo_runtime::{clock::SystemClock, metrics::Metrics};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{cli::Role, deployment::Deployment};
+
+/// Roles that run in this process.
+pub(crate) struct Roles {
+    tasks: JoinSet<()>,
+    shutdown: CancellationToken,
+}
+
+impl Roles {
+    /// Starts `roles`. The API's role serves on `listener`; without it, probes and metrics do.
+    pub(crate) fn start(
+        roles: &[Role],
+        deployment: &Deployment,
+        listener: TcpListener,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let metrics = Metrics::new();
+        let clock = Arc::new(SystemClock);
+        let Deployment { store, warehouse, artifacts, .. } = deployment.clone();
+        let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
+        if roles.contains(&Role::Scheduler) {
+            let dependencies = cameo_scheduler::Dependencies {
+                store: store.clone(),
+                clock: clock.clone(),
+                metrics: cameo_scheduler::SchedulerMetrics::register(&metrics),
+            };
+            started.spawn(cameo_scheduler::run(
+                cameo_scheduler::Config::default(),
+                dependencies,
+                shutdown.clone(),
+            ));
+        }
+        if roles.contains(&Role::Worker) {
+            let dependencies = cameo_worker::Dependencies {
+                store: store.clone(),
+                warehouse: Arc::clone(&warehouse),
+                artifacts: Arc::clone(&artifacts),
+                clock,
+                metrics: cameo_worker::WorkerMetrics::register(&metrics),
+            };
+            started.spawn(cameo_worker::run(
+                cameo_worker::Config::default(),
+                dependencies,
+                shutdown.clone(),
+            ));
+        }
+        if roles.contains(&Role::Mirror) {
+            let dependencies = cameo_mirror::Dependencies {
+                store: store.clone(),
+                warehouse,
+                clock: Arc::new(SystemClock),
+                metrics: cameo_mirror::MirrorMetrics::register(&metrics),
+            };
+            started.spawn(cameo_mirror::run(
+                cameo_mirror::Config::default(),
+                dependencies,
+                shutdown.clone(),
+            ));
+        }
+        let config = cameo_api::Config {
+            operations_only: !roles.contains(&Role::Api),
+            ..cameo_api::Config::default()
+        };
+        let dependencies = cameo_api::Dependencies { store, metrics };
+        started.spawn(cameo_api::serve(listener, config, dependencies, shutdown.clone()));
+        started
+    }
+
+    fn spawn(&mut self, role: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(role);
+    }
+
+    /// Waits for the end of every role. One that fails stops the others.
+    pub(crate) async fn wait(mut self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended.context("a role panicked") {
+                self.shutdown.cancel();
+                outcome = outcome.and(Err(error));
+            }
+        }
+        outcome
+    }
+}
