@@ -10,6 +10,13 @@
 //! the same is refused at its line, never run because it looks right. [`PostProcess`] runs
 //! `predictions.sql` over scored rows.
 
+// DuckDB, GoogleSQL and BigQuery are names, not code.
+#![allow(clippy::doc_markdown)]
+// A printer prints what is printed.
+#![allow(clippy::similar_names)]
+// Queries are short; `write!` would add an error that cannot happen.
+#![allow(clippy::format_push_string)]
+
 mod batches;
 mod engine;
 mod error;

@@ -1,4 +1,4 @@
-//! The reference queries: GoogleSQL through the lake against SQL written for DuckDB by hand.
+//! The reference queries: through the lake, against SQL written for the engine by hand.
 
 use std::path::Path;
 

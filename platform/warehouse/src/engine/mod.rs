@@ -97,3 +97,49 @@ pub(crate) fn quote_text(text: &str) -> String {
 pub(crate) fn quote_name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: EngineLimits =
+        EngineLimits { memory_bytes: 256 << 20, threads: 1, scratch_bytes: 1 << 30 };
+
+    #[test]
+    fn a_locked_database_reads_the_listed_files_and_nothing_else() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (listed, other) = (home.path().join("listed.csv"), home.path().join("other.csv"));
+        for file in [&listed, &other] {
+            std::fs::write(file, "x\n1\n").expect("a file");
+        }
+        let engine = Engine::open(home.path(), LIMITS).expect("an engine");
+        engine.lock(std::slice::from_ref(&listed)).expect("a lock");
+        let run = |sql: &str| engine.execute(sql);
+        run(&format!("SELECT * FROM read_csv({})", text(&listed))).expect("a listed file");
+        for sql in [
+            format!("SELECT * FROM read_csv({})", text(&other)),
+            "SELECT * FROM read_csv('/etc/passwd')".to_owned(),
+            "SELECT * FROM '/etc/passwd'".to_owned(),
+            "SELECT * FROM read_text('/etc/passwd')".to_owned(),
+            "SELECT * FROM read_blob('/etc/*')".to_owned(),
+            "SELECT * FROM read_parquet('https://example.com/x.parquet')".to_owned(),
+            format!("COPY (SELECT 1) TO {}", text(&home.path().join("made.csv"))),
+            format!("ATTACH {}", text(&home.path().join("made.db"))),
+            "INSTALL httpfs".to_owned(),
+            "LOAD httpfs".to_owned(),
+            "SELECT getenv('HOME')".to_owned(),
+            "SET enable_external_access = true".to_owned(),
+            "SET allowed_directories = ['/']".to_owned(),
+            "SET lock_configuration = false".to_owned(),
+            "SET memory_limit = '100GB'".to_owned(),
+            format!("EXPORT DATABASE {}", text(&home.path().join("made"))),
+        ] {
+            assert!(run(&sql).is_err(), "{sql} was allowed");
+        }
+        let listing =
+            engine
+                .connection()
+                .query_row("SELECT count(*) FROM glob('/etc/*')", [], |row| row.get::<_, i64>(0));
+        assert!(listing.is_err() || listing == Ok(0), "glob listed a folder");
+    }
+}

@@ -14,10 +14,13 @@ use std::{
 
 use arrow::record_batch::RecordBatch;
 use duckdb::InterruptHandle;
-use futures_util::Stream;
-use tokio::sync::{
-    mpsc::{Receiver, Sender, channel, error::TrySendError},
-    oneshot,
+use futures_util::{Stream, future::select_all};
+use tokio::{
+    runtime::Handle,
+    sync::{
+        mpsc::{Receiver, Sender, channel},
+        oneshot,
+    },
 };
 
 use super::Engine;
@@ -103,14 +106,15 @@ fn produce<F>(
     F: FnOnce() -> Result<(Engine, String), WarehouseError>,
 {
     let mut started = Some(started);
-    let mut deal = Deal { senders, next: 0 };
+    let mut deal = Deal { senders, next: 0, runtime: Handle::current() };
     let outcome = run(prepare, options, cancel, &mut started, &mut deal);
     // Forget the handle before the connection could be reused by anything.
     *cancel.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
     if let Err(error) = outcome {
         match started.take() {
             Some(started) => drop(started.send(Err(error))),
-            None => deal.fail(error),
+            // Nobody left to tell is no fault.
+            None => drop(deal.send(Err(error))),
         }
     }
 }
@@ -141,57 +145,45 @@ where
     while let Some(chunk) = statement.step().map_err(|error| from_duckdb(&error))? {
         shaper.push(RecordBatch::from(&chunk))?;
         while let Some(batch) = shaper.next() {
-            if !deal.send(batch?) {
+            if !deal.send(Ok(batch?)) {
                 return Ok(());
             }
         }
     }
     shaper.finish()?;
     while let Some(batch) = shaper.next() {
-        if !deal.send(batch?) {
+        if !deal.send(Ok(batch?)) {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Deals batches to the streams: in turn, but past one that is full while another has room.
+/// Deals batches to the streams: each to the next one that has room, so that a stream that nobody
+/// reads at the moment holds up none of the others.
 struct Deal {
     senders: Vec<Sender<Item>>,
     next: usize,
+    runtime: Handle,
 }
 
 impl Deal {
-    /// `false` when nobody listens any more.
-    fn send(&mut self, batch: RecordBatch) -> bool {
-        let mut item = Ok(batch);
+    /// Waits for room. `false` when nobody listens any more.
+    fn send(&mut self, item: Item) -> bool {
         loop {
-            if self.senders.is_empty() {
-                return false;
-            }
-            for _ in 0..self.senders.len() {
-                self.next = (self.next + 1) % self.senders.len();
-                match self.senders[self.next].try_send(item) {
-                    Ok(()) => return true,
-                    Err(TrySendError::Full(back) | TrySendError::Closed(back)) => item = back,
-                }
-            }
             self.senders.retain(|sender| !sender.is_closed());
             if self.senders.is_empty() {
                 return false;
             }
             self.next = (self.next + 1) % self.senders.len();
-            match self.senders[self.next].blocking_send(item) {
-                Ok(()) => return true,
-                Err(back) => item = back.0,
+            let (before, after) = self.senders.split_at(self.next);
+            // In turn, so that equally fast readers get equally much.
+            let in_turn = after.iter().chain(before);
+            let room = select_all(in_turn.map(|sender| Box::pin(sender.reserve())));
+            if let (Ok(room), _, _) = self.runtime.block_on(room) {
+                room.send(item);
+                return true;
             }
-        }
-    }
-
-    fn fail(&mut self, error: WarehouseError) {
-        if let Some(sender) = self.senders.iter().find(|sender| !sender.is_closed()) {
-            // A closed stream has nobody left to tell.
-            drop(sender.blocking_send(Err(error)));
         }
     }
 }

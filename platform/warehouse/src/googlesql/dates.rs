@@ -243,7 +243,7 @@ pub(super) fn format(expr: &Expr, parse: bool) -> Printed {
         let known = FORMAT_ELEMENTS.iter().find(|(known, _)| *known == element);
         match known {
             Some((_, duckdb)) if !parse || PARSE_ELEMENTS.contains(&element) => {
-                printed.push_str(duckdb)
+                printed.push_str(duckdb);
             }
             _ => {
                 let listed = FORMAT_ELEMENTS.iter().map(|(known, _)| *known);

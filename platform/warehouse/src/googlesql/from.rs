@@ -199,10 +199,9 @@ impl Printer<'_> {
                 &format!("write UNNEST({full})"),
             );
         }
-        let (dataset, table) = match &parts[..] {
-            // The project is dropped: a tenant's lake is one project.
-            [dataset, table] | [_, dataset, table] => (dataset, table),
-            _ => return refuse(format!("expected dataset.table, found `{full}`"), "drop the rest"),
+        // The project is dropped: a tenant's lake is one project.
+        let ([dataset, table] | [_, dataset, table]) = &parts[..] else {
+            return refuse(format!("expected dataset.table, found `{full}`"), "drop the rest");
         };
         if table.contains('*') {
             return refuse("a wildcard table is not supported".to_owned(), "use UNION ALL");

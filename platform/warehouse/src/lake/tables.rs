@@ -35,14 +35,14 @@ pub(super) struct File {
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) dataset: String,
-    pub(super) table: String,
+    pub(super) name: String,
     pub(super) format: Format,
     pub(super) files: Vec<File>,
 }
 
 impl Table {
     pub(super) fn name(&self) -> String {
-        format!("{}.{}", self.dataset, self.table)
+        format!("{}.{}", self.dataset, self.name)
     }
 
     /// The files as a DuckDB list.
@@ -81,7 +81,7 @@ pub(super) fn locate(root: &Path, name: &TableName) -> Result<Table, WarehouseEr
         !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
     };
     if !plain(&name.dataset) || !plain(&name.table) {
-        return Err(refuse(name, "expected letters, digits, `_` and `-`".to_owned()));
+        return Err(refuse(name, "expected letters, digits, `_` and `-`"));
     }
     let dataset = root.join(&name.dataset);
     let single = |extension: &str| dataset.join(format!("{}.{extension}", name.table));
@@ -95,13 +95,13 @@ pub(super) fn locate(root: &Path, name: &TableName) -> Result<Table, WarehouseEr
         (format, parquet_files(&dataset.join(&name.table)))
     };
     if paths.is_empty() {
-        return Err(refuse(name, unknown(root, name)));
+        return Err(refuse(name, &unknown(root, name)));
     }
     if paths.len() > FILES_MAX {
-        return Err(refuse(name, format!("it has {} files; at most {FILES_MAX}", paths.len())));
+        return Err(refuse(name, &format!("it has {} files; at most {FILES_MAX}", paths.len())));
     }
     let files = paths.iter().map(|path| inspect(root, path)).collect::<Result<_, _>>()?;
-    Ok(Table { dataset: name.dataset.clone(), table: name.table.clone(), format, files })
+    Ok(Table { dataset: name.dataset.clone(), name: name.table.clone(), format, files })
 }
 
 /// Size and time of a file, by its real path: a link that leaves the tenant's folder is refused.
@@ -152,7 +152,7 @@ fn unknown(root: &Path, name: &TableName) -> String {
     }
 }
 
-fn refuse(name: &TableName, why: String) -> WarehouseError {
+fn refuse(name: &TableName, why: &str) -> WarehouseError {
     let full = format!("{}.{}", name.dataset, name.table);
     SqlError {
         message: format!("table `{full}`: {why}"),

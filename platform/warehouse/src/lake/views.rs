@@ -26,7 +26,7 @@ pub(super) fn create(engine: &Engine, table: &Table) -> Result<(), WarehouseErro
     };
     let columns = columns(engine, &source)?;
     let selected = columns.iter().map(|(name, found)| column(name, found)).collect::<Vec<_>>();
-    let (dataset, name) = (quote_name(&table.dataset), quote_name(&table.table));
+    let (dataset, name) = (quote_name(&table.dataset), quote_name(&table.name));
     engine.execute(&format!(
         "CREATE SCHEMA IF NOT EXISTS {dataset}; CREATE VIEW {dataset}.{name} AS SELECT {} FROM {source}",
         selected.join(", ")
