@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::{InferenceFact, InferenceModelExt, TypedModel, TypedRunnableModel};
+use tract_onnx::tract_core::ops::array::Topk;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::error::{ModelError, ScoreError};
@@ -64,6 +65,7 @@ impl Plan {
             Ok((model.into_typed()?, rows))
         })?;
         let row_values = row_values(&typed, &rows, limits)?;
+        no_padded_selection(&typed, &rows)?;
         let order = guard("compiled", || typed.input_outlets().map(<[OutletId]>::to_vec))?
             .iter()
             .map(|outlet| typed.node(outlet.node).name.clone())
@@ -198,6 +200,32 @@ fn row_values(
         }
     }
     Ok(widest)
+}
+
+/// Refuses a `TopK` that asks for more values than there are: tract fills up with zeros.
+fn no_padded_selection(model: &TypedModel, rows: &Symbol) -> Result<(), ModelError> {
+    let one_row = SymbolValues::default().with(rows, 1);
+    for node in model.nodes().iter().filter(|node| node.op_is::<Topk>()) {
+        let (Some(input), Some(output)) = (node.inputs.first(), node.outputs.first()) else {
+            continue;
+        };
+        let given = model
+            .outlet_fact(*input)
+            .map_err(|error| ModelError::Engine { stage: "compiled", problem: chain(&error) })?;
+        for (given, taken) in given.shape.iter().zip(output.fact.shape.iter()) {
+            let sizes = (given.eval(&one_row).to_usize(), taken.eval(&one_row).to_usize());
+            if !matches!(sizes, (Ok(given), Ok(taken)) if taken <= given) {
+                return Err(ModelError::Graph {
+                    problem: format!(
+                        "node `{}` (TopK) takes {taken} of {given} values per row; expected a fixed number, at most \
+                         as many as there are",
+                        node.name
+                    ),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn output_ports(graph: &Graph, model: &TypedModel, rows: &Symbol) -> Result<Vec<Port>, ModelError> {

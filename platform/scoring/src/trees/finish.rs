@@ -44,13 +44,13 @@ pub(super) struct Finish {
     post: PostTransform,
     trees: f32,
     targets: usize,
+    presence: Vec<Presence>,
     classes: Option<Classes>,
 }
 
 #[derive(Debug)]
 struct Classes {
     labels: Labels,
-    presence: Vec<Presence>,
     /// Two classes, but every weight is for one and the same.
     one_weight_for_two: bool,
     all_weights_positive: bool,
@@ -64,7 +64,8 @@ impl Finish {
         post: PostTransform,
     ) -> Self {
         let trees = ensemble.trees.len() as f32;
-        Self { aggregate, base, post, trees, targets: ensemble.targets, classes: None }
+        let presence = presence(ensemble);
+        Self { aggregate, base, post, trees, targets: ensemble.targets, presence, classes: None }
     }
 
     pub(super) fn classifier(
@@ -79,7 +80,6 @@ impl Finish {
             one_weight_for_two: labels.len() == 2
                 && weights().all(|weight| Some(weight.target) == first),
             all_weights_positive: weights().all(|weight| weight.value >= 0.0),
-            presence: presence(ensemble),
             labels,
         };
         Self { classes: Some(classes), ..Self::regressor(ensemble, Aggregate::Sum, base, post) }
@@ -91,21 +91,19 @@ impl Finish {
 
     /// Whether only the walk keeps what these rules need.
     pub(super) fn needs_walk(&self) -> bool {
+        let presence_matters = self.classes.is_some() || self.has_bases();
         matches!(self.aggregate, Aggregate::Min | Aggregate::Max)
-            || self
-                .classes
-                .as_ref()
-                .is_some_and(|classes| classes.presence.contains(&Presence::Sometimes))
+            || (presence_matters && self.presence.contains(&Presence::Sometimes))
     }
 
     /// Finishes whole rows of sums for which presence does not depend on the row.
     pub(super) fn all(&self, scores: &mut [f32], chosen: &mut [u32]) {
+        let always: Vec<bool> =
+            self.presence.iter().map(|presence| *presence == Presence::Always).collect();
         let Some(classes) = &self.classes else {
-            scores.chunks_exact_mut(self.targets).for_each(|row| self.regress(row));
+            scores.chunks_exact_mut(self.targets).for_each(|row| self.regress(row, &always));
             return;
         };
-        let always: Vec<bool> =
-            classes.presence.iter().map(|presence| *presence == Presence::Always).collect();
         for (row, chosen) in scores.chunks_exact_mut(self.targets).zip(chosen) {
             *chosen = self.classify(classes, row, &always);
         }
@@ -116,18 +114,29 @@ impl Finish {
         match &self.classes {
             Some(classes) => self.classify(classes, row, present),
             None => {
-                self.regress(row);
+                self.regress(row, present);
                 0
             }
         }
     }
 
-    fn regress(&self, row: &mut [f32]) {
+    /// Whether every target has a base value of its own; fewer are ignored, as in ONNX Runtime.
+    fn has_bases(&self) -> bool {
+        self.base.len() == self.targets
+    }
+
+    fn regress(&self, row: &mut [f32], present: &[bool]) {
         if self.aggregate == Aggregate::Average {
             row.iter_mut().for_each(|sum| *sum /= self.trees);
         }
-        if self.base.len() == row.len() {
-            row.iter_mut().zip(&self.base).for_each(|(sum, base)| *sum += base);
+        if self.has_bases() {
+            // Beside others, a target without a weight stays 0.
+            let lone = row.len() == 1;
+            for ((sum, base), present) in row.iter_mut().zip(&self.base).zip(present) {
+                if lone || *present {
+                    *sum += base;
+                }
+            }
         }
         // One target knows no transform but the probit, whatever the attribute says.
         if row.len() > 1 || self.post == PostTransform::Probit {
@@ -138,7 +147,7 @@ impl Finish {
     fn classify(&self, classes: &Classes, row: &mut [f32], present: &[bool]) -> u32 {
         match row {
             [sum] => {
-                self.regress(std::slice::from_mut(sum));
+                self.regress(std::slice::from_mut(sum), present);
                 0
             }
             [negative, positive] => {
