@@ -1,9 +1,10 @@
 //! `predictions.sql` over the scored rows.
 //!
-//! The rows are appended to a table of an in-memory DuckDB under the read's memory limit: its
-//! blocks spill to the scratch folder like any other, so memory stays bounded, and percentiles and
-//! tiers need the whole table anyway. A registered Arrow stream would save the copy (65 ns a row),
-//! but DuckDB may scan a table twice, and a stream cannot be read twice.
+//! The rows are appended to a table of an in-memory DuckDB under the read's memory limit; its blocks
+//! spill to the scratch folder like any other, and percentiles and tiers need the whole table anyway.
+//! 1 M rows of three columns took 0.13 s through append, query and stream together (release build).
+//! A registered Arrow stream would save the copy, but DuckDB may scan a table twice, and a stream
+//! cannot be read twice; it was not measured.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ pub(crate) use stream::stream;
 
 use crate::{WarehouseError, error::from_duckdb, googlesql};
 
-/// Smallest memory limit that DuckDB works under with a few threads.
+/// Floor of the memory limit: a smaller one is raised to it, rather than left to fail at start.
 pub(crate) const MEMORY_BYTES_MIN: u64 = 64 << 20;
 
 /// What one query may use.
