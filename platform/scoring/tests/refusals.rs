@@ -117,7 +117,14 @@ fn a_null_is_missing_for_a_float_and_rejects_the_row_for_anything_else() {
             .map(|(row, value)| value.filter(|_| row != 2))
             .collect::<Int64Array>(),
     );
-    columns[0] = Arc::new(StringArray::from(vec![None, Some("red"), None, Some("green")]));
+    let colours = arrow::array::AsArray::as_string::<i32>(&columns[0]).clone();
+    columns[0] = Arc::new(
+        colours
+            .iter()
+            .enumerate()
+            .map(|(row, colour)| colour.filter(|_| row % 2 == 1))
+            .collect::<StringArray>(),
+    );
     let nullable: Vec<Field> = batch
         .schema()
         .fields()

@@ -64,7 +64,7 @@ impl ByteCoded {
         program::compile(ensemble, Level::detect())
     }
 
-    /// The same program on another level, which must be one that the machine has.
+    /// The same program on every level that the machine has.
     #[cfg(test)]
     pub(super) fn levels(ensemble: &Ensemble) -> Vec<Self> {
         Level::available()
@@ -112,4 +112,20 @@ impl ByteCoded {
             Level::Avx512 => x86::avx512(self, scratch),
         }
     }
+}
+
+impl std::fmt::Debug for ByteCoded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ByteCoded")
+            .field("level", &self.level)
+            .field("columns", &self.columns.len())
+            .field("trees", &self.trees.len())
+            .finish()
+    }
+}
+
+/// How many levels this machine has.
+#[cfg(test)]
+pub(super) fn level_count() -> usize {
+    Level::available().len()
 }
