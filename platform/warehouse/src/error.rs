@@ -59,6 +59,43 @@ pub(crate) fn from_duckdb(error: &duckdb::Error) -> WarehouseError {
             WarehouseError::Transient(first)
         }
         "Invalid Error" | "Serialization Error" => WarehouseError::Corrupt(first),
-        _ => WarehouseError::Sql(SqlError::engine(first)),
+        _ => WarehouseError::Sql(unknown_column(&text).unwrap_or_else(|| SqlError::engine(first))),
+    }
+}
+
+/// How DuckDB tells of a column that no table has; the second where an alias of the SELECT list has
+/// the same name.
+const UNKNOWN_COLUMN: [&str; 2] =
+    ["Binder Error: Referenced column \"", "Binder Error: Column \""];
+/// How its proposals start.
+const CANDIDATES: &str = "Candidate bindings: ";
+
+/// The engine's most frequent complaint, in the words of whoever wrote the query.
+fn unknown_column(text: &str) -> Option<SqlError> {
+    let rest = UNKNOWN_COLUMN.iter().find_map(|start| text.strip_prefix(start))?;
+    let (name, _) = rest.split_once('"')?;
+    let candidates = text.lines().find_map(|line| line.strip_prefix(CANDIDATES));
+    Some(SqlError {
+        name: Some(name.to_owned()),
+        help: candidates.map(|names| format!("the nearest are {}", names.replace('"', "`"))),
+        ..SqlError::engine(format!("no table of this query has a column `{name}`"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_column_is_named_with_what_is_near() {
+        let text = "Binder Error: Referenced column \"yaer\" not found in FROM clause!\n\
+                    Candidate bindings: \"year\", \"ear\"\n\nLINE 1: SELECT yaer";
+        let error = unknown_column(text).expect("it is recognised");
+        assert_eq!(error.name.as_deref(), Some("yaer"));
+        assert_eq!(
+            error.to_string(),
+            "no table of this query has a column `yaer`; the nearest are `year`, `ear`"
+        );
+        assert_eq!(unknown_column("Binder Error: something else"), None);
     }
 }

@@ -7,9 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use cameo_bundle::artifact::ArtifactStore;
-use cameo_store::{ConnectOptions, Store};
+use cameo_domain::ServicePath;
+use cameo_store::{
+    ConnectOptions, Store,
+    services::{self, ServiceRecord},
+};
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +28,15 @@ pub(crate) struct Server {
     pub(crate) api: SocketAddr,
     /// Its process.
     pub(crate) process_id: u32,
+}
+
+/// Where a running `cameo up` says how to reach it.
+const SERVER_FILE: &str = "server.json";
+
+impl Server {
+    fn of(data: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(data.join(SERVER_FILE)).ok()?).ok()
+    }
 }
 
 /// The files of one installation.
@@ -68,7 +81,7 @@ impl Places {
     }
 
     fn server_file(&self) -> PathBuf {
-        self.data.join("server.json")
+        self.data.join(SERVER_FILE)
     }
 
     pub(crate) fn announce(&self, server: &Server) -> anyhow::Result<()> {
@@ -79,10 +92,6 @@ impl Places {
     pub(crate) fn withdraw(&self) {
         // Left behind after a kill it does no harm: connecting by it fails with a clear message.
         let _ = fs::remove_file(self.server_file());
-    }
-
-    fn server(&self) -> Option<Server> {
-        serde_json::from_slice(&fs::read(self.server_file()).ok()?).ok()
     }
 }
 
@@ -98,8 +107,8 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// Finds the server: by its URL, or by the data directory of a running `cameo up`.
     pub(crate) async fn find(global: &Global) -> anyhow::Result<Self> {
-        let places = Places::prepare(global)?;
-        let url = match (&global.database_url, places.server()) {
+        // Looked for before anything is made, so that a mistyped folder stays away.
+        let url = match (&global.database_url, Server::of(&global.data_dir)) {
             (Some(url), _) => url.clone(),
             (None, Some(server)) => server.database_url,
             (None, None) => bail!(
@@ -108,11 +117,19 @@ impl Deployment {
                 global.data_dir.display()
             ),
         };
+        let places = Places::prepare(global)?;
         let deployment = Self::open(places, &url).await.with_context(|| {
             "could not reach the server; is `cameo up` still running, or CAMEO_DATABASE_URL right?"
         })?;
         deployment.store.migrate().await.context("could not bring the database up to date")?;
         Ok(deployment)
+    }
+
+    /// The service at `path`, or an error that says how to register it.
+    pub(crate) async fn service(&self, path: &ServicePath) -> anyhow::Result<ServiceRecord> {
+        services::find(&self.store, &path.tenant, &path.service)
+            .await?
+            .ok_or_else(|| unknown_service(path))
     }
 
     /// Opens the installation at `places` with the database at `url`.
@@ -122,6 +139,11 @@ impl Deployment {
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
         Ok(Self { places, store, warehouse, artifacts })
     }
+}
+
+/// What to say about a service that the server does not have.
+pub(crate) fn unknown_service(path: &ServicePath) -> anyhow::Error {
+    anyhow!("no service {path} is applied here; `cameo apply tenants/{path}` registers its bundle")
 }
 
 /// The embedded warehouse on its own, for commands that need no server.

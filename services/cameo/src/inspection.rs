@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema};
 use cameo_batch::arrow_type;
 use cameo_bundle::{
-    Bundle, Code, Diagnostic, Located, ModelPort, SourceFile, StepColumn, Steps, artifact,
+    Bundle, Code, Diagnostic, Located, ModelPort, SourceFile, Span, StepColumn, Steps, artifact,
     check_steps,
 };
 use cameo_scoring::{ModelSignature, Port, PortKind};
@@ -198,13 +198,33 @@ fn typed(schema: &Schema, places: Option<Vec<StepColumn>>) -> Vec<StepColumn> {
 fn sql_problem(source: &SourceFile, error: &SqlError) -> Diagnostic {
     let span = match (error.line, error.column) {
         (Some(line), Some(column)) => source.span_at(line, column),
-        _ => source.start(),
+        // The engine saw rewritten text, so its own place would be wrong: the name is looked for.
+        _ => error.name.as_deref().and_then(|name| word(source, name)).unwrap_or(source.start()),
     };
     let problem = Diagnostic::at(Code::SqlInvalid, source, span, error.message.as_str());
     match &error.help {
         Some(help) => problem.help(help.as_str()),
         None => problem,
     }
+}
+
+/// The first place of `name` as a word of the query, comments left out.
+fn word(source: &SourceFile, name: &str) -> Option<Span> {
+    let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut start = 0;
+    for line in source.text.split_inclusive('\n') {
+        let code = line.split("--").next().unwrap_or_default();
+        for (at, _) in code.match_indices(name) {
+            let end = at + name.len();
+            let alone =
+                !code[..at].ends_with(part_of_word) && !code[end..].starts_with(part_of_word);
+            if alone {
+                return Some(source.span(start + at..start + end));
+            }
+        }
+        start += line.len();
+    }
+    None
 }
 
 fn warehouse_problem(source: &SourceFile, error: &WarehouseError) -> Diagnostic {

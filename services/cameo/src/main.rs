@@ -42,8 +42,21 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the last word of a failing command")]
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", in_words(error));
     ExitCode::FAILURE
+}
+
+/// The error and its causes, without those that the one before has already said.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -64,5 +77,18 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
         Command::Schema => commands::schema::run(),
         Command::Bench(bench) => commands::bench::run(global, bench, output).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+
+    #[test]
+    fn a_cause_that_was_already_told_is_not_repeated() {
+        let error = anyhow::anyhow!("no such file")
+            .context("could not read x: no such file")
+            .context("could not start");
+        assert_eq!(in_words(&error), "could not start: could not read x: no such file");
     }
 }

@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
-use cameo_bundle::{Bundle, Diagnostic, Discovery, ReleaseManifest, discover, render_human};
+use cameo_bundle::{Bundle, Diagnostic, Discovery, ReleaseManifest, discover};
 use cameo_domain::{ReleaseId, ServicePath};
 use cameo_store::{
     releases::{self, Applied, NewRelease, ReleaseHashes},
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Bundles, Global},
+    commands::check::show_problems,
     deployment::{Deployment, actor},
     inspection::inspect,
     output::Output,
@@ -71,7 +72,7 @@ pub(crate) async fn apply(
         inspected.push((bundle, inspection));
     }
     if problems.iter().any(Diagnostic::is_error) {
-        output.show(&problems, |problems| render_human(problems, output.has_colour()))?;
+        show_problems(&problems, "; nothing was applied", output)?;
         return Ok(None);
     }
     for tenant in &tenants {

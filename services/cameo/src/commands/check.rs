@@ -18,6 +18,26 @@ struct Checked {
     problems: Vec<Diagnostic>,
 }
 
+#[derive(Serialize)]
+struct Problems<'a> {
+    problems: &'a [Diagnostic],
+}
+
+/// Prints what is wrong, and what was therefore not done.
+pub(crate) fn show_problems(
+    problems: &[Diagnostic],
+    consequence: &str,
+    output: Output,
+) -> anyhow::Result<()> {
+    output.show(&Problems { problems }, |list| {
+        format!(
+            "{}\n{}",
+            render_human(list.problems, output.has_colour()),
+            output.red(&format!("✗ {}{consequence}", counted(list.problems.len(), "problem"))),
+        )
+    })
+}
+
 pub(crate) async fn run(
     global: &Global,
     wanted: Check,
@@ -52,8 +72,7 @@ pub(crate) async fn run(
 }
 
 fn explain(code: &str, output: Output) -> anyhow::Result<ExitCode> {
-    let code: Code =
-        code.parse().with_context(|| format!("`{code}` is no code; codes look like CAM0012"))?;
+    let code: Code = code.parse().context("no such code (docs/error-codes.md lists them all)")?;
     let explanation = code.explain();
     output.show(&explanation, |explanation| {
         format!(

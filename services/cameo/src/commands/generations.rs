@@ -17,8 +17,12 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let deployment = Deployment::find(global).await?;
     let path = wanted.service;
+    deployment.service(&path).await?;
     let listed = generations::list(&deployment.store, &path.tenant, &path.service).await?;
     output.show(&listed, |listed| {
+        if listed.is_empty() {
+            return format!("nothing is published yet; `cameo run --now --wait {path}` runs it");
+        }
         table(
             &["generation", "state", "due", "predicted", "rows", "checksum", "release"],
             listed.iter().map(|generation| {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use cameo_access::ApiKey;
 use cameo_domain::TenantName;
-use cameo_store::{Store, StoreError, keys};
+use cameo_store::{Store, StoreError, keys, tenants};
 use chrono::{Duration, Utc};
 use serde::Serialize;
 
@@ -22,11 +22,19 @@ struct Created {
     tenant: Option<TenantName>,
 }
 
+#[derive(Serialize)]
+struct Revoked {
+    revoked: String,
+}
+
 pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::Result<ExitCode> {
     let deployment = Deployment::find(global).await?;
     let store = &deployment.store;
     match keys {
         Keys::Create { tenant, admin: _, name, expires_days } => {
+            if let Some(tenant) = &tenant {
+                must_exist(store, tenant).await?;
+            }
             let lifetime = expires_days.map(|days| Duration::days(days.into()));
             let key = create(store, tenant.as_ref(), &name, lifetime).await?;
             let created =
@@ -44,6 +52,9 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
         Keys::List => {
             let listed = keys::list(store, None).await?;
             output.show(&listed, |listed| {
+                if listed.is_empty() {
+                    return "no keys yet; `cameo keys create <tenant>` makes one".to_owned();
+                }
                 table(
                     &["prefix", "tenant", "name", "created", "last used", "state"],
                     listed.iter().map(|key| {
@@ -66,10 +77,22 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
                 }
                 revoked => revoked?,
             };
-            output.line(format!("{prefix} no longer works"));
+            output.show(&Revoked { revoked: prefix }, |key| {
+                format!("{} no longer works", key.revoked)
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn must_exist(store: &Store, tenant: &TenantName) -> anyhow::Result<()> {
+    let known = tenants::list(store).await?;
+    if known.iter().any(|record| record.tenant == *tenant) {
+        return Ok(());
+    }
+    let names: Vec<_> = known.iter().map(|record| record.tenant.to_string()).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    bail!("no tenant {tenant} is here (there is {names}); `cameo apply` registers tenants")
 }
 
 /// Makes a key and keeps its hash.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, process::ExitCode, sync::Arc};
 
-use cameo_bundle::{Bundle, Diagnostic, Discovery, ReleaseManifest, discover, render_human};
+use cameo_bundle::{Bundle, Diagnostic, Discovery, ReleaseManifest, discover};
 use cameo_domain::{ReleaseId, ServicePath, Sha256};
 use cameo_pipeline::{ModelFiles, Plan, StepView};
 use cameo_store::services::{self, ServiceRecord};
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Bundles, Global},
-    commands::check::counted,
+    commands::check::{counted, show_problems},
     deployment::Deployment,
     inspection::{Inspection, inspect, parameters},
     output::{Output, grouped, table},
@@ -59,7 +59,7 @@ pub(crate) async fn run(
         }
     }
     if problems.iter().any(Diagnostic::is_error) {
-        output.show(&problems, |problems| render_human(problems, output.has_colour()))?;
+        show_problems(&problems, "; nothing can be planned", output)?;
         return Ok(ExitCode::FAILURE);
     }
     output.show(&plans, |plans| describe(plans, output))?;

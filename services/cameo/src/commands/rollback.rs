@@ -17,11 +17,20 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let deployment = Deployment::find(global).await?;
     let path = &wanted.service;
+    deployment.service(path).await?;
     let rolled =
         generations::rollback(&deployment.store, &path.tenant, &path.service, wanted.to, &actor())
             .await?;
     output.show(&rolled, |rolled| {
-        format!("{path} serves generation {} instead of {}", rolled.to, rolled.from)
+        format!(
+            "{path} serves generation {} instead of {}\n{}",
+            rolled.to,
+            rolled.from,
+            output.dim(&format!(
+                "the next run publishes a new one; `cameo rollback {path} --to {}` undoes this",
+                rolled.from
+            )),
+        )
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use cameo_domain::{RunId, RunState, ServicePath};
 use cameo_store::{
     Store, StoreError,
@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     cli::{Global, Run},
-    deployment::{Deployment, actor},
+    deployment::{Deployment, actor, unknown_service},
     output::{Output, grouped},
 };
 
@@ -43,9 +43,7 @@ pub(crate) async fn request(
         runs::create_manual(store, &path.tenant, &path.service, key, Utc::now(), &actor()).await;
     match requested {
         Ok(requested) => Ok(requested.into_run()),
-        Err(StoreError::NotFound(_)) => bail!(
-            "no service {path} is applied here; `cameo apply tenants/{path}` registers its bundle"
-        ),
+        Err(StoreError::NotFound(_)) => Err(unknown_service(path)),
         Err(error) => Err(error.into()),
     }
 }

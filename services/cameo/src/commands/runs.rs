@@ -13,10 +13,16 @@ use crate::{
 
 pub(crate) async fn run(global: &Global, wanted: Runs, output: Output) -> anyhow::Result<ExitCode> {
     let deployment = Deployment::find(global).await?;
+    if let Some(path) = &wanted.service {
+        deployment.service(path).await?;
+    }
     let (tenant, service) = wanted.service.map(|path| (path.tenant, path.service)).unzip();
     let filter = RunFilter { tenant, service, limit: wanted.limit, ..RunFilter::default() };
     let listed = runs::list(&deployment.store, &filter).await?;
     output.show(&listed, |listed| {
+        if listed.is_empty() {
+            return "no runs yet".to_owned();
+        }
         let mut text = table(
             &["run", "service", "due", "state", "attempt", "rows", "seconds", "generation"],
             listed.iter().map(row),
