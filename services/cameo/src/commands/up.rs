@@ -101,10 +101,17 @@ async fn start_work(
         return demo::run(deployment, up.customers, api, output).await;
     }
     let Some(tenants) = &up.tenants else { return Ok(()) };
-    let applied = apply::apply(deployment, tenants, output).await?;
-    let applied = applied.context("nothing was applied: the bundles have problems")?;
-    for bundle in &applied {
-        output.line(apply::describe(bundle, output));
+    match apply::apply(deployment, tenants, output).await? {
+        Some(applied) => {
+            for bundle in &applied {
+                output.line(apply::describe(bundle, output));
+            }
+        }
+        // A team's mistake must not take down what the others published before.
+        None => tracing::error!(
+            tenants = %tenants.display(),
+            "nothing was applied, the bundles have problems; what was applied before goes on"
+        ),
     }
     Ok(())
 }

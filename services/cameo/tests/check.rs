@@ -1,0 +1,111 @@
+//! `cameo check` as a team meets it: in its terminal, in its editor, in CI (M1, A4, W9).
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use support::{cameo, root};
+
+/// Bundles whose mistake is in the files; the same as platform/bundle's own tests read.
+const BROKEN: &str = "tests/fixtures/bundles";
+/// Bundles whose mistake only the query engine or the model runtime sees.
+const BROKEN_STEPS: &str = "services/cameo/tests/fixtures/bundles";
+/// The tables that they read; without them names are matched, but not types.
+const LAKE: &str = "services/cameo/tests/fixtures/lake";
+
+/// The folders in a folder of the repository, relative to its root.
+fn folders(below: &str) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(root().join(below))
+        .expect("the fixtures are there")
+        .map(|entry| entry.expect("a readable entry"))
+        .filter(|entry| entry.file_type().expect("a type").is_dir())
+        .map(|entry| Path::new(below).join(entry.file_name()))
+        .collect();
+    folders.sort();
+    folders
+}
+
+/// Whether the text names a file with line and column, as in `config.yaml:10:28`.
+fn names_a_place(text: &str) -> bool {
+    text.lines().filter_map(|line| line.split_once("╭─[")?.1.strip_suffix(']')).any(|place| {
+        let mut parts = place.rsplit(':');
+        let mut number = || parts.next().is_some_and(|part| part.parse::<usize>().is_ok());
+        number() && number() && parts.next().is_some_and(|file| file.contains('/'))
+    })
+}
+
+#[test]
+fn every_broken_bundle_fails_at_its_line_and_none_panics() {
+    let folders = folders(BROKEN);
+    assert!(folders.len() >= 30, "found {} fixtures", folders.len());
+    for folder in folders {
+        let name = folder.display().to_string();
+        let human = cameo(&["check", &name, "--lake", LAKE, "-o", "human"]).exits(1);
+        assert!(names_a_place(&human.stdout), "{name}: {}", human.stdout);
+        assert_eq!(human.stderr, "", "{name}: what is found goes to standard output");
+        let json = cameo(&["check", &name, "--lake", LAKE, "-o", "json"]).exits(1).json();
+        let problems = json["problems"].as_array().expect("a list of problems");
+        assert!(!problems.is_empty(), "{name}");
+        for problem in problems {
+            assert!(problem["code"].as_str().is_some_and(|code| code.starts_with("CAM")), "{name}");
+            assert!(problem["span"]["line"].as_u64().is_some_and(|line| line > 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_that_only_the_engines_see_are_shown_at_the_line_as_well() {
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        for folder in folders(BROKEN_STEPS) {
+            let found =
+                cameo(&["check", &folder.display().to_string(), "--lake", LAKE, "-o", "human"])
+                    .exits(1);
+            assert!(names_a_place(&found.stdout), "{}", found.stdout);
+            let name = folder.file_name().and_then(|name| name.to_str()).expect("a name");
+            insta::assert_snapshot!(name, found.stdout);
+        }
+    });
+}
+
+#[test]
+fn the_tenants_of_this_repository_are_sound() {
+    let human = cameo(&["check", "tenants", "-o", "human"]).exits(0);
+    assert_eq!(human.stdout, "✓ 2 bundles sound\n");
+    let json = cameo(&["check", "tenants"]).exits(0).json();
+    assert_eq!(json["bundles"], 2);
+    assert_eq!(json["problems"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_folder_without_bundles_is_a_problem_and_not_a_success() {
+    for folder in ["docs", "no/such/folder"] {
+        let found = cameo(&["check", folder, "-o", "human"]).exits(1);
+        assert!(found.stdout.contains("CAM0007"), "{}", found.stdout);
+    }
+}
+
+#[test]
+fn a_code_is_explained_and_nonsense_is_not() {
+    let explained = cameo(&["check", "--explain", "CAM0012", "-o", "human"]).exits(0);
+    insta::assert_snapshot!(explained.stdout, @r"
+    CAM0012 A key is not known.
+
+    A misspelt key would otherwise be ignored, and its setting with it. Keys are upper case.
+
+    Correct or remove the key; the message lists the known ones.
+    ");
+    for nonsense in ["nonsense", "CAM9999"] {
+        let refused = cameo(&["check", "--explain", nonsense]).exits(1);
+        assert_eq!(
+            refused.stderr,
+            format!(
+                "error: no such code (docs/error-codes.md lists them all): expected a code such as \
+                 CAM0012, found `{nonsense}`\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! One installation from its first start to its restart after a kill, by the command line and HTTP
+//! alone (M1, M3, M5, M8, M9, M11, V11, V12, W1, W3, R4).
+
+mod support;
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use support::{Server, ask, cameo, command, copy, edit, root, steady};
+
+/// Customers of the generated table.
+const CUSTOMERS: &str = "2000";
+/// A schedule that does not come due while the test runs.
+const ONCE_A_YEAR: &str = "\"0 3 29 2 *\"";
+/// `plan` found changes.
+const EXIT_CHANGES: i32 = 2;
+
+/// The repository's tenants and their tables, in a place where they may be edited.
+fn prepare(place: &Path) {
+    copy(&root().join("tenants"), &place.join("tenants"));
+    copy(&root().join("deploy/demo/lake"), &place.join("data/lake"));
+    let data = place.join("data").display().to_string();
+    let made = cameo(&["demo-data", "--customers", CUSTOMERS, "--data-dir", &data]).exits(0);
+    assert_eq!(made.json()["customers"], 2000);
+    for (service, cron) in [("crm/clv", "\"30 2 * * *\""), ("marketing/gender", "\"00 18 * * *\"")]
+    {
+        edit(&place.join("tenants").join(service).join("config.yaml"), cron, ONCE_A_YEAR);
+    }
+}
+
+fn run_now(server: &Server, service: &str) -> Value {
+    let run = server.cameo(&["run", "--now", "--wait", service]).exits(0).json();
+    assert_eq!(run["state"], "published", "{run}");
+    run
+}
+
+fn key_for(server: &Server, who: &str) -> (String, String) {
+    let created = server.cameo(&["keys", "create", who, "--name", "life"]).exits(0).json();
+    let text = |name: &str| created[name].as_str().expect("text").to_owned();
+    (text("key"), text("prefix"))
+}
+
+#[test]
+fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    prepare(place.path());
+    let data = place.path().join("data");
+    let tenants = place.path().join("tenants");
+    let tenants_text = tenants.display().to_string();
+    let server = Server::start(&data);
+
+    // Nothing is there yet, and everything says so.
+    let empty = server.cameo(&["runs", "-o", "human"]).exits(0);
+    assert_eq!(empty.stdout, "no runs yet\n");
+    let unknown = server.cameo(&["run", "--now", "crm/clv"]).exits(1);
+    assert_eq!(
+        unknown.stderr,
+        "error: no service crm/clv is applied here; `cameo apply tenants/crm/clv` registers its \
+         bundle\n"
+    );
+    for asked in [&["generations", "crm/clv"][..], &["runs", "crm/clv"], &["rollback", "crm/clv"]] {
+        assert_eq!(server.cameo(asked).exits(1).stderr, unknown.stderr);
+    }
+    assert_eq!(
+        server.cameo(&["keys", "create", "crm"]).exits(1).stderr,
+        "error: no tenant crm is here (there is none); `cameo apply` registers tenants\n"
+    );
+
+    // The dry run, the registration, and the dry run again.
+    let planned = server.cameo(&["plan", &tenants_text, "-o", "human"]).exits(EXIT_CHANGES);
+    insta::assert_snapshot!("plan-of-new-services", steady(&planned.stdout));
+    assert_eq!(server.cameo(&["runs"]).exits(0).json(), json!([]), "a plan runs nothing");
+    let applied = server.cameo(&["apply", &tenants_text]).exits(0).json();
+    assert_eq!(applied[0]["applied"], "created");
+    assert_eq!(applied[1]["path"], json!({"tenant": "marketing", "service": "gender"}));
+    assert_eq!(server.cameo(&["apply", &tenants_text]).exits(0).json()[0]["applied"], "unchanged");
+    let unchanged = server.cameo(&["plan", &tenants_text]).exits(0).json();
+    assert_eq!(unchanged[0]["change"]["kind"], "unchanged");
+
+    // Before the first run there is nothing to serve, and it is not a 404.
+    let (key, prefix) = key_for(&server, "crm");
+    let one = "/v1/tenants/crm/services/clv/predictions/1";
+    let early = ask(&server.api, "GET", one, &key, "");
+    assert_eq!((early.status, &early.json()["code"]), (409, &json!("not_published")));
+
+    let first = run_now(&server, "crm/clv");
+    let counts = &first["counts"];
+    assert_eq!(counts["rows_read"], 23_570, "{first}");
+    assert_eq!(counts["rows_scored"], counts["rows_read"], "nothing is quarantined");
+    run_now(&server, "marketing/gender");
+    let listed = server.cameo(&["runs", "-o", "human"]).exits(0).stdout;
+    assert_eq!(listed.matches("published").count(), 2, "{listed}");
+
+    // The predictions, and nothing of another tenant.
+    let answer = ask(&server.api, "GET", one, &key, "");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer = answer.json();
+    assert_eq!(answer["generation"], first["generation"]);
+    assert_eq!(answer["predictions"]["tier"], "Low");
+    assert_eq!((&answer["version"], &answer["stale"]), (&json!("0.1.0"), &json!(false)));
+    let many = ask(
+        &server.api,
+        "POST",
+        "/v1/tenants/crm/services/clv/predictions:batchGet",
+        &key,
+        r#"{"keys": [3, 999999, 1]}"#,
+    );
+    let statuses: Vec<_> = many.json()["results"].as_array().expect("a list").to_vec();
+    let statuses: Vec<_> = statuses.iter().map(|one| (&one["key"], &one["status"])).collect();
+    assert_eq!(
+        format!("{statuses:?}"),
+        r#"[(Number(3), String("found")), (Number(999999), String("not_found")), (Number(1), String("found"))]"#
+    );
+    let foreign = "/v1/tenants/marketing/services/gender/predictions/1";
+    assert_eq!(ask(&server.api, "GET", foreign, &key, "").status, 404);
+    assert_eq!(ask(&server.api, "GET", one, "cameo_nonsense", "").status, 401);
+    assert_eq!(ask(&server.api, "GET", "/readyz", "", "").status, 200);
+    let metrics = ask(&server.api, "GET", "/metrics", "", "").body;
+    assert!(metrics.contains("cameo_runs_total{"), "{metrics}");
+
+    // A second server on the same data directory would be two Postgres on one cluster.
+    let second = command(&["up", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(&data)
+        .output()
+        .expect("the binary runs");
+    let refusal = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1));
+    let owner = format!("is in use by process {}; stop that process or", server.process_id());
+    assert!(refusal.contains(&owner), "{refusal}");
+
+    // A change of everything that a team may change.
+    change_clv(&tenants.join("crm/clv"));
+    let planned = server.cameo(&["plan", &tenants_text, "-o", "human"]).exits(EXIT_CHANGES);
+    insta::assert_snapshot!("plan-of-a-changed-service", steady(&planned.stdout));
+    let broken = tenants.join("crm/clv/features.sql");
+    let sound = fs::read_to_string(&broken).expect("a query");
+    edit(&broken, "COUNTIF(", "COUNTIFF(");
+    let refused = server.cameo(&["apply", &tenants_text, "-o", "human"]).exits(1);
+    assert!(refused.stdout.contains("help: did you mean COUNTIF?"), "{}", refused.stdout);
+    assert!(refused.stdout.ends_with("nothing was applied\n"), "{}", refused.stdout);
+    fs::write(&broken, sound).expect("a query");
+    let applied = server.cameo(&["apply", &tenants_text]).exits(0).json();
+    assert_eq!(
+        (&applied[0]["applied"], &applied[1]["applied"]),
+        (&json!("changed"), &json!("unchanged"))
+    );
+    let second = run_now(&server, "crm/clv");
+    let answer = ask(&server.api, "GET", one, &key, "").json();
+    assert_eq!(answer["predictions"]["is_high"], false, "{answer}");
+
+    // Back to the old generation, whose columns are its own, and forth again.
+    let rolled = server.cameo(&["rollback", "crm/clv"]).exits(0).json();
+    assert_eq!((&rolled["from"], &rolled["to"]), (&second["generation"], &first["generation"]));
+    let old = ask(&server.api, "GET", one, &key, "").json();
+    assert_eq!(old["generation"], first["generation"]);
+    assert_eq!(old["predictions"].get("is_high"), None, "{old}");
+    let to = second["generation"].to_string();
+    server.cameo(&["rollback", "crm/clv", "--to", &to]).exits(0);
+    let generations = server.cameo(&["generations", "crm/clv", "-o", "human"]).exits(0).stdout;
+    let current = generations.lines().find(|line| line.contains("current")).expect("one is");
+    assert!(current.starts_with(&to), "{generations}");
+    assert_eq!(
+        server.cameo(&["rollback", "crm/clv", "--to", "99"]).exits(1).stderr,
+        "error: cannot roll back: generation 99 is not a published generation that is still kept\n"
+    );
+
+    // Killed on the spot, the same command works again and serves what it served.
+    server.kill_dash_nine();
+    let server = Server::start(&data);
+    let again = ask(&server.api, "GET", one, &key, "").json();
+    assert_eq!(
+        (&again["generation"], &again["predictions"]),
+        (&second["generation"], &answer["predictions"])
+    );
+    run_now(&server, "crm/clv");
+    let healthy = server.cameo(&["doctor", "-o", "human"]).exits(0);
+    assert_eq!(healthy.stdout, "every invariant holds\n");
+
+    // A key that is revoked opens nothing.
+    let keys = server.cameo(&["keys", "list"]).exits(0).json();
+    assert_eq!((&keys[0]["prefix"], keys.as_array().map(Vec::len)), (&json!(prefix), Some(1)));
+    assert_eq!(
+        server.cameo(&["keys", "revoke", &prefix]).exits(0).json(),
+        json!({"revoked": prefix})
+    );
+    let listed = server.cameo(&["keys", "list", "-o", "human"]).exits(0).stdout;
+    assert!(listed.contains("revoked"), "{listed}");
+    assert!(
+        server.cameo(&["keys", "revoke", "nobody"]).exits(1).stderr.contains("cameo keys list")
+    );
+
+    // An orderly end.
+    assert_eq!(server.terminate().code(), Some(0));
+    assert!(!data.join("server.json").exists(), "nobody is sent to a server that has ended");
+    assert!(
+        cameo(&["runs", "--data-dir", &data.display().to_string()])
+            .exits(1)
+            .stderr
+            .contains("cameo up")
+    );
+}
+
+/// A new prediction, another schedule and another query.
+fn change_clv(bundle: &Path) {
+    let config = bundle.join("config.yaml");
+    edit(&config, "VERSION: 0.1.0", "VERSION: 0.2.0");
+    edit(&config, ONCE_A_YEAR, "\"0 4 29 2 *\"");
+    edit(&config, "America/New_York", "America/Chicago");
+    edit(&config, "tier, decile]", "tier, is_high]");
+    edit(&config, "STRING, INT]", "STRING, BOOL]");
+    let sql = bundle.join("predictions.sql");
+    edit(&sql, "  decile\nFROM", "  share_below >= 0.8 AS is_high\nFROM");
+}
