@@ -65,8 +65,7 @@ pub(crate) fn from_duckdb(error: &duckdb::Error) -> WarehouseError {
 
 /// How DuckDB tells of a column that no table has; the second where an alias of the SELECT list has
 /// the same name.
-const UNKNOWN_COLUMN: [&str; 2] =
-    ["Binder Error: Referenced column \"", "Binder Error: Column \""];
+const UNKNOWN_COLUMN: [&str; 2] = ["Binder Error: Referenced column \"", "Binder Error: Column \""];
 /// How its proposals start.
 const CANDIDATES: &str = "Candidate bindings: ";
 

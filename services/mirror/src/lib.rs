@@ -124,7 +124,7 @@ pub async fn step(
 
 async fn mirror(dependencies: &Dependencies, task: &MirrorTask) -> Result<(), MirrorError> {
     let mut copy = load(dependencies, task, &task.load_id.to_string()).await?;
-    if copy != task.digest {
+    if copy != Some(task.digest) {
         // The load was complete, or the load id would not have been accepted, but the copy is
         // damaged: another id replaces it.
         dependencies.metrics.mismatches.inc();
@@ -134,6 +134,9 @@ async fn mirror(dependencies: &Dependencies, task: &MirrorTask) -> Result<(), Mi
         );
         copy = load(dependencies, task, &format!("{}-{}", task.load_id, task.epoch)).await?;
     }
+    let copy = copy.ok_or_else(|| {
+        WarehouseError::Corrupt(format!("generation {} cannot be read back", task.generation))
+    })?;
     outbox::complete(&dependencies.store, task, task.digest, copy).await?;
     hit("mirror_completed");
     tracing::info!(
@@ -142,12 +145,13 @@ async fn mirror(dependencies: &Dependencies, task: &MirrorTask) -> Result<(), Mi
     Ok(())
 }
 
-/// Loads the generation under `load_id`; gives count and checksum of what the warehouse then holds.
+/// Loads the generation under `load_id`; gives count and checksum of what the warehouse then holds,
+/// or nothing where that cannot be read.
 async fn load(
     dependencies: &Dependencies,
     task: &MirrorTask,
     load_id: &str,
-) -> Result<RowDigest, MirrorError> {
+) -> Result<Option<RowDigest>, MirrorError> {
     let Dependencies { store, warehouse, .. } = dependencies;
     let (tenant, service) = (&task.path.tenant, &task.path.service);
     let load: LoadId = load_id.parse()?;
@@ -158,7 +162,14 @@ async fn load(
         .load(tenant, service, &load, task.generation, arrow_schema(&task.schema), Box::pin(rows))
         .await?;
     hit("mirror_loaded");
-    Ok(warehouse.digest(tenant, service, task.generation).await?)
+    match warehouse.digest(tenant, service, task.generation).await {
+        Ok(found) => Ok(Some(found)),
+        Err(WarehouseError::Corrupt(reason)) => {
+            tracing::warn!(service = %task.path, generation = %task.generation, reason, "no copy");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn renew(store: Store, task: MirrorTask, lease_seconds: u32) {

@@ -53,7 +53,8 @@ pub(super) fn load(
     std::fs::create_dir_all(&place.folder)
         .map_err(|error| WarehouseError::io("create", &place.folder, &error))?;
     let engine = lake.engine(lake.limits.memory_bytes, lake.limits.threads)?;
-    if let Some(stored) = stored(&engine, place)?
+    // What cannot be read is no copy of this load: it is replaced like any other.
+    if let Ok(Some(stored)) = stored(&engine, place)
         && stored.load == load.as_str()
     {
         return Ok(LoadOutcome { rows: stored.rows, already_loaded: true });
@@ -124,12 +125,24 @@ pub(super) fn digest(lake: &Lake, place: &Place) -> Result<RowDigest, WarehouseE
     }
     let engine = lake.engine(lake.limits.memory_bytes, lake.limits.threads)?;
     let sql = format!("SELECT * FROM read_parquet({})", text(&place.file));
-    let mut statement = engine.connection().prepare(&sql).map_err(|error| from_duckdb(&error))?;
-    drop(statement.stream_arrow([]).map_err(|error| from_duckdb(&error))?);
+    let broken = |error| unreadable(place, &error);
+    let mut statement = engine.connection().prepare(&sql).map_err(broken)?;
+    drop(statement.stream_arrow([]).map_err(broken)?);
     let schema = batches::output_schema(&statement.schema());
     let mut digest = RowDigest::default();
-    while let Some(chunk) = statement.step().map_err(|error| from_duckdb(&error))? {
+    while let Some(chunk) = statement.step().map_err(broken)? {
         digest.add(&batches::conform(&RecordBatch::from(&chunk), &schema)?);
     }
     Ok(digest)
+}
+
+/// The file is there and may be read: whatever else DuckDB objects to is in the file.
+fn unreadable(place: &Place, error: &duckdb::Error) -> WarehouseError {
+    match from_duckdb(error) {
+        known @ (WarehouseError::Limit { .. } | WarehouseError::Denied(_)) => known,
+        other => WarehouseError::Corrupt(format!(
+            "{} cannot be read: {other}; the mirror must load the generation again",
+            place.file.display()
+        )),
+    }
 }
