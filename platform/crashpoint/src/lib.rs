@@ -1,11 +1,15 @@
 //! Named places at which a test may kill the process.
 //!
 //! With the feature `enabled`, [`hit`] kills the process with SIGKILL when the environment variable
-//! [`CRASH_AT`] names the place; `name:3` dies at the third time it is reached. Without the feature
-//! every call is empty and vanishes.
+//! [`CRASH_AT`] names the place; `name:3` dies at the third time it is reached. [`STOP_AT`] names a
+//! place at which it stops instead, with SIGSTOP, until the test lets it go on. Without the feature every call is
+//! empty and vanishes.
 
 /// The environment variable that names the place, optionally with `:count`.
 pub const CRASH_AT: &str = "CAMEO_CRASH_AT";
+
+/// The environment variable that names the place to stop at, optionally with `:count`.
+pub const STOP_AT: &str = "CAMEO_STOP_AT";
 
 /// Every place in a run at which a worker can be killed, in the order of a run.
 pub const RUN: [&str; 20] = [
@@ -44,19 +48,30 @@ pub fn hit(name: &str) {
         atomic::{AtomicU32, Ordering},
     };
 
-    static WANTED: LazyLock<Option<(String, u32)>> = LazyLock::new(|| {
-        let wanted = std::env::var(CRASH_AT).ok()?;
-        Some(match wanted.split_once(':') {
-            Some((name, count)) => (name.to_owned(), count.parse().ok()?),
-            None => (wanted, 1),
-        })
-    });
-    static HITS: AtomicU32 = AtomicU32::new(0);
+    use nix::sys::signal::Signal;
 
-    let Some((wanted, count)) = &*WANTED else { return };
-    if wanted == name && HITS.fetch_add(1, Ordering::SeqCst) + 1 == *count {
-        // An abort would run no destructors either, but would write a core and a message: a kill
-        // is what an operator or the kernel does.
-        let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
+    struct Wanted {
+        name: String,
+        count: u32,
+        hits: AtomicU32,
+        signal: Signal,
+    }
+
+    fn wanted(variable: &str, signal: Signal) -> Option<Wanted> {
+        let text = std::env::var(variable).ok()?;
+        let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
+        let count = count.parse().ok()?;
+        Some(Wanted { name: name.to_owned(), count, hits: AtomicU32::new(0), signal })
+    }
+
+    // An abort would run no destructors either, but would write a core and a message: a kill is
+    // what an operator or the kernel does.
+    static WANTED: LazyLock<[Option<Wanted>; 2]> =
+        LazyLock::new(|| [wanted(CRASH_AT, Signal::SIGKILL), wanted(STOP_AT, Signal::SIGSTOP)]);
+
+    for wanted in WANTED.iter().flatten().filter(|wanted| wanted.name == name) {
+        if wanted.hits.fetch_add(1, Ordering::SeqCst) + 1 == wanted.count {
+            let _ = nix::sys::signal::kill(nix::unistd::getpid(), wanted.signal);
+        }
     }
 }

@@ -1,0 +1,137 @@
+//! Writing bundles as teams do.
+
+use std::{fmt::Write, fs, path::Path};
+
+use cameo_bundle::ReleaseManifest;
+
+/// `score = level + visits`, `twin = 2 * score`; see `tests/models/make.py`.
+const MODEL: &[u8] = include_bytes!("../models/level.onnx");
+
+/// A bundle in the making: one tenant's service on the model `level.onnx`.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    pub(crate) tenant: String,
+    pub(crate) service: String,
+    pub(crate) edit: Option<fn(&mut ReleaseManifest)>,
+    version: String,
+    cron: String,
+    timezone: String,
+    settings: Vec<(String, String)>,
+    features: String,
+    predictions: Option<String>,
+    runs_max: u32,
+}
+
+impl Bundle {
+    /// A bundle that is due daily at 18:00 UTC and reads `shop.customers`.
+    #[must_use]
+    pub fn new(tenant: &str, service: &str) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            service: service.to_owned(),
+            edit: None,
+            version: "0.0.1".to_owned(),
+            cron: "0 18 * * *".to_owned(),
+            timezone: "UTC".to_owned(),
+            settings: Vec::new(),
+            features: "SELECT user_id, level, visits FROM shop.customers".to_owned(),
+            predictions: None,
+            runs_max: 2,
+        }
+    }
+
+    /// `PREDICTION_SCHEDULE` and `PREDICTION_TIMEZONE`.
+    #[must_use]
+    pub fn schedule(mut self, cron: &str, timezone: &str) -> Self {
+        cron.clone_into(&mut self.cron);
+        timezone.clone_into(&mut self.timezone);
+        self
+    }
+
+    /// `VERSION`.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        version.clone_into(&mut self.version);
+        self
+    }
+
+    /// A key of `RUN_CONFIG`.
+    #[must_use]
+    pub fn setting(mut self, key: &str, value: impl ToString) -> Self {
+        self.settings.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// `features.sql`.
+    #[must_use]
+    pub fn features(mut self, sql: &str) -> Self {
+        sql.clone_into(&mut self.features);
+        self
+    }
+
+    /// `predictions.sql`.
+    #[must_use]
+    pub fn predictions(mut self, sql: &str) -> Self {
+        self.predictions = Some(sql.to_owned());
+        self
+    }
+
+    /// `MAX_CONCURRENT_RUNS` of the tenant.
+    #[must_use]
+    pub fn runs_max(mut self, runs: u32) -> Self {
+        self.runs_max = runs;
+        self
+    }
+
+    /// Changes the release beyond what a config may say.
+    #[must_use]
+    pub fn release(mut self, edit: fn(&mut ReleaseManifest)) -> Self {
+        self.edit = Some(edit);
+        self
+    }
+
+    /// Writes the files to `<root>/<tenant>/<service>`.
+    pub(crate) fn write(&self, root: &Path) {
+        let tenant = root.join(&self.tenant);
+        let folder = tenant.join(&self.service);
+        fs::create_dir_all(&folder).expect("a folder");
+        let write = |name: &str, bytes: &[u8]| {
+            fs::write(folder.join(name), bytes).expect("a file of the bundle");
+        };
+        fs::write(tenant.join("tenant.yaml"), format!("MAX_CONCURRENT_RUNS: {}\n", self.runs_max))
+            .expect("tenant.yaml");
+        write("config.yaml", self.config().as_bytes());
+        write("features.sql", self.features.as_bytes());
+        write("model.onnx", MODEL);
+        if let Some(sql) = &self.predictions {
+            write("predictions.sql", sql.as_bytes());
+        }
+    }
+
+    fn config(&self) -> String {
+        let Self { service, version, cron, timezone, .. } = self;
+        let mut config = format!(
+            "MODEL_CONFIG:
+  MODEL_PATH: model.onnx
+  FRAMEWORK: BASE
+FEATURE_CONFIG:
+  FEATURE_SQL_PATH: features.sql
+  PREPROCESS_OBJECT_PATH: \"\"
+PREDICTION_CONFIG:
+  SERVICE_NAME: {service}
+  VERSION: {version}
+  PREDICTION_SCHEDULE: \"{cron}\"
+  PREDICTION_TIMEZONE: {timezone}
+  PREDICTION_NAMES: [user_id, score, twin]
+  PREDICTION_NAMES_DATATYPE: [INT, FLOAT64, FLOAT64]
+"
+        );
+        if !self.settings.is_empty() {
+            config.push_str("RUN_CONFIG:\n");
+        }
+        for (key, value) in &self.settings {
+            let _ = writeln!(config, "  {key}: {value}");
+        }
+        config
+    }
+}

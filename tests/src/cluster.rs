@@ -1,0 +1,74 @@
+//! The Postgres below the worlds.
+
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use cameo_runtime::postgres::{ConnectionInfo, EmbeddedPostgres, PostgresSettings};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tokio::sync::Mutex;
+
+/// Worlds that live at the same time share a cluster; the last one to go stops it.
+static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+
+/// A private Postgres in a temporary folder.
+pub struct Cluster {
+    postgres: EmbeddedPostgres,
+    databases: AtomicU32,
+    _folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// The cluster of this process.
+    pub async fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().await;
+        if let Some(cluster) = shared.upgrade() {
+            return cluster;
+        }
+        let cluster = Self::start().await;
+        *shared = Arc::downgrade(&cluster);
+        cluster
+    }
+
+    /// A cluster for one world alone, which may do to it what it likes.
+    pub async fn start() -> Arc<Self> {
+        let started = tokio::task::spawn_blocking(|| {
+            // The server's own user must be able to enter.
+            let folder = tempfile::Builder::new()
+                .prefix("cameo-tests-")
+                .permissions(Permissions::from_mode(0o755))
+                .tempdir()
+                .expect("a temporary folder");
+            let settings = PostgresSettings {
+                shared_buffers_mb: 64,
+                connections_max: 300,
+                ..PostgresSettings::default()
+            };
+            let postgres = EmbeddedPostgres::start(&folder.path().join("pg"), &settings)
+                .expect("a private Postgres");
+            Self { postgres, databases: AtomicU32::new(0), _folder: folder }
+        });
+        Arc::new(started.await.expect("Postgres starts"))
+    }
+
+    /// The server, to be watched or killed.
+    #[must_use]
+    pub fn postgres(&self) -> &EmbeddedPostgres {
+        &self.postgres
+    }
+
+    /// Creates an empty database and gives its URL.
+    pub(crate) async fn create_database(&self) -> String {
+        let database = format!("world_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut connection =
+            PgConnection::connect(&self.postgres.url()).await.expect("a connection");
+        let sql = format!("create database {database}");
+        connection.execute(AssertSqlSafe(sql)).await.expect("a database");
+        ConnectionInfo { database, ..self.postgres.connection() }.url()
+    }
+}

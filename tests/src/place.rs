@@ -1,0 +1,90 @@
+//! Where a world's parts are, so that another process can join it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cameo_bundle::ArtifactStore;
+use cameo_runtime::{clock::Clock, metrics::Metrics};
+use cameo_store::{ConnectOptions, Store};
+use cameo_warehouse::{Lake, LakeLimits, Warehouse};
+use cameo_worker::WorkerMetrics;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Database and folder of a world.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The database.
+    pub database_url: String,
+    /// Holds the Lake, the artifacts, the bundles and what spills.
+    pub folder: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn lake_folder(&self) -> PathBuf {
+        self.folder.join("lake")
+    }
+
+    pub(crate) fn artifact_folder(&self) -> PathBuf {
+        self.folder.join("artifacts")
+    }
+
+    pub(crate) fn bundle_folder(&self) -> PathBuf {
+        self.folder.join("bundles")
+    }
+
+    /// Connects under a name that Postgres shows.
+    pub async fn store(&self, name: &str) -> Store {
+        let options = ConnectOptions::from_url(&self.database_url).expect("a URL");
+        Store::connect(&options.application_name(name)).await.expect("Postgres answers")
+    }
+
+    pub(crate) fn warehouse(&self) -> Arc<dyn Warehouse> {
+        let limits = LakeLimits::with_scratch(self.folder.join("scratch"));
+        Arc::new(Lake::open(&self.lake_folder(), limits).expect("the Lake opens"))
+    }
+
+    pub(crate) fn artifacts(&self) -> Arc<ArtifactStore> {
+        Arc::new(open_artifacts(&self.artifact_folder()))
+    }
+
+    /// What a worker works with. It has connections of its own, under its own name.
+    pub async fn worker(&self, name: &str, clock: Arc<dyn Clock>) -> cameo_worker::Dependencies {
+        cameo_worker::Dependencies {
+            store: self.store(name).await,
+            warehouse: self.warehouse(),
+            artifacts: self.artifacts(),
+            clock,
+            metrics: WorkerMetrics::register(&Metrics::new()),
+        }
+    }
+}
+
+fn open_artifacts(folder: &Path) -> ArtifactStore {
+    std::fs::create_dir_all(folder).expect("a folder");
+    ArtifactStore::open(&folder.display().to_string()).expect("the artifacts open")
+}
+
+/// A worker that runs beside the scenario.
+pub struct RunningWorker {
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl RunningWorker {
+    /// Starts working.
+    #[must_use]
+    pub fn start(config: cameo_worker::Config, dependencies: cameo_worker::Dependencies) -> Self {
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(cameo_worker::run(config, dependencies, shutdown.clone()));
+        Self { shutdown, task }
+    }
+
+    /// Asks the worker to stop, as SIGTERM does, and waits for its end.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.expect("the worker ends");
+    }
+}

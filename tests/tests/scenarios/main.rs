@@ -1,0 +1,11 @@
+//! What Cameo promises, one sentence each, over a real Postgres, a real Lake and the real roles.
+
+mod failures;
+mod generations;
+mod golden;
+mod mirror;
+mod publication;
+mod quarantine;
+mod queue;
+mod readers;
+mod schedule;
