@@ -41,6 +41,8 @@ mod error;
 mod forest_stage;
 mod graph;
 mod limits;
+#[doc(hidden)]
+pub mod measure;
 mod ops;
 mod outputs;
 mod plan;

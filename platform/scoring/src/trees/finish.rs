@@ -37,7 +37,7 @@ enum Presence {
 }
 
 /// The rules for the outputs of one ensemble.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Finish {
     pub(super) aggregate: Aggregate,
     base: Vec<f32>,
@@ -48,7 +48,7 @@ pub(super) struct Finish {
     classes: Option<Classes>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Classes {
     labels: Labels,
     /// Two classes, but every weight is for one and the same.

@@ -69,6 +69,23 @@ impl Model {
         Self { ensemble, bytes, finish }
     }
 
+    /// The same model on the walk and on each level of the byte-coded kernel.
+    pub(crate) fn on_every_kernel(&self) -> Vec<Self> {
+        let on =
+            |bytes| Self { ensemble: self.ensemble.clone(), bytes, finish: self.finish.clone() };
+        let mut models = vec![on(None)];
+        if self.bytes.is_some() {
+            models
+                .extend(ByteCoded::levels(&self.ensemble).into_iter().map(|bytes| on(Some(bytes))));
+        }
+        models
+    }
+
+    /// Name of the kernel that runs it.
+    pub(crate) fn kernel(&self) -> String {
+        self.bytes.as_ref().map_or_else(|| "walk".to_owned(), ByteCoded::level_name)
+    }
+
     /// Scores per row.
     pub(crate) fn width(&self) -> usize {
         self.ensemble.targets

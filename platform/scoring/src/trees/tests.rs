@@ -293,7 +293,7 @@ fn labels(count: usize) -> Labels {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn every_ensemble_sums_the_weights_that_a_plain_walk_finds(

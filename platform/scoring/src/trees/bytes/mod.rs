@@ -65,12 +65,16 @@ impl ByteCoded {
     }
 
     /// The same program on every level that the machine has.
-    #[cfg(test)]
     pub(super) fn levels(ensemble: &Ensemble) -> Vec<Self> {
         Level::available()
             .into_iter()
             .filter_map(|level| program::compile(ensemble, level))
             .collect()
+    }
+
+    /// Name of the instructions that it runs on.
+    pub(super) fn level_name(&self) -> String {
+        format!("{:?}", self.level)
     }
 
     /// Sums of leaf weights of `rows` rows, row by row.
