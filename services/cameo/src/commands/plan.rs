@@ -101,14 +101,20 @@ fn change(new: &ReleaseManifest, current: Option<&ServiceRecord>) -> Change {
         return Change::Change { parts: vec!["release format".to_owned()] };
     };
     let mut parts = Vec::new();
-    let mut compare = |part: &str, old: Sha256, new: Sha256| {
+    let mut compare = |part: &str, old: String, new: String| {
         if old != new {
-            parts.push(format!("{part} {} → {}", old.short(), new.short()));
+            parts.push(format!("{part} {old} → {new}"));
         }
     };
-    compare("config", old.hashes.config, new.hashes.config);
-    compare("sql", old.hashes.sql, new.hashes.sql);
-    compare("model", old.hashes.model, new.hashes.model);
+    let of = |sql: Option<&str>| {
+        sql.map_or("(none)".to_owned(), |sql| Sha256::of(sql.as_bytes()).short())
+    };
+    compare("version", old.version.clone(), new.version.clone());
+    compare("config.yaml", old.hashes.config.short(), new.hashes.config.short());
+    compare("features.sql", of(Some(&old.feature_sql)), of(Some(&new.feature_sql)));
+    let post_processing = (&old.predictions_sql, &new.predictions_sql);
+    compare("predictions.sql", of(post_processing.0.as_deref()), of(post_processing.1.as_deref()));
+    compare("model", old.hashes.model.short(), new.hashes.model.short());
     if (&old.cron, &old.timezone) != (&new.cron, &new.timezone) {
         parts.push(format!(
             "schedule {} {} → {} {}",
@@ -137,15 +143,16 @@ fn change(new: &ReleaseManifest, current: Option<&ServiceRecord>) -> Change {
 fn describe(plans: &[ServicePlan], output: Output) -> String {
     let mut text = String::new();
     for plan in plans {
-        let (mark, word) = match &plan.change {
-            Change::Create => (output.green("+"), "will be created".to_owned()),
-            Change::Change { parts } => {
-                (output.green("~"), format!("will change: {}", parts.join(", ")))
-            }
-            Change::Unchanged => (output.dim("="), "is unchanged".to_owned()),
+        let (mark, word, parts) = match &plan.change {
+            Change::Create => (output.green("+"), "will be created", &[][..]),
+            Change::Change { parts } => (output.green("~"), "will change", parts.as_slice()),
+            Change::Unchanged => (output.dim("="), "is unchanged", &[][..]),
         };
         let name = output.bold(&plan.service.to_string());
         let _ = writeln!(text, "{mark} {name} {word} (release {})", plan.release.0.short());
+        for part in parts {
+            let _ = writeln!(text, "  {} {part}", output.green("~"));
+        }
         let _ = writeln!(
             text,
             "  reads at most {} rows, {} bytes; data as of {}",
@@ -170,10 +177,26 @@ fn describe(plans: &[ServicePlan], output: Output) -> String {
 fn sides(step: &StepView) -> String {
     let longest = step.expected.len().max(step.given.len());
     let side = |ports: &[cameo_pipeline::Port], index: usize| {
-        ports.get(index).map_or_else(String::new, |port| format!("{} {}", port.name, port.kind))
+        ports
+            .get(index)
+            .map_or_else(String::new, |port| format!("{} {}", port.name, in_sql(&port.kind)))
     };
     table(
         &["expects", "gives"],
         (0..longest).map(|index| vec![side(&step.expected, index), side(&step.given, index)]),
     )
+}
+
+/// An Arrow type in the words of whoever writes SQL; others as they are.
+fn in_sql(kind: &str) -> &str {
+    match kind {
+        "Int64" => "INT64",
+        "Float64" => "FLOAT64",
+        "Float32" => "FLOAT32",
+        "Utf8" => "STRING",
+        "Boolean" => "BOOL",
+        "Date32" => "DATE",
+        timestamp if timestamp.starts_with("Timestamp(") => "TIMESTAMP",
+        other => other,
+    }
 }

@@ -233,7 +233,8 @@ fn is_clock(word: &str) -> bool {
     matches!(bytes.len(), 5 | 9) && bytes[2] == b':' && bytes[0].is_ascii_digit()
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Looks until there is something, for [`WAIT_MAX`] at most.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = look() {
