@@ -71,7 +71,8 @@ pub fn hit(name: &str) {
 
     for wanted in WANTED.iter().flatten().filter(|wanted| wanted.name == name) {
         if wanted.hits.fetch_add(1, Ordering::SeqCst) + 1 == wanted.count {
-            let _ = nix::sys::signal::kill(nix::unistd::getpid(), wanted.signal);
+            // To this thread: sent to the process, it may go to another one while this one goes on.
+            let _ = nix::sys::signal::raise(wanted.signal);
         }
     }
 }
