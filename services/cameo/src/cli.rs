@@ -182,10 +182,10 @@ pub(crate) struct Rollback {
 pub(crate) enum Keys {
     /// Make a key and print it; it cannot be shown again.
     Create {
-        /// The tenant that the key reads.
+        /// The tenant for which the key looks up, runs and rolls back.
         #[arg(required_unless_present = "admin", conflicts_with = "admin")]
         tenant: Option<TenantName>,
-        /// A key that sees every tenant.
+        /// A key for every tenant.
         #[arg(long)]
         admin: bool,
         /// What the key is for.
@@ -218,6 +218,8 @@ pub(crate) enum Bench {
     Run(BenchRun),
     /// Point look-ups over HTTP, beside `pgbench -S` on the same rows.
     Lookup(BenchLookup),
+    /// Peak memory of a run over ever more generated customers.
+    Memory(BenchMemory),
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +254,16 @@ pub(crate) struct BenchLookup {
     #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
     /// The bundle whose predictions are looked up.
+    #[arg(long, default_value = "tenants/marketing/gender")]
+    pub(crate) bundle: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchMemory {
+    /// Numbers of customers, one run each.
+    #[arg(long, value_delimiter = ',', default_value = "1000000,10000000")]
+    pub(crate) customers: Vec<u64>,
+    /// The bundle to run.
     #[arg(long, default_value = "tenants/marketing/gender")]
     pub(crate) bundle: PathBuf,
 }

@@ -45,7 +45,9 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
                 format!(
                     "{}\n{}",
                     output.bold(&created.key),
-                    output.dim(&format!("reads {whom}; keep it now, it cannot be shown again")),
+                    output.dim(&format!(
+                        "looks up, runs and rolls back for {whom}; keep it now, it cannot be shown again"
+                    )),
                 )
             })?;
         }
