@@ -76,7 +76,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor => commands::doctor::run(global, output).await,
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
         Command::Schema => commands::schema::run(),
-        Command::Bench(bench) => commands::bench::run(global, bench, output).await,
+        Command::Bench(bench) => commands::bench::run(bench, output).await,
     }
 }
 

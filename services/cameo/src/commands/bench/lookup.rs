@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{http::Connection, setting::Setting};
 use crate::{
-    cli::{BenchLookup, Global, Role},
+    cli::{BenchLookup, Role},
     commands::{apply, demo_data, keys, run},
     output::{Output, grouped, table},
     roles::Roles,
@@ -31,11 +31,7 @@ struct Measured {
     p99_ms: f64,
 }
 
-pub(super) async fn run(
-    _global: &Global,
-    wanted: BenchLookup,
-    output: Output,
-) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<ExitCode> {
     let setting = Setting::new().await?;
     let deployment = &setting.deployment;
     demo_data::generate(deployment.places.lake(), wanted.rows).await?;

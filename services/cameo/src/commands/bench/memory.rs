@@ -1,29 +1,42 @@
-//! What this process used.
+//! Peak memory of a run over ever more customers: it must not grow with them.
 
-use std::fs;
+use std::process::ExitCode;
 
-use nix::sys::resource::{UsageWho, getrusage};
+use anyhow::Context;
 
-/// Forgets the peak so far, so that the next one belongs to the next measurement.
-pub(super) fn forget_peak() {
-    // Needs no privilege for the own process; where /proc is read-only the peak stays cumulative.
-    let _ = fs::write("/proc/self/clear_refs", "5");
-}
+use super::{measure::whole_run, setting::Setting};
+use crate::{
+    cli::BenchMemory,
+    commands::{apply, demo_data},
+    output::{Output, grouped, table},
+};
 
-/// Peak resident memory since the start or [`forget_peak`], in MB.
-pub(super) fn peak_mb() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    let kibibytes: f64 =
-        line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
-    kibibytes / 1024.0
-}
-
-/// CPU seconds that this process has used.
-pub(super) fn cpu_seconds() -> f64 {
-    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
-        let seconds =
-            |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-        seconds(usage.user_time()) + seconds(usage.system_time())
-    })
+pub(super) async fn run(wanted: BenchMemory, output: Output) -> anyhow::Result<ExitCode> {
+    let setting = Setting::new().await?;
+    let mut measured = Vec::new();
+    for customers in wanted.customers {
+        demo_data::generate(setting.deployment.places.lake(), customers).await?;
+        let applied = apply::apply(&setting.deployment, &wanted.bundle, output)
+            .await?
+            .context("the bundle has problems")?;
+        let path = &applied.first().context("no bundle was found")?.path;
+        measured.push(whole_run("published and mirrored", &setting, path, output).await?);
+    }
+    setting.close().await?;
+    output.show(&measured, |measured| {
+        table(
+            &["rows", "seconds", "rows/s", "peak MB", "steps, s"],
+            measured.iter().map(|one| {
+                let rate = one.rows as f64 / one.seconds;
+                vec![
+                    grouped(one.rows),
+                    format!("{:.1}", one.seconds),
+                    format!("{rate:.0}"),
+                    format!("{:.0}", one.peak_mb),
+                    one.steps.clone(),
+                ]
+            }),
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
 }

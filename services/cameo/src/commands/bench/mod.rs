@@ -2,21 +2,20 @@
 
 mod http;
 mod lookup;
+mod measure;
 mod memory;
 mod run;
 mod setting;
 
 use std::process::ExitCode;
 
-use crate::{
-    cli::{Bench, Global},
-    output::Output,
-};
+use crate::{cli::Bench, output::Output};
 
-pub(crate) async fn run(global: &Global, bench: Bench, output: Output) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Run(wanted) => run::run(wanted, output).await,
-        Bench::Lookup(wanted) => lookup::run(global, wanted, output).await,
+        Bench::Lookup(wanted) => lookup::run(wanted, output).await,
+        Bench::Memory(wanted) => memory::run(wanted, output).await,
     }
 }
 

@@ -3,41 +3,24 @@
 use std::{
     path::Path,
     process::{Command, ExitCode},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 use cameo_bundle::{Bundle, load};
-use cameo_domain::RunState;
-use cameo_store::outbox;
 use cameo_warehouse::{Query, ReadOptions};
 use futures_util::StreamExt;
-use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use super::{median, memory, setting::Setting};
+use super::{
+    measure::{Measured, measure, whole_run},
+    median,
+    setting::Setting,
+};
 use crate::{
-    cli::{BenchRun, Role},
-    commands::{apply, run},
+    cli::BenchRun,
+    commands::apply,
     inspection::parameters,
     output::{Output, grouped, table},
-    roles::Roles,
 };
-
-/// How long the mirror of a measured run may take.
-const MIRROR_MAX: Duration = Duration::from_secs(600);
-
-/// One measured piece of work.
-#[derive(Debug, Clone, Serialize)]
-struct Measured {
-    what: String,
-    rows: u64,
-    seconds: f64,
-    cpu_seconds: f64,
-    peak_mb: f64,
-    steps: String,
-}
 
 pub(super) async fn run(wanted: BenchRun, output: Output) -> anyhow::Result<ExitCode> {
     let setting = Setting::new().await?;
@@ -46,7 +29,9 @@ pub(super) async fn run(wanted: BenchRun, output: Output) -> anyhow::Result<Exit
     for repetition in 1..=wanted.repeat.max(1) {
         output.line(output.dim(&format!("repetition {repetition} of {}", wanted.repeat)));
         measured.push(floor(&setting, &bundle).await?);
-        measured.push(cameo(&setting, &bundle, output).await?);
+        measured.push(
+            whole_run("cameo, published and mirrored", &setting, &bundle.path, output).await?,
+        );
         if let Some(python) = &wanted.peer {
             measured.push(peer(&setting, &wanted, python)?);
         }
@@ -106,60 +91,6 @@ async fn floor(setting: &Setting, bundle: &Bundle) -> anyhow::Result<Measured> {
         Ok((rows, String::new()))
     })
     .await
-}
-
-/// The whole run: queue, features, scores, generation, publication, mirror.
-async fn cameo(setting: &Setting, bundle: &Bundle, output: Output) -> anyhow::Result<Measured> {
-    let deployment = &setting.deployment;
-    let shutdown = CancellationToken::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let roles = Roles::start(&[Role::Worker, Role::Mirror], deployment, listener, &shutdown);
-    let measured = measure("cameo, published and mirrored", async {
-        let store = &deployment.store;
-        let requested = run::request(store, &bundle.path, &run::fresh_key()).await?;
-        let ended = run::watch(store, &bundle.path, requested.run, output).await?;
-        if ended.state != RunState::Published {
-            bail!("{}", run::describe(&ended, output));
-        }
-        let published = Instant::now();
-        tokio::time::timeout(MIRROR_MAX, async {
-            while outbox::lag(store).await?.pending > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            anyhow::Ok(())
-        })
-        .await??;
-        let progress = ended.progress.unwrap_or_default();
-        let mut steps: Vec<_> = progress
-            .steps
-            .iter()
-            .map(|step| format!("{} {:.2}", step.name, step.seconds))
-            .collect();
-        steps.push(format!("mirror {:.2}", published.elapsed().as_secs_f64()));
-        let rows = ended.counts.map_or(0, |counts| counts.rows_scored);
-        Ok((rows, steps.join(" · ")))
-    })
-    .await;
-    shutdown.cancel();
-    roles.wait().await?;
-    measured
-}
-
-async fn measure(
-    what: &str,
-    work: impl Future<Output = anyhow::Result<(u64, String)>>,
-) -> anyhow::Result<Measured> {
-    memory::forget_peak();
-    let (started, cpu) = (Instant::now(), memory::cpu_seconds());
-    let (rows, steps) = work.await?;
-    Ok(Measured {
-        what: what.to_owned(),
-        rows,
-        seconds: started.elapsed().as_secs_f64(),
-        cpu_seconds: memory::cpu_seconds() - cpu,
-        peak_mb: memory::peak_mb(),
-        steps,
-    })
 }
 
 /// `tests/peers/pipeline.py` on the same data and the same Postgres.
