@@ -9,7 +9,7 @@ mod output;
 mod picture;
 mod roles;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 
@@ -40,9 +40,9 @@ fn main() -> ExitCode {
     code
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a failing command")]
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", in_words(error));
+    // Where standard error is closed too, the exit code says it all.
+    let _ = writeln!(std::io::stderr(), "error: {}", in_words(error));
     ExitCode::FAILURE
 }
 

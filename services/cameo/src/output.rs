@@ -1,8 +1,8 @@
 //! Printing results: tables for people, JSON for programs.
-#![allow(clippy::print_stdout, reason = "printing is what this module is for")]
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 
+use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 
@@ -39,16 +39,16 @@ impl Output {
         human: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
         match self.format {
-            Format::Human => println!("{}", human(value).trim_end()),
-            Format::Json => println!("{}", serde_json::to_string_pretty(value)?),
+            Format::Human => print(human(value).trim_end()),
+            Format::Json => print(&serde_json::to_string_pretty(value)?),
         }
-        Ok(())
     }
 
     /// Prints a line for people; programs get nothing.
     pub(crate) fn line(self, text: impl AsRef<str>) {
         if self.is_human() {
-            println!("{}", text.as_ref());
+            // What a server says beside its work must not end it.
+            let _ = print(text.as_ref());
         }
     }
 
@@ -70,6 +70,17 @@ impl Output {
 
     fn paint(self, code: &str, text: &str) -> String {
         if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Prints a text and the end of its line. A reader who has seen enough (`| head`) is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("could not write to standard output")
+        }
+        _ => Ok(()),
     }
 }
 

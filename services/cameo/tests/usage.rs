@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::cameo;
+use support::{cameo, command};
 
 /// Wrong usage, as in sysexits.h.
 const EXIT_USAGE: i32 = 64;
@@ -37,6 +37,18 @@ fn wrong_usage_exits_64_and_says_what_was_expected() {
         let refused = cameo(arguments).exits(EXIT_USAGE);
         assert!(refused.stderr.contains(expected), "{arguments:?}: {}", refused.stderr);
     }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command(&["check", "tests/fixtures/bundles/46-many-problems-at-once"])
+        .stdout(writer)
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1), "it still says that there are problems");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 #[test]
