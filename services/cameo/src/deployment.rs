@@ -57,15 +57,14 @@ impl Places {
         let lake = global.lake.clone().unwrap_or_else(|| data.join("lake"));
         fs::create_dir_all(&lake)
             .with_context(|| format!("could not make the Lake's folder {}", lake.display()))?;
-        let artifacts = match &global.artifacts {
-            Some(place) => place.clone(),
-            None => {
-                let folder = data.join("artifacts");
-                fs::create_dir_all(&folder)?;
-                folder.display().to_string()
-            }
+        let artifacts = if let Some(place) = &global.artifacts {
+            place.clone()
+        } else {
+            let folder = data.join("artifacts");
+            fs::create_dir_all(&folder)?;
+            folder.display().to_string()
         };
-        Ok(Self { lake, artifacts, data })
+        Ok(Self { data, lake, artifacts })
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -134,7 +133,9 @@ impl Deployment {
 
     /// Opens the installation at `places` with the database at `url`.
     pub(crate) async fn open(places: Places, url: &str) -> anyhow::Result<Self> {
-        let store = Store::connect(&ConnectOptions::from_url(url)?).await?;
+        let options = ConnectOptions::from_url(url)
+            .context("expected a URL such as postgresql://user@host/database")?;
+        let store = Store::connect(&options).await?;
         let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
         Ok(Self { places, store, warehouse, artifacts })

@@ -89,6 +89,16 @@ fn a_folder_without_bundles_is_a_problem_and_not_a_success() {
 }
 
 #[test]
+fn a_lake_that_is_not_there_is_told_and_not_made() {
+    let refused = cameo(&["check", "tenants", "--lake", "no/such/lake"]).exits(1);
+    assert_eq!(
+        refused.stderr,
+        "error: the Lake no/such/lake is not a folder; correct --lake or CAMEO_LAKE\n"
+    );
+    assert!(!root().join("no").exists());
+}
+
+#[test]
 fn a_code_is_explained_and_nonsense_is_not() {
     let explained = cameo(&["check", "--explain", "CAM0012", "-o", "human"]).exits(0);
     insta::assert_snapshot!(explained.stdout, @r"

@@ -135,6 +135,18 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
     let owner = format!("is in use by process {}; stop that process or", server.process_id());
     assert!(refusal.contains(&owner), "{refusal}");
 
+    // A fault of the data halts the run, says why, and leaves what is served in place.
+    let table = data.join("lake/crm/cdnow/orders.parquet");
+    let hidden = place.path().join("orders.parquet");
+    fs::rename(&table, &hidden).expect("the table goes");
+    let halted = server.cameo(&["run", "--now", "--wait", "crm/clv", "-o", "human"]).exits(1);
+    assert!(halted.stdout.contains("table `cdnow.orders`: no such table"), "{}", halted.stdout);
+    let listed = server.cameo(&["runs", "crm/clv", "-o", "human"]).exits(0).stdout;
+    assert!(listed.contains("features_sql: line 10, column 8"), "{listed}");
+    fs::rename(&hidden, &table).expect("the table comes back");
+    let served = ask(&server.api, "GET", one, &key, "");
+    assert_eq!((served.status, &served.json()["generation"]), (200, &first["generation"]));
+
     // A change of everything that a team may change.
     change_clv(&tenants.join("crm/clv"));
     let planned = server.cameo(&["plan", &tenants_text, "-o", "human"]).exits(EXIT_CHANGES);

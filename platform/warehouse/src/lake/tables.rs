@@ -139,7 +139,8 @@ fn unknown(root: &Path, name: &TableName) -> String {
         names(&root.join(&dataset)).into_iter().filter_map(move |table| {
             let table =
                 table.strip_suffix(".parquet").or(table.strip_suffix(".csv")).unwrap_or(&table);
-            (!table.starts_with('.')).then(|| format!("{dataset}.{table}"))
+            // What still has a dot is hidden, half written or no table, such as README.md.
+            (!table.contains('.')).then(|| format!("{dataset}.{table}"))
         })
     });
     let tables: Vec<_> = tables.collect();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use cameo_bundle::{Code, Diagnostic, Discovery, discover, render_human};
 use serde::Serialize;
 
@@ -48,6 +48,9 @@ pub(crate) async fn run(
     }
     // Types are matched as well where the tables are at hand; names are always.
     let warehouse = match &global.lake {
+        Some(folder) if !folder.is_dir() => {
+            bail!("the Lake {} is not a folder; correct --lake or CAMEO_LAKE", folder.display())
+        }
         Some(folder) => Some(crate::deployment::open_lake(folder, &std::env::temp_dir())?),
         None => None,
     };
