@@ -1,6 +1,10 @@
 //! Writing bundles as teams do.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{
+    fmt::{Display, Write},
+    fs,
+    path::Path,
+};
 
 use cameo_bundle::ReleaseManifest;
 
@@ -16,7 +20,7 @@ pub struct Bundle {
     version: String,
     cron: String,
     timezone: String,
-    settings: Vec<(String, String)>,
+    settings: String,
     features: String,
     predictions: Option<String>,
     runs_max: u32,
@@ -33,7 +37,7 @@ impl Bundle {
             version: "0.0.1".to_owned(),
             cron: "0 18 * * *".to_owned(),
             timezone: "UTC".to_owned(),
-            settings: Vec::new(),
+            settings: String::new(),
             features: "SELECT user_id, level, visits FROM shop.customers".to_owned(),
             predictions: None,
             runs_max: 2,
@@ -57,8 +61,8 @@ impl Bundle {
 
     /// A key of `RUN_CONFIG`.
     #[must_use]
-    pub fn setting(mut self, key: &str, value: impl ToString) -> Self {
-        self.settings.push((key.to_owned(), value.to_string()));
+    pub fn setting(mut self, key: &str, value: impl Display) -> Self {
+        let _ = writeln!(self.settings, "  {key}: {value}");
         self
     }
 
@@ -127,10 +131,7 @@ PREDICTION_CONFIG:
 "
         );
         if !self.settings.is_empty() {
-            config.push_str("RUN_CONFIG:\n");
-        }
-        for (key, value) in &self.settings {
-            let _ = writeln!(config, "  {key}: {value}");
+            let _ = write!(config, "RUN_CONFIG:\n{}", self.settings);
         }
         config
     }

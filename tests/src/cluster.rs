@@ -3,6 +3,7 @@
 use std::{
     fs::Permissions,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, Ordering},
@@ -10,8 +11,15 @@ use std::{
 };
 
 use cameo_runtime::postgres::{ConnectionInfo, EmbeddedPostgres, PostgresSettings};
+use nix::sys::statvfs::statvfs;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::sync::Mutex;
+
+/// A file system in memory: for a scenario, waiting for the disk is the larger part of a cluster's
+/// life, and what a killed process had written is in the kernel's memory on any file system.
+const MEMORY: &str = "/dev/shm";
+/// What a few clusters at the same time take, with room to spare.
+const MEMORY_BYTES_MIN: u64 = 4 << 30;
 
 /// Worlds that live at the same time share a cluster; the last one to go stops it.
 static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
@@ -42,7 +50,7 @@ impl Cluster {
             let folder = tempfile::Builder::new()
                 .prefix("cameo-tests-")
                 .permissions(Permissions::from_mode(0o755))
-                .tempdir()
+                .tempdir_in(fast_folder())
                 .expect("a temporary folder");
             let settings = PostgresSettings {
                 shared_buffers_mb: 64,
@@ -71,4 +79,10 @@ impl Cluster {
         connection.execute(AssertSqlSafe(sql)).await.expect("a database");
         ConnectionInfo { database, ..self.postgres.connection() }.url()
     }
+}
+
+fn fast_folder() -> PathBuf {
+    let free =
+        statvfs(MEMORY).map_or(0, |memory| memory.blocks_available() * memory.fragment_size());
+    if free >= MEMORY_BYTES_MIN { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
 }

@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// Writes a table of a tenant into the Lake; `select` is DuckDB's SQL. Readers see the old
+    /// Writes a table of a tenant into the Lake; `select` is a query of the engine. Readers see the old
     /// table or the new one.
     pub async fn table(&self, tenant: &str, dataset: &str, table: &str, select: &str) {
         let folder = self.place.lake_folder().join(tenant).join(dataset);
@@ -134,7 +134,9 @@ impl World {
     ) -> Service<'_> {
         let Discovery { tenants, bundles, diagnostics } = discover(folder);
         assert!(diagnostics.is_empty(), "{diagnostics:#?}");
-        let [bundle] = bundles.as_slice() else { panic!("expected one bundle in {folder:?}") };
+        let [bundle] = bundles.as_slice() else {
+            panic!("expected one bundle in {}", folder.display())
+        };
         for tenant in &tenants {
             let max_concurrent_runs = tenant.config.max_concurrent_runs;
             let settings = TenantSettings { max_concurrent_runs };
