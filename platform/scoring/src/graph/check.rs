@@ -151,7 +151,7 @@ fn operator(
         }
         "DictVectorizer" | "CastMap" => "feed columns instead of a dictionary",
         _ => {
-            "move this step to features.sql or export it with other operators (`cameo model inspect` lists them all)"
+            "move this step to features.sql or export it with other operators"
         }
     }))
 }
