@@ -50,16 +50,40 @@ fn key_for(server: &Server, who: &str) -> (String, String) {
     (text("key"), text("prefix"))
 }
 
+/// One look-up of the service whose life this is.
+const ONE: &str = "/v1/tenants/crm/services/clv/predictions/1";
+
 #[test]
 fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
     let place = tempfile::tempdir().expect("a temporary folder");
     prepare(place.path());
     let data = place.path().join("data");
-    let tenants = place.path().join("tenants");
-    let tenants_text = tenants.display().to_string();
+    let tenants = place.path().join("tenants").display().to_string();
     let server = Server::start(&data);
+    without_bundles_every_command_says_so(&server);
+    a_plan_changes_nothing_and_applying_twice_neither(&server, &tenants);
+    let (key, prefix) = key_for(&server, "crm");
+    let first = the_first_runs_publish(&server, &key);
+    predictions_are_served_to_their_tenant_alone(&server, &first, &key);
+    a_second_server_is_kept_off_the_data_directory(&server, &data);
+    a_fault_of_the_data_halts_the_run_and_leaves_what_is_served(&server, &data, &first, &key);
+    let second = a_changed_bundle_is_planned_applied_and_run(&server, &tenants, &key);
+    a_rollback_brings_the_old_columns_back(&server, &first, &second, &key);
 
-    // Nothing is there yet, and everything says so.
+    let before = prediction_of(&server, &second["generation"], ONE, &key);
+    server.kill_dash_nine();
+    let server = Server::start(&data);
+    let again = prediction_of(&server, &second["generation"], ONE, &key);
+    assert_eq!(again["predictions"], before["predictions"]);
+    run_now(&server, "crm/clv");
+    let healthy = server.cameo(&["doctor", "-o", "human"]).exits(0);
+    assert_eq!(healthy.stdout, "every invariant holds\n");
+
+    a_revoked_key_opens_nothing(&server, &key, &prefix);
+    an_orderly_end_leaves_no_address_behind(server, &data);
+}
+
+fn without_bundles_every_command_says_so(server: &Server) {
     let empty = server.cameo(&["runs", "-o", "human"]).exits(0);
     assert_eq!(empty.stdout, "no runs yet\n");
     let unknown = server.cameo(&["run", "--now", "crm/clv"]).exits(1);
@@ -75,102 +99,124 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
         server.cameo(&["keys", "create", "crm"]).exits(1).stderr,
         "error: no tenant crm is here (there is none); `cameo apply` registers tenants\n"
     );
+}
 
-    // The dry run, the registration, and the dry run again.
-    let planned = server.cameo(&["plan", &tenants_text, "-o", "human"]).exits(EXIT_CHANGES);
+fn a_plan_changes_nothing_and_applying_twice_neither(server: &Server, tenants: &str) {
+    let planned = server.cameo(&["plan", tenants, "-o", "human"]).exits(EXIT_CHANGES);
     insta::assert_snapshot!("plan-of-new-services", steady(&planned.stdout));
     assert_eq!(server.cameo(&["runs"]).exits(0).json(), json!([]), "a plan runs nothing");
-    let applied = server.cameo(&["apply", &tenants_text]).exits(0).json();
+    let applied = server.cameo(&["apply", tenants]).exits(0).json();
     assert_eq!(applied[0]["applied"], "created");
     assert_eq!(applied[1]["path"], json!({"tenant": "marketing", "service": "gender"}));
-    assert_eq!(server.cameo(&["apply", &tenants_text]).exits(0).json()[0]["applied"], "unchanged");
-    let unchanged = server.cameo(&["plan", &tenants_text]).exits(0).json();
+    assert_eq!(server.cameo(&["apply", tenants]).exits(0).json()[0]["applied"], "unchanged");
+    let unchanged = server.cameo(&["plan", tenants]).exits(0).json();
     assert_eq!(unchanged[0]["change"]["kind"], "unchanged");
+}
 
+fn the_first_runs_publish(server: &Server, key: &str) -> Value {
     // Before the first run there is nothing to serve, and it is not a 404.
-    let (key, prefix) = key_for(&server, "crm");
-    let one = "/v1/tenants/crm/services/clv/predictions/1";
-    let early = ask(&server.api, "GET", one, &key, "");
+    let early = ask(&server.api, "GET", ONE, key, "");
     assert_eq!((early.status, &early.json()["code"]), (409, &json!("not_published")));
 
-    let first = run_now(&server, "crm/clv");
+    let first = run_now(server, "crm/clv");
     let counts = &first["counts"];
     assert_eq!(counts["rows_read"], 23_570, "{first}");
     assert_eq!(counts["rows_scored"], counts["rows_read"], "nothing is quarantined");
-    run_now(&server, "marketing/gender");
+    run_now(server, "marketing/gender");
     let listed = server.cameo(&["runs", "-o", "human"]).exits(0).stdout;
     assert_eq!(listed.matches("published").count(), 2, "{listed}");
+    first
+}
 
-    // The predictions, and nothing of another tenant.
-    let answer = prediction_of(&server, &first["generation"], one, &key);
+fn predictions_are_served_to_their_tenant_alone(server: &Server, first: &Value, key: &str) {
+    let answer = prediction_of(server, &first["generation"], ONE, key);
     assert_eq!(answer["predictions"]["tier"], "Low");
     assert_eq!((&answer["version"], &answer["stale"]), (&json!("0.1.0"), &json!(false)));
     let many = ask(
         &server.api,
         "POST",
         "/v1/tenants/crm/services/clv/predictions:batchGet",
-        &key,
+        key,
         r#"{"keys": [3, 999999, 1]}"#,
     );
-    let statuses: Vec<_> = many.json()["results"].as_array().expect("a list").to_vec();
-    let statuses: Vec<_> = statuses.iter().map(|one| (&one["key"], &one["status"])).collect();
-    assert_eq!(
-        format!("{statuses:?}"),
-        r#"[(Number(3), String("found")), (Number(999999), String("not_found")), (Number(1), String("found"))]"#
-    );
+    let many = many.json();
+    let statuses: Vec<String> = many["results"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|result| format!("{}: {}", result["key"], result["status"]))
+        .collect();
+    assert_eq!(statuses, [r#"3: "found""#, r#"999999: "not_found""#, r#"1: "found""#]);
     let foreign = "/v1/tenants/marketing/services/gender/predictions/1";
-    assert_eq!(ask(&server.api, "GET", foreign, &key, "").status, 404);
-    assert_eq!(ask(&server.api, "GET", one, "cameo_nonsense", "").status, 401);
+    assert_eq!(ask(&server.api, "GET", foreign, key, "").status, 404);
+    assert_eq!(ask(&server.api, "GET", ONE, "cameo_nonsense", "").status, 401);
     assert_eq!(ask(&server.api, "GET", "/readyz", "", "").status, 200);
     let metrics = ask(&server.api, "GET", "/metrics", "", "").body;
     assert!(metrics.contains("cameo_runs_total{"), "{metrics}");
+}
 
-    // A second server on the same data directory would be two Postgres on one cluster.
-    let second = command(&["up", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(&data)
+/// It would be a second Postgres on one cluster.
+fn a_second_server_is_kept_off_the_data_directory(server: &Server, data: &Path) {
+    let other = command(&["up", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
         .output()
         .expect("the binary runs");
-    let refusal = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert_eq!(second.status.code(), Some(1));
+    let refusal = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert_eq!(other.status.code(), Some(1));
     let owner = format!("is in use by process {}; stop that process or", server.process_id());
     assert!(refusal.contains(&owner), "{refusal}");
+}
 
-    // A fault of the data halts the run, says why, and leaves what is served in place.
+fn a_fault_of_the_data_halts_the_run_and_leaves_what_is_served(
+    server: &Server,
+    data: &Path,
+    first: &Value,
+    key: &str,
+) {
     let table = data.join("lake/crm/cdnow/orders.parquet");
-    let hidden = place.path().join("orders.parquet");
+    let hidden = data.join("orders.parquet");
     fs::rename(&table, &hidden).expect("the table goes");
     let halted = server.cameo(&["run", "--now", "--wait", "crm/clv", "-o", "human"]).exits(1);
     assert!(halted.stdout.contains("table `cdnow.orders`: no such table"), "{}", halted.stdout);
     let listed = server.cameo(&["runs", "crm/clv", "-o", "human"]).exits(0).stdout;
     assert!(listed.contains("features_sql: line 10, column 8"), "{listed}");
     fs::rename(&hidden, &table).expect("the table comes back");
-    let served = ask(&server.api, "GET", one, &key, "");
-    assert_eq!((served.status, &served.json()["generation"]), (200, &first["generation"]));
+    let answer = ask(&server.api, "GET", ONE, key, "");
+    assert_eq!((answer.status, &answer.json()["generation"]), (200, &first["generation"]));
+}
 
-    // A change of everything that a team may change.
-    change_clv(&tenants.join("crm/clv"));
-    let planned = server.cameo(&["plan", &tenants_text, "-o", "human"]).exits(EXIT_CHANGES);
+fn a_changed_bundle_is_planned_applied_and_run(server: &Server, tenants: &str, key: &str) -> Value {
+    change_clv(&Path::new(tenants).join("crm/clv"));
+    let planned = server.cameo(&["plan", tenants, "-o", "human"]).exits(EXIT_CHANGES);
     insta::assert_snapshot!("plan-of-a-changed-service", steady(&planned.stdout));
-    let broken = tenants.join("crm/clv/features.sql");
+    let broken = Path::new(tenants).join("crm/clv/features.sql");
     let sound = fs::read_to_string(&broken).expect("a query");
     edit(&broken, "COUNTIF(", "COUNTIFF(");
-    let refused = server.cameo(&["apply", &tenants_text, "-o", "human"]).exits(1);
+    let refused = server.cameo(&["apply", tenants, "-o", "human"]).exits(1);
     assert!(refused.stdout.contains("help: did you mean COUNTIF?"), "{}", refused.stdout);
     assert!(refused.stdout.ends_with("nothing was applied\n"), "{}", refused.stdout);
     fs::write(&broken, sound).expect("a query");
-    let applied = server.cameo(&["apply", &tenants_text]).exits(0).json();
+    let applied = server.cameo(&["apply", tenants]).exits(0).json();
     assert_eq!(
         (&applied[0]["applied"], &applied[1]["applied"]),
         (&json!("changed"), &json!("unchanged"))
     );
-    let second = run_now(&server, "crm/clv");
-    let answer = prediction_of(&server, &second["generation"], one, &key);
+    let second = run_now(server, "crm/clv");
+    let answer = prediction_of(server, &second["generation"], ONE, key);
     assert_eq!(answer["predictions"]["is_high"], false, "{answer}");
+    second
+}
 
-    // Back to the old generation, whose columns are its own, and forth again.
+/// And forth again.
+fn a_rollback_brings_the_old_columns_back(
+    server: &Server,
+    first: &Value,
+    second: &Value,
+    key: &str,
+) {
     let rolled = server.cameo(&["rollback", "crm/clv"]).exits(0).json();
     assert_eq!((&rolled["from"], &rolled["to"]), (&second["generation"], &first["generation"]));
-    let old = prediction_of(&server, &first["generation"], one, &key);
+    let old = prediction_of(server, &first["generation"], ONE, key);
     assert_eq!(old["predictions"].get("is_high"), None, "{old}");
     let to = second["generation"].to_string();
     server.cameo(&["rollback", "crm/clv", "--to", &to]).exits(0);
@@ -181,33 +227,26 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
         server.cameo(&["rollback", "crm/clv", "--to", "99"]).exits(1).stderr,
         "error: cannot roll back: generation 99 is not a published generation that is still kept\n"
     );
+}
 
-    // Killed on the spot, the same command works again and serves what it served.
-    server.kill_dash_nine();
-    let server = Server::start(&data);
-    let again = prediction_of(&server, &second["generation"], one, &key);
-    assert_eq!(again["predictions"], answer["predictions"]);
-    run_now(&server, "crm/clv");
-    let healthy = server.cameo(&["doctor", "-o", "human"]).exits(0);
-    assert_eq!(healthy.stdout, "every invariant holds\n");
-
-    // A key that is revoked opens nothing.
+fn a_revoked_key_opens_nothing(server: &Server, key: &str, prefix: &str) {
     let keys = server.cameo(&["keys", "list"]).exits(0).json();
     assert_eq!((&keys[0]["prefix"], keys.as_array().map(Vec::len)), (&json!(prefix), Some(1)));
     assert_eq!(
-        server.cameo(&["keys", "revoke", &prefix]).exits(0).json(),
+        server.cameo(&["keys", "revoke", prefix]).exits(0).json(),
         json!({"revoked": prefix})
     );
     wait_for("the API to hear of it", || {
-        (ask(&server.api, "GET", one, &key, "").status == 401).then_some(())
+        (ask(&server.api, "GET", ONE, key, "").status == 401).then_some(())
     });
     let listed = server.cameo(&["keys", "list", "-o", "human"]).exits(0).stdout;
     assert!(listed.contains("revoked"), "{listed}");
     assert!(
         server.cameo(&["keys", "revoke", "nobody"]).exits(1).stderr.contains("cameo keys list")
     );
+}
 
-    // An orderly end.
+fn an_orderly_end_leaves_no_address_behind(server: Server, data: &Path) {
     assert_eq!(server.terminate().code(), Some(0));
     assert!(!data.join("server.json").exists(), "nobody is sent to a server that has ended");
     assert!(

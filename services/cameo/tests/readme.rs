@@ -21,9 +21,9 @@ fn the_bundle_in_the_readme_is_the_one_in_the_repository() {
 fn every_page_and_folder_that_a_page_links_to_is_there() {
     let mut pages = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
     for entry in fs::read_dir(support::root().join("docs")).expect("docs") {
-        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
-        if name.ends_with(".md") {
-            pages.push(format!("docs/{name}"));
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path.strip_prefix(support::root()).expect("below").display().to_string());
         }
     }
     for page in pages {

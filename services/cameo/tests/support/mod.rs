@@ -18,7 +18,7 @@ use nix::{
 use serde_json::Value;
 
 /// Longest wait for a server to come up or to go down.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(20);
 
