@@ -35,6 +35,7 @@
 //! `[N]` and `[N, 1]` become `<output>`, `[N, K]` becomes `<output>_0` to `<output>_<K-1>`, and an
 //! output that passed through a `ZipMap` becomes `<output>_<class>` for each class.
 
+mod accept;
 mod bind;
 mod columns;
 mod error;
@@ -49,9 +50,11 @@ mod plan;
 mod scorer;
 mod scores;
 mod signature;
+mod tensors;
 mod trees;
 
+pub use accept::Rejected;
 pub use error::{ModelError, ScoreError};
 pub use limits::ScoringLimits;
-pub use scorer::{Rejected, Scored, Scorer};
+pub use scorer::{Scored, Scorer};
 pub use signature::{ModelSignature, Port, PortKind, inspect};

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{InferenceFact, InferenceModelExt, TypedModel, TypedRunnableModel};
 use tract_onnx::tract_core::ops::array::Topk;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    Datum, DatumType, DimLike, InferenceModel, IntoRunnable, IntoTValue, OutletId, Symbol,
+    SymbolValues, TDim, TValue, TVec, Tensor, ToDim, TractError, TractResult, ensure, format_err,
+    tvec,
+};
 
 use crate::error::{ModelError, ScoreError};
 use crate::graph::Graph;
@@ -36,7 +40,7 @@ impl Plan {
     /// Compiles a graph for inputs whose widths are settled.
     pub(crate) fn compile(
         graph: &Graph,
-        inputs: Vec<Port>,
+        inputs: &[Port],
         limits: &ScoringLimits,
     ) -> Result<Self, ModelError> {
         let parsed = guard("parsed", || {
@@ -51,7 +55,7 @@ impl Plan {
         let (typed, rows) = guard("compiled", || {
             let mut model = parsed;
             let rows = model.sym(ROWS);
-            for port in &inputs {
+            for port in inputs {
                 let index = input_index(&model, &port.name)?;
                 let mut shape: TVec<TDim> = tvec![rows.to_dim()];
                 if !port.vector {

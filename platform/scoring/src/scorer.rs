@@ -1,23 +1,20 @@
 //! The scorer: a model bound to feature columns.
 
-use std::borrow::Cow;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use tract_onnx::tract_hir::internal::{IntoTValue, TValue, TVec, Tensor, TractError, TractResult};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter;
-use arrow::datatypes::{Float64Type, Int32Type, Int64Type, Schema, SchemaRef};
-use tract_onnx::tract_hir::internal::{
-    IntoTValue, TValue, TVec, Tensor, TractError, TractResult, tract_ndarray,
-};
-
+use crate::accept::{Rejected, accept};
 use crate::bind::{self, BoundColumn, BoundInput};
-use crate::columns::{self, FloatColumn};
+use crate::columns::FloatColumn;
 use crate::error::{ModelError, ScoreError};
 use crate::forest_stage::Forest;
 use crate::graph::Graph;
 use crate::limits::ScoringLimits;
 use crate::outputs::{Collector, Outputs};
-use crate::plan::{Plan, datum_type};
+use crate::plan::Plan;
 use crate::signature::{Port, PortKind};
+use crate::tensors::{shaped, tensor};
 use crate::trees::Matrix;
 
 /// Rows of the trial evaluation when a model is loaded; no common width, so a confused dimension shows.
@@ -53,17 +50,6 @@ pub struct Scored {
     pub rejected: Vec<Rejected>,
 }
 
-/// A row that cannot be scored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// Index in the batch.
-    pub row: usize,
-    /// Feature column that is unusable.
-    pub column: String,
-    /// Why, and what to do.
-    pub reason: String,
-}
-
 impl Scorer {
     /// Checks and compiles a model, with an optional preprocess model in front, for feature columns.
     ///
@@ -86,7 +72,7 @@ impl Scorer {
         let bound: Vec<Port> = inputs.iter().map(|input| input.port.clone()).collect();
         let preprocess = match &first {
             None => None,
-            Some(first) => Some(Plan::compile(first, bound.clone(), limits)?),
+            Some(first) => Some(Plan::compile(first, &bound, limits)?),
         };
         let (ports, feeds) = match &preprocess {
             None => (bound, (0..inputs.len()).collect()),
@@ -97,7 +83,7 @@ impl Scorer {
             let ports = forest.outputs.clone();
             (Engine::Forest(forest), ports)
         } else {
-            let plan = Plan::compile(&graph, ports.clone(), limits)?;
+            let plan = Plan::compile(&graph, &ports, limits)?;
             let links = plan
                 .inputs
                 .iter()
@@ -135,7 +121,7 @@ impl Scorer {
     /// [`ScoreError`] when a column is missing or of another type than at load, or when the model
     /// fails on the values.
     pub fn score(&self, features: &RecordBatch) -> Result<Scored, ScoreError> {
-        let (columns, rejected) = self.accept(features)?;
+        let (columns, rejected) = accept(self.columns(), features)?;
         let rows = features.num_rows() - rejected.len();
         let outputs = match (&self.engine, &self.preprocess) {
             (Engine::Forest(forest), None) => {
@@ -149,38 +135,6 @@ impl Scorer {
 
     fn columns(&self) -> impl Iterator<Item = &BoundColumn> {
         self.inputs.iter().flat_map(|input| &input.columns)
-    }
-
-    /// Converts the bound columns and leaves out the rows that cannot be scored.
-    fn accept(&self, features: &RecordBatch) -> Result<(Vec<ArrayRef>, Vec<Rejected>), ScoreError> {
-        let rows = features.num_rows();
-        let mut columns = Vec::new();
-        let mut rejected: Vec<Rejected> = Vec::new();
-        let mut keep: Option<Vec<bool>> = None;
-        for bound in self.columns() {
-            let given = find(features, bound)?;
-            let column = columns::convert(given, bound.kind)?;
-            if !bound.kind.is_float() && column.null_count() > 0 {
-                let keep = keep.get_or_insert_with(|| vec![true; rows]);
-                for row in (0..rows).filter(|row| column.is_null(*row)) {
-                    if std::mem::replace(&mut keep[row], false) {
-                        rejected.push(Rejected {
-                            row,
-                            column: bound.name.clone(),
-                            reason: reason(given.is_null(row), bound.kind),
-                        });
-                    }
-                }
-            }
-            columns.push(column);
-        }
-        if let Some(keep) = keep {
-            let keep = BooleanArray::from(keep);
-            columns =
-                columns.iter().map(|column| filter(column, &keep)).collect::<Result<_, _>>()?;
-            rejected.sort_by_key(|rejected| rejected.row);
-        }
-        Ok((columns, rejected))
     }
 
     /// Runs the graphs over chunks that fit a core's cache.
@@ -238,7 +192,7 @@ impl Scorer {
         let values: Vec<TValue> = match &self.preprocess {
             None => values,
             Some(plan) => {
-                plan.run(in_plan_order(plan, &self.inputs, values), rows)?.into_iter().collect()
+                plan.run(in_plan_order(plan, &self.inputs, &values), rows)?.into_iter().collect()
             }
         };
         match &self.engine {
@@ -314,43 +268,6 @@ fn evaluation(error: &TractError) -> ScoreError {
     ScoreError::Evaluation { problem: format!("{error:#}") }
 }
 
-fn reason(null: bool, kind: PortKind) -> String {
-    if null {
-        format!(
-            "it is null and the model wants {kind}; give it a default (COALESCE) in features.sql"
-        )
-    } else {
-        format!("its value does not fit {kind}; bound it in features.sql")
-    }
-}
-
-fn find<'a>(features: &'a RecordBatch, bound: &BoundColumn) -> Result<&'a ArrayRef, ScoreError> {
-    let schema = features.schema_ref();
-    let in_place = schema.fields().get(bound.position).filter(|field| *field.name() == bound.name);
-    let position = match in_place {
-        Some(_) => bound.position,
-        None => schema.index_of(&bound.name).map_err(|_| ScoreError::MissingColumn {
-            column: bound.name.clone(),
-            found: schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })?,
-    };
-    let column = features.column(position);
-    if column.data_type() == &bound.data_type {
-        Ok(column)
-    } else {
-        Err(ScoreError::ColumnType {
-            column: bound.name.clone(),
-            expected: bound.data_type.to_string(),
-            found: column.data_type().to_string(),
-        })
-    }
-}
-
 /// Finds, for each input of the model, the output of the preprocess model that feeds it.
 fn link(graph: &Graph, preprocess: &Plan) -> Result<(Vec<Port>, Vec<usize>), ModelError> {
     let mut ports = Vec::new();
@@ -396,7 +313,7 @@ fn link(graph: &Graph, preprocess: &Plan) -> Result<(Vec<Port>, Vec<usize>), Mod
 }
 
 /// The values of bound inputs in the order in which a plan takes them.
-fn in_plan_order(plan: &Plan, inputs: &[BoundInput], values: Vec<TValue>) -> TVec<TValue> {
+fn in_plan_order(plan: &Plan, inputs: &[BoundInput], values: &[TValue]) -> TVec<TValue> {
     plan.inputs
         .iter()
         .filter_map(|port| inputs.iter().position(|input| input.port.name == port.name))
@@ -404,79 +321,10 @@ fn in_plan_order(plan: &Plan, inputs: &[BoundInput], values: Vec<TValue>) -> TVe
         .collect()
 }
 
-/// A value in the type and shape of an input.
-fn shaped(value: &TValue, port: &Port, rows: usize) -> TractResult<TValue> {
-    let shape = if port.vector { vec![rows] } else { vec![rows, port.width.unwrap_or(1)] };
-    if value.datum_type() == datum_type(port.kind) && value.shape() == shape {
-        return Ok(value.clone());
-    }
-    let cast = value.cast_to_dt(datum_type(port.kind))?.into_owned();
-    Ok(cast.into_shape(&shape)?.into_tvalue())
-}
-
 fn forest_over(forest: &Forest, value: &Tensor, rows: usize) -> TractResult<Vec<ArrayRef>> {
     let cast = value.cast_to::<f32>()?;
     let values = cast.try_as_plain_ram()?.as_slice::<f32>()?;
     Ok(forest.score(&Matrix { values, width: values.len() / rows.max(1) }, rows))
-}
-
-/// Builds the value of an input from its columns.
-fn tensor(port: &Port, columns: &[ArrayRef], start: usize, count: usize) -> TractResult<Tensor> {
-    let shape = if port.vector { vec![count] } else { vec![count, columns.len()] };
-    let columns: Cow<'_, [ArrayRef]> =
-        if start == 0 && columns.iter().all(|column| column.len() == count) {
-            Cow::Borrowed(columns)
-        } else {
-            Cow::Owned(columns.iter().map(|column| column.slice(start, count)).collect())
-        };
-    Ok(match port.kind {
-        PortKind::Float32 => {
-            let mut values = vec![0f32; count * columns.len()];
-            let mut block = [0f32; 512];
-            let width = columns.len();
-            for (index, column) in columns.iter().enumerate() {
-                let column = FloatColumn::of(column)?;
-                for from in (0..count).step_by(block.len()) {
-                    let block = &mut block[..512.min(count - from)];
-                    column.fill(from, block);
-                    let to = values[from * width + index..].iter_mut().step_by(width);
-                    to.zip(&*block).for_each(|(to, value)| *to = *value);
-                }
-            }
-            tract_ndarray::ArrayD::from_shape_vec(shape, values)?.into()
-        }
-        PortKind::Float64 => interleave(&shape, &columns, |column, row| {
-            if column.is_null(row) {
-                f64::NAN
-            } else {
-                column.as_primitive::<Float64Type>().value(row)
-            }
-        })?,
-        PortKind::Int64 => interleave(&shape, &columns, |column, row| {
-            column.as_primitive::<Int64Type>().value(row)
-        })?,
-        PortKind::Int32 => interleave(&shape, &columns, |column, row| {
-            column.as_primitive::<Int32Type>().value(row)
-        })?,
-        PortKind::Bool => {
-            interleave(&shape, &columns, |column, row| column.as_boolean().value(row))?
-        }
-        PortKind::String => interleave(&shape, &columns, |column, row| {
-            column.as_string::<i32>().value(row).to_owned()
-        })?,
-    })
-}
-
-fn interleave<T: tract_onnx::tract_hir::internal::Datum>(
-    shape: &[usize],
-    columns: &[ArrayRef],
-    value: impl Fn(&ArrayRef, usize) -> T,
-) -> TractResult<Tensor> {
-    let mut values = Vec::with_capacity(shape.iter().product());
-    for row in 0..shape[0] {
-        values.extend(columns.iter().map(|column| value(column, row)));
-    }
-    Ok(tract_ndarray::ArrayD::from_shape_vec(shape.to_vec(), values)?.into())
 }
 
 /// Joins the columns of chunks.

@@ -91,7 +91,9 @@ fn softmax(scores: &mut [f32]) {
         *score = (*score - largest).exp();
         total += *score;
     }
-    scores.iter_mut().for_each(|score| *score /= total);
+    for score in scores {
+        *score /= total;
+    }
 }
 
 /// Softmax in which a score of 0 keeps its weight of 0.
@@ -108,11 +110,14 @@ fn softmax_zero(scores: &mut [f32]) {
             *score *= (-largest).exp();
         }
     }
-    scores.iter_mut().for_each(|score| *score /= total);
+    for score in scores {
+        *score /= total;
+    }
 }
 
 /// Quantile of the standard normal distribution through Winitzki's approximation of the inverse
 /// error function with a = 0.147, the one that ONNX Runtime uses.
+#[allow(clippy::approx_constant, reason = "ONNX Runtime's pi has six digits")]
 fn probit(probability: f32) -> f32 {
     let x = 2.0 * probability - 1.0;
     let sign = if x < 0.0 { -1.0 } else { 1.0 };

@@ -21,12 +21,12 @@ fn assert_matches(name: &str, absolute: f64, batch: impl Fn(bool, usize) -> Reco
     let scorer = Scorer::load(&model(name), None, &features, &ScoringLimits::default())
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     for rows in BATCHES {
-        let scored = scorer
+        let found = scorer
             .score(&batch(nan, rows))
             .unwrap_or_else(|error| panic!("{name}, {rows} rows: {error}"));
-        assert_eq!(scored.outputs.num_rows(), rows, "{name}");
-        assert!(scored.rejected.is_empty(), "{name}");
-        let mut columns = scored.outputs.columns().iter();
+        assert_eq!(found.outputs.num_rows(), rows, "{name}");
+        assert!(found.rejected.is_empty(), "{name}");
+        let mut columns = found.outputs.columns().iter();
         for (output, reference) in outputs {
             for (index, reference) in reference.as_array().expect("columns").iter().enumerate() {
                 let column =

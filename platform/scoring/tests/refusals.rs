@@ -133,17 +133,17 @@ fn a_null_is_missing_for_a_float_and_rejects_the_row_for_anything_else() {
         .collect();
     let holes =
         RecordBatch::try_new(Arc::new(Schema::new(nullable)), columns).expect("nullable columns");
-    let scored = scorer.score(&holes).expect("scores");
-    assert_eq!(scored.rejected.iter().map(|rejected| rejected.row).collect::<Vec<_>>(), [0, 2]);
+    let partial = scorer.score(&holes).expect("scores");
+    assert_eq!(partial.rejected.iter().map(|rejected| rejected.row).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(
-        scored.rejected.iter().map(|rejected| rejected.column.as_str()).collect::<Vec<_>>(),
+        partial.rejected.iter().map(|rejected| rejected.column.as_str()).collect::<Vec<_>>(),
         ["COLOUR", "visits"],
         "the first unusable column in the order of the model is named"
     );
     let kept = arrow::array::BooleanArray::from(vec![false, true, false, true]);
     let expected = arrow::compute::filter_record_batch(&whole.outputs, &kept).expect("a filter");
-    assert_eq!(scored.outputs, expected, "the other rows score as before");
-    assert!(scored.rejected[0].reason.contains("COALESCE"));
+    assert_eq!(partial.outputs, expected, "the other rows score as before");
+    assert!(partial.rejected[0].reason.contains("COALESCE"));
     assert!(whole.rejected.is_empty());
 
     let with_nan = matrix_batch(true, 64);
@@ -210,9 +210,9 @@ fn an_empty_batch_gives_an_empty_batch() {
         let batch = matrix_batch(false, 4);
         let scorer = Scorer::load(&model(name), None, &schema(&batch), &ScoringLimits::default())
             .expect(name);
-        let scored = scorer.score(&batch.slice(0, 0)).expect(name);
-        assert_eq!(scored.outputs.num_rows(), 0);
-        assert_eq!(scored.outputs.schema(), scorer.output_schema());
+        let found = scorer.score(&batch.slice(0, 0)).expect(name);
+        assert_eq!(found.outputs.num_rows(), 0);
+        assert_eq!(found.outputs.schema(), scorer.output_schema());
     }
 }
 

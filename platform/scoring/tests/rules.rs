@@ -34,7 +34,7 @@ fn every_rule_for_classes_base_values_and_transforms_is_onnx_runtimes() {
         let model = support::base64(case["model"].as_str().expect("base64"));
         let scorer = Scorer::load(&model, None, &batch.schema(), &ScoringLimits::default())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let scored = scorer.score(&batch).expect(name);
+        let found = scorer.score(&batch).expect(name);
         let reference = case["outputs"].as_array().expect("outputs").iter().flat_map(|output| {
             output
                 .as_array()
@@ -43,7 +43,7 @@ fn every_rule_for_classes_base_values_and_transforms_is_onnx_runtimes() {
                 .map(|column| column.as_array().expect("values"))
         });
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            for (column, reference) in scored.outputs.columns().iter().zip(reference) {
+            for (column, reference) in found.outputs.columns().iter().zip(reference) {
                 assert_column(name, column, reference, 0.0);
             }
         }));

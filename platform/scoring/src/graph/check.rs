@@ -150,9 +150,7 @@ fn operator(
             "export with target_opset={'ai.onnx.ml': 3}, which writes TreeEnsembleClassifier or TreeEnsembleRegressor"
         }
         "DictVectorizer" | "CastMap" => "feed columns instead of a dictionary",
-        _ => {
-            "move this step to features.sql or export it with other operators"
-        }
+        _ => "move this step to features.sql or export it with other operators",
     }))
 }
 

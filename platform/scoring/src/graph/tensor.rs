@@ -42,12 +42,10 @@ pub(super) fn check(
     let (width_bytes, listed) = match data_type {
         DataType::Float => (4, tensor.float_data.len()),
         DataType::Double => (8, tensor.double_data.len()),
-        DataType::Int64 => (8, tensor.int64_data.len()),
-        DataType::Int32 => (4, tensor.int32_data.len()),
+        DataType::Int64 | DataType::Uint64 => (8, tensor.int64_data.len()),
+        DataType::Int32 | DataType::Uint32 => (4, tensor.int32_data.len()),
         DataType::Int16 | DataType::Uint16 | DataType::Float16 => (2, tensor.int32_data.len()),
         DataType::Int8 | DataType::Uint8 | DataType::Bool => (1, tensor.int32_data.len()),
-        DataType::Uint32 => (4, tensor.int32_data.len()),
-        DataType::Uint64 => (8, tensor.int64_data.len()),
         DataType::String => (0, tensor.string_data.len()),
         other => {
             return Err(refused(format!(
@@ -61,7 +59,7 @@ pub(super) fn check(
         return Err(refused(
             "strings must be listed, not raw bytes; export the model again".to_owned(),
         ));
-    } else if tensor.raw_data.len() % width_bytes == 0 {
+    } else if tensor.raw_data.len().is_multiple_of(width_bytes) {
         tensor.raw_data.len() / width_bytes
     } else {
         return Err(refused(format!(

@@ -26,7 +26,7 @@ pub(super) fn replace(graph: &mut GraphProto) -> Result<HashMap<String, Vec<Stri
             ));
         };
         classes.insert(output.clone(), names);
-        node.op_type = "Identity".to_owned();
+        "Identity".clone_into(&mut node.op_type);
         node.domain.clear();
         node.attribute.clear();
     }

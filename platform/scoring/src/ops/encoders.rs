@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{NodeProto, TensorProto};
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    Datum, DatumType, Tensor, ToDim, TractResult, bail, ensure, format_err, tensor1,
+};
 
 use super::kernel::{Built, Kernel, ValueType, floats, host, integers, tensor, values};
 
@@ -135,14 +137,15 @@ pub(super) fn label_encoder(context: &ParsingContext, node: &NodeProto) -> Built
         }
         given(&format!("{prefix}_tensor"))
     };
-    let (keys, values) = match (list("keys")?, list("values")?) {
-        (Some(keys), Some(values)) => (keys, values),
+    let (keys, values) = if let (Some(keys), Some(values)) = (list("keys")?, list("values")?) {
+        (keys, values)
+    } else {
         // Version 1 lists classes only; the value is the position.
-        _ => {
+        {
             let keys = list("classes")?.ok_or_else(|| {
                 format_err!("expected keys and values (or classes_strings), found neither")
             })?;
-            let positions: Vec<i64> = (0..keys.len() as i64).collect();
+            let positions: Vec<i64> = (0i64..).take(keys.len()).collect();
             (keys, tensor1(&positions))
         }
     };

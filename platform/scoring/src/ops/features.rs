@@ -2,7 +2,9 @@
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    Datum, DatumType, TDim, Tensor, ToDim, TractResult, bail, ensure, format_err,
+};
 
 use super::kernel::{
     Built, Kernel, ValueType, batch, floats, host, integers, tensor, values, width,
@@ -92,6 +94,7 @@ impl Kernel for Imputer {
             let by_column = per_column(&self.floats, width)?;
             let mut imputed = floats(inputs[0])?.into_owned();
             let replaced = self.replaced_float;
+            #[allow(clippy::float_cmp, reason = "the operator compares exactly")]
             replace(&mut imputed, &by_column, |value| {
                 value == replaced || (replaced.is_nan() && value.is_nan())
             });

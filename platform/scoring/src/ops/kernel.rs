@@ -5,7 +5,12 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 
 use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    Arc, Datum, DatumType, DatumTypeExt, EvalContext, Expansion, InferenceOp, InferenceResult,
+    IntoTValue, IntoTensor, OutletId, Solver, SpecialOps, StaticName, TDim, TValue, TVec, Tensor,
+    TensorProxy, ToDim, TractResult, TypedFact, TypedModel, as_op, bail, check_input_arity,
+    check_output_arity, expand, op_as_typed_op, op_out_of_plan, tract_ndarray,
+};
 
 /// What the parser of an operator returns to tract.
 pub(super) type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
@@ -28,6 +33,7 @@ pub(super) trait Kernel: Debug + Send + Sync + 'static {
 }
 
 /// Wraps a kernel for tract.
+#[allow(clippy::unnecessary_wraps, reason = "the last line of parsers, which may fail")]
 pub(super) fn host(kernel: impl Kernel, input_count: usize) -> Built {
     Ok((expand(Host { kernel: Arc::new(kernel), input_count }), vec![]))
 }

@@ -2,7 +2,7 @@
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{Datum, Tensor, ToDim, TractResult, ensure, format_err};
 
 use super::kernel::{Built, Kernel, ValueType, batch, floats, host, tensor, width};
 use crate::scores::{Labels, PostTransform, largest};
@@ -10,7 +10,7 @@ use crate::scores::{Labels, PostTransform, largest};
 /// Rows of coefficients, one per target, and an intercept for each.
 #[derive(Debug)]
 struct Coefficients {
-    coefficients: Vec<f32>,
+    weights: Vec<f32>,
     intercepts: Vec<f32>,
     features: usize,
 }
@@ -32,7 +32,7 @@ impl Coefficients {
             "expected {targets} intercepts, found {}",
             intercepts.len()
         );
-        Ok(Self { features: coefficients.len() / targets, coefficients, intercepts })
+        Ok(Self { features: coefficients.len() / targets, weights: coefficients, intercepts })
     }
 
     fn targets(&self) -> usize {
@@ -46,8 +46,7 @@ impl Coefficients {
         let rows = floats(input)?;
         let mut sums = Vec::with_capacity(rows.len() / width * self.targets());
         for row in rows.chunks_exact(width) {
-            for (weights, intercept) in self.coefficients.chunks_exact(width).zip(&self.intercepts)
-            {
+            for (weights, intercept) in self.weights.chunks_exact(width).zip(&self.intercepts) {
                 sums.push(dot(row, weights) + intercept);
             }
         }

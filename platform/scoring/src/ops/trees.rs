@@ -4,7 +4,9 @@ use std::fmt;
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    Datum, DimLike, Tensor, ToDim, TractResult, ensure, format_err,
+};
 
 use super::kernel::{Built, Kernel, ValueType, batch, floats, host, tensor, width};
 use super::linear::label_tensor;

@@ -111,12 +111,11 @@ impl Finish {
 
     /// Finishes one row; `present` says which targets got a weight. Gives the class index.
     pub(super) fn row(&self, row: &mut [f32], present: &[bool]) -> u32 {
-        match &self.classes {
-            Some(classes) => self.classify(classes, row, present),
-            None => {
-                self.regress(row, present);
-                0
-            }
+        if let Some(classes) = &self.classes {
+            self.classify(classes, row, present)
+        } else {
+            self.regress(row, present);
+            0
         }
     }
 
@@ -127,7 +126,9 @@ impl Finish {
 
     fn regress(&self, row: &mut [f32], present: &[bool]) {
         if self.aggregate == Aggregate::Average {
-            row.iter_mut().for_each(|sum| *sum /= self.trees);
+            for sum in row.iter_mut() {
+                *sum /= self.trees;
+            }
         }
         if self.has_bases() {
             // Beside others, a target without a weight stays 0.
@@ -215,7 +216,9 @@ fn presence(ensemble: &Ensemble) -> Vec<Presence> {
             let mut targets: Vec<u32> = leaf.iter().map(|weight| weight.target).collect();
             targets.sort_unstable();
             targets.dedup();
-            targets.into_iter().for_each(|target| leaves_with[target as usize] += 1);
+            for target in targets {
+                leaves_with[target as usize] += 1;
+            }
         }
         for (presence, leaves_with) in presence.iter_mut().zip(leaves_with) {
             *presence = match (*presence, leaves_with) {

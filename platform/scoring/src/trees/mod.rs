@@ -127,7 +127,7 @@ impl fmt::Debug for Model {
             .field("targets", &self.ensemble.targets)
             .field("features", &self.ensemble.features)
             .field("byte_coded", &self.bytes.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A checked ensemble: every index below is in range and every tree is finite.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Attributes;
 
@@ -85,7 +85,7 @@ pub(super) struct Tree {
     pub(super) root: Child,
     pub(super) nodes: Vec<Node>,
     pub(super) leaves: Vec<Vec<Weight>>,
-    /// Whether a node has two parents, as LightGBM's categorical splits make.
+    /// Whether a node has two parents, as `LightGBM`'s categorical splits make.
     pub(super) shares_subtrees: bool,
 }
 
@@ -152,7 +152,7 @@ impl NodeIndex {
     fn of(given: &Attributes) -> Result<Self, String> {
         let mut positions = HashMap::with_capacity(given.node_ids.len());
         let mut roots = Vec::new();
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         for (position, id) in
             given.tree_ids.iter().copied().zip(given.node_ids.iter().copied()).enumerate()
         {
@@ -162,7 +162,9 @@ impl NodeIndex {
                     id.1, id.0
                 ));
             }
-            seen.entry(id.0).or_insert_with(|| roots.push((id.0, position)));
+            if seen.insert(id.0) {
+                roots.push((id.0, position));
+            }
         }
         Ok(Self { positions, roots })
     }
@@ -224,7 +226,7 @@ fn build_tree(
     let mut tree =
         Tree { root: Child::Leaf(0), nodes: vec![], leaves: vec![], shares_subtrees: false };
     let mut built: HashMap<usize, Child> = HashMap::new();
-    let mut open = std::collections::HashSet::new();
+    let mut open = HashSet::new();
     let mut steps = vec![Step::Enter { position: root, parent: None }];
     while let Some(step) = steps.pop() {
         let (position, parent) = match step {

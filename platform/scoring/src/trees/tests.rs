@@ -153,7 +153,7 @@ impl Recipe {
             .collect()
     }
 
-    fn has_equality(&self, given: &Attributes) -> bool {
+    fn has_equality(given: &Attributes) -> bool {
         given.modes.iter().any(|mode| mode.ends_with("EQ") && !mode.ends_with("_LEQ"))
     }
 }
@@ -261,7 +261,7 @@ fn assert_kernels_agree(recipe: &Recipe, given: &Attributes, finish: &Finish, ba
     let ensemble = Ensemble::check(given).expect("well-formed");
     let levels = ByteCoded::levels(&ensemble);
     let codable = recipe.leaves <= 256
-        && !recipe.has_equality(given)
+        && !Recipe::has_equality(given)
         && !(recipe.shares_subtrees && recipe.leaves > 2);
     assert_eq!(
         levels.len(),
@@ -280,9 +280,9 @@ fn assert_kernels_agree(recipe: &Recipe, given: &Attributes, finish: &Finish, ba
             let mut classes = vec![u32::MAX; rows];
             program.sums(&matrix, rows, &mut sums);
             finish.all(&mut sums, &mut classes);
-            assert_eq!(bits(&sums), bits(&walked), "{} rows on {program:?}", rows);
+            assert_eq!(bits(&sums), bits(&walked), "{rows} rows on {program:?}");
             if finish.labels().is_some() {
-                assert_eq!(classes, walked_classes, "{} rows on {program:?}", rows);
+                assert_eq!(classes, walked_classes, "{rows} rows on {program:?}");
             }
         }
     }

@@ -54,7 +54,7 @@ pub(super) struct ByteCoded {
 struct Scratch {
     codes: Vec<Codes>,
     comparisons: Box<[Bits; LEAVES_MAX]>,
-    leaf_numbers: Box<[[Bits; LEAF_BITS]; LEAVES_MAX]>,
+    leaf_numbers: Vec<[Bits; LEAF_BITS]>,
     sums: Vec<[f32; BLOCK_ROWS]>,
 }
 
@@ -86,7 +86,7 @@ impl ByteCoded {
                 self.columns.iter().map(|column| column.codes.len()).sum()
             ],
             comparisons: Box::new([zero; LEAVES_MAX]),
-            leaf_numbers: Box::new([[zero; LEAF_BITS]; LEAVES_MAX]),
+            leaf_numbers: vec![[zero; LEAF_BITS]; LEAVES_MAX],
             sums: vec![[0.0; BLOCK_ROWS]; self.targets],
         };
         let mut values = [0f32; BLOCK_ROWS];
@@ -124,7 +124,7 @@ impl std::fmt::Debug for ByteCoded {
             .field("level", &self.level)
             .field("columns", &self.columns.len())
             .field("trees", &self.trees.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The block evaluation that every machine can run.
 
+#![allow(clippy::inline_always, reason = "compiled again for the instructions of each caller")]
+
 use super::program::{Select, Side, Table, Tree};
 use super::{BLOCK_ROWS, Bits, ByteCoded, Codes, LEAF_BITS, LEAVES_MAX, Scratch, WORDS};
 
@@ -32,7 +34,7 @@ fn compare(codes: &Codes, code: u8) -> Bits {
 pub(super) fn select(
     tree: &Tree,
     comparisons: &[Bits; LEAVES_MAX],
-    leaf_numbers: &mut [[Bits; LEAF_BITS]; LEAVES_MAX],
+    leaf_numbers: &mut [[Bits; LEAF_BITS]],
 ) {
     for Select { node, below, above } in &tree.selects {
         let comparison = comparisons[*node as usize];
@@ -40,16 +42,16 @@ pub(super) fn select(
             let below = plane(*below, bit, leaf_numbers);
             let above = plane(*above, bit, leaf_numbers);
             let to = &mut leaf_numbers[*node as usize][bit].0;
-            for word in 0..WORDS {
-                to[word] =
-                    (comparison.0[word] & above.0[word]) | (!comparison.0[word] & below.0[word]);
+            let sides = above.0.iter().zip(&below.0);
+            for ((to, comparison), (above, below)) in to.iter_mut().zip(&comparison.0).zip(sides) {
+                *to = (comparison & above) | (!comparison & below);
             }
         }
     }
 }
 
 #[inline(always)]
-fn plane(side: Side, bit: usize, leaf_numbers: &[[Bits; LEAF_BITS]; LEAVES_MAX]) -> Bits {
+fn plane(side: Side, bit: usize, leaf_numbers: &[[Bits; LEAF_BITS]]) -> Bits {
     match side {
         Side::Node(node) => leaf_numbers[node as usize][bit],
         Side::Leaf(leaf) => Bits([if (leaf >> bit) & 1 == 1 { u64::MAX } else { 0 }; WORDS]),

@@ -72,9 +72,9 @@ pub(super) struct Tree {
 struct Above {
     feature: usize,
     threshold: f32,
-    missing_above: bool,
-    below: Child,
-    above: Child,
+    missing_passes: bool,
+    otherwise: Child,
+    then: Child,
 }
 
 pub(super) fn compile(ensemble: &Ensemble, level: Level) -> Option<ByteCoded> {
@@ -102,8 +102,8 @@ pub(super) fn compile(ensemble: &Ensemble, level: Level) -> Option<ByteCoded> {
             let (segment, code) = (rank / COLUMN_THRESHOLDS, rank % COLUMN_THRESHOLDS);
             let next = u32::try_from(places.len()).ok()?;
             let place =
-                *places.entry((node.feature, segment, node.missing_above)).or_insert_with(|| {
-                    let missing = if node.missing_above { u8::MAX } else { 0 };
+                *places.entry((node.feature, segment, node.missing_passes)).or_insert_with(|| {
+                    let missing = if node.missing_passes { u8::MAX } else { 0 };
                     column.codes.push(CodeColumn { at: next as usize, segment, missing });
                     next
                 });
@@ -117,8 +117,8 @@ pub(super) fn compile(ensemble: &Ensemble, level: Level) -> Option<ByteCoded> {
             .map(|(node, at)| {
                 Some(Select {
                     node: u8::try_from(node).ok()?,
-                    below: side(at.below)?,
-                    above: side(at.above)?,
+                    below: side(at.otherwise)?,
+                    above: side(at.then)?,
                 })
             })
             .collect::<Option<Vec<_>>>()?;
@@ -166,15 +166,15 @@ fn above(node: &Node) -> Option<Above> {
     if threshold.is_nan() {
         return None;
     }
-    let (below, above) =
+    let (otherwise, then) =
         if swapped { (node.on_false, node.on_true) } else { (node.on_true, node.on_false) };
     Some(Above {
         feature: node.feature as usize,
         // -0 and 0 are one threshold.
         threshold: threshold + 0.0,
-        missing_above: node.missing_true == swapped,
-        below,
-        above,
+        missing_passes: node.missing_true == swapped,
+        otherwise,
+        then,
     })
 }
 

@@ -7,7 +7,20 @@
 #![allow(unsafe_code, reason = "measured: 2 to 4 times the portable path; bounds are in the types")]
 #![allow(clippy::cast_possible_wrap, reason = "vector instructions take bytes as signed")]
 
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    __m512, __m512i, _CMP_GT_OQ, _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_ps,
+    _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_cvtepu8_epi32, _mm256_i32gather_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_epu8, _mm256_movemask_epi8, _mm256_or_si256,
+    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi8,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask,
+    _mm512_cvtepi32_epi16, _mm512_cvtepu8_epi32, _mm512_i32gather_ps, _mm512_load_si512,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_blend_ps,
+    _mm512_maskz_mov_epi8, _mm512_min_epi32, _mm512_mullo_epi32, _mm512_or_si512,
+    _mm512_permutex2var_ps, _mm512_permutexvar_ps, _mm512_set1_epi8, _mm512_set1_epi32,
+    _mm512_set1_epi64, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_si512,
+    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_test_epi32_mask,
+};
 
 use super::portable;
 use super::program::{Comparison, Select, Side, Table, Tree};
@@ -58,7 +71,7 @@ fn compare_avx2(codes: &Codes, comparison: Comparison) -> Bits {
             // SAFETY: the array has the 32 bytes that are read.
             let codes = unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) };
             let greater = _mm256_cmpeq_epi8(_mm256_max_epu8(codes, above), codes);
-            *half = _mm256_movemask_epi8(greater) as u32;
+            *half = _mm256_movemask_epi8(greater).cast_unsigned();
         }
         *word = u64::from(both[0]) | u64::from(both[1]) << 32;
     }
@@ -81,6 +94,7 @@ fn numbers_avx2(tree: &Tree, root: &[Bits; LEAF_BITS]) -> [u8; BLOCK_ROWS] {
     for (group, rows) in groups.iter_mut().enumerate() {
         let mut number = _mm256_setzero_si256();
         for (bit, plane) in root.iter().enumerate().take(tree.leaf_bits) {
+            #[allow(clippy::cast_possible_truncation, reason = "one half of a word")]
             let word = (plane.0[group / 2] >> (32 * (group % 2))) as u32;
             let spread_word = _mm256_shuffle_epi8(_mm256_set1_epi32(word as i32), spread);
             let set = _mm256_cmpeq_epi8(_mm256_and_si256(spread_word, lane_bit), lane_bit);
@@ -141,7 +155,7 @@ fn compare_avx512(codes: &Codes, comparison: Comparison, bits: &mut Bits) {
 fn select_avx512(
     tree: &Tree,
     comparisons: &[Bits; LEAVES_MAX],
-    leaf_numbers: &mut [[Bits; LEAF_BITS]; LEAVES_MAX],
+    leaf_numbers: &mut [[Bits; LEAF_BITS]],
 ) {
     for Select { node, below, above } in &tree.selects {
         let comparison = load(&comparisons[*node as usize]);
@@ -166,7 +180,7 @@ fn load(bits: &Bits) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn plane(side: Side, bit: usize, leaf_numbers: &[[Bits; LEAF_BITS]; LEAVES_MAX]) -> __m512i {
+fn plane(side: Side, bit: usize, leaf_numbers: &[[Bits; LEAF_BITS]]) -> __m512i {
     match side {
         Side::Node(node) => load(&leaf_numbers[node as usize][bit]),
         Side::Leaf(leaf) => _mm512_set1_epi64(-i64::from((leaf >> bit) & 1)),
