@@ -64,11 +64,11 @@ impl Plan {
         .map_err(|error| RunError::halt("model", chain(&error)))?;
 
         let key = manifest.schema.key();
-        let scored = Arc::new(rows::scored_schema(key, &scorer.output_schema()));
+        let outputs = Arc::new(rows::scored_schema(key, &scorer.output_schema()));
         let postprocessed = match &manifest.predictions_sql {
             None => None,
             Some(sql) => Some(
-                PostProcess::describe(sql, &scored, &query.parameters)
+                PostProcess::describe(sql, &outputs, &query.parameters)
                     .map_err(|error| RunError::halt("predictions_sql", chain(&error)))?,
             ),
         };
@@ -77,7 +77,7 @@ impl Plan {
             description,
             key_index,
             scorer: Arc::new(scorer),
-            scored,
+            scored: outputs,
             postprocessed,
             manifest,
         };

@@ -80,7 +80,7 @@ impl Inspector<'_> {
         match warehouse.describe(&self.bundle.path.tenant, &query).await {
             Ok(description) => {
                 let places = self.steps.features.take();
-                self.steps.features = Some(typed(&description.schema, places));
+                self.steps.features = Some(typed(&description.schema, places.as_deref()));
             }
             Err(error) => self.found.push(warehouse_problem(source, &error)),
         }
@@ -120,7 +120,7 @@ impl Inspector<'_> {
         self.steps.postprocessed = match signature.and_then(|model| scored(self.bundle, model)) {
             None => places,
             Some(input) => match PostProcess::describe(&source.text, &input, &self.parameters) {
-                Ok(schema) => Some(typed(&schema, places)),
+                Ok(schema) => Some(typed(&schema, places.as_deref())),
                 Err(error) => {
                     self.found.push(warehouse_problem(source, &error));
                     places
@@ -179,10 +179,9 @@ fn placed(source: &SourceFile, columns: Vec<OutputColumn>) -> Vec<StepColumn> {
 }
 
 /// The engine's columns with their types, at the places that the text gave them.
-fn typed(schema: &Schema, places: Option<Vec<StepColumn>>) -> Vec<StepColumn> {
+fn typed(schema: &Schema, places: Option<&[StepColumn]>) -> Vec<StepColumn> {
     let place = |name: &str| {
-        let columns = places.as_ref()?;
-        columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?.span_in_sql
+        places?.iter().find(|column| column.name.eq_ignore_ascii_case(name))?.span_in_sql
     };
     schema
         .fields()

@@ -25,7 +25,7 @@ pub use metrics::MirrorMetrics;
 /// Wait before the second attempt; it doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait between attempts. A mirror never gives up: the outbox row stays until it is done.
-const BACKOFF_MAX: Duration = Duration::from_secs(300);
+const BACKOFF_MAX: Duration = Duration::from_mins(5);
 
 /// How a mirror behaves.
 #[derive(Debug, Clone)]

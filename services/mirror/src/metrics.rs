@@ -20,6 +20,7 @@ pub struct MirrorMetrics {
 
 impl MirrorMetrics {
     /// Registers the mirror's metrics.
+    #[must_use]
     pub fn register(registry: &cameo_runtime::metrics::Metrics) -> Self {
         let metrics = Self {
             loaded: Counter::default(),

@@ -20,6 +20,7 @@ pub struct SchedulerMetrics {
 
 impl SchedulerMetrics {
     /// Registers the scheduler's metrics.
+    #[must_use]
     pub fn register(registry: &cameo_runtime::metrics::Metrics) -> Self {
         let metrics = Self {
             created: Counter::default(),

@@ -36,7 +36,7 @@ struct Rows {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Step {
+struct StepOf {
     tenant: String,
     service: String,
     step: String,
@@ -54,11 +54,12 @@ pub struct WorkerMetrics {
     rows: Family<Rows, Counter>,
     in_progress: Family<Service, Gauge>,
     rate: Family<Service, Gauge<f64, AtomicU64>>,
-    steps: Family<Step, Gauge<f64, AtomicU64>>,
+    steps: Family<StepOf, Gauge<f64, AtomicU64>>,
 }
 
 impl WorkerMetrics {
     /// Registers the worker's metrics.
+    #[must_use]
     pub fn register(registry: &cameo_runtime::metrics::Metrics) -> Self {
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.5, 2.0, 15));
         let metrics = Self {
@@ -143,8 +144,11 @@ impl WorkerMetrics {
             self.rows.get_or_create(&labels).inc_by(rows);
         }
         for step in &progress.steps {
-            let labels =
-                Step { tenant: tenant.clone(), service: service.clone(), step: step.name.clone() };
+            let labels = StepOf {
+                tenant: tenant.clone(),
+                service: service.clone(),
+                step: step.name.clone(),
+            };
             self.steps.get_or_create(&labels).set(step.seconds);
         }
     }

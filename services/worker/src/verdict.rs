@@ -8,7 +8,7 @@ use cameo_pipeline::RunError;
 /// Wait before the second attempt; it doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_secs(5);
 /// Longest wait between attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(300);
+const BACKOFF_MAX: Duration = Duration::from_mins(5);
 
 /// The next state of a run after an error.
 #[derive(Debug, PartialEq, Eq)]

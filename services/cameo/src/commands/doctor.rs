@@ -19,7 +19,7 @@ pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<ExitC
         }
         table(
             &["invariant", "detail"],
-            breaches.iter().map(|breach| vec![breach.invariant.to_string(), breach.detail.clone()]),
+            breaches.iter().map(|breach| vec![breach.invariant.clone(), breach.detail.clone()]),
         )
     })?;
     Ok(if breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -25,7 +25,7 @@ const EXIT_CHANGES: u8 = 2;
 #[serde(rename_all = "snake_case", tag = "kind")]
 enum Change {
     Create,
-    Change { parts: Vec<String> },
+    Update { parts: Vec<String> },
     Unchanged,
 }
 
@@ -98,7 +98,7 @@ fn change(new: &ReleaseManifest, current: Option<&ServiceRecord>) -> Change {
         return Change::Unchanged;
     }
     let Ok(old) = serde_json::from_value::<ReleaseManifest>(current.manifest.clone()) else {
-        return Change::Change { parts: vec!["release format".to_owned()] };
+        return Change::Update { parts: vec!["release format".to_owned()] };
     };
     let mut parts = Vec::new();
     let mut compare = |part: &str, old: String, new: String| {
@@ -137,7 +137,7 @@ fn change(new: &ReleaseManifest, current: Option<&ServiceRecord>) -> Change {
             parts.push(format!("prediction {} added", column.name));
         }
     }
-    Change::Change { parts }
+    Change::Update { parts }
 }
 
 fn describe(plans: &[ServicePlan], output: Output) -> String {
@@ -145,7 +145,7 @@ fn describe(plans: &[ServicePlan], output: Output) -> String {
     for plan in plans {
         let (mark, word, parts) = match &plan.change {
             Change::Create => (output.green("+"), "will be created", &[][..]),
-            Change::Change { parts } => (output.green("~"), "will change", parts.as_slice()),
+            Change::Update { parts } => (output.green("~"), "will change", parts.as_slice()),
             Change::Unchanged => (output.dim("="), "is unchanged", &[][..]),
         };
         let name = output.bold(&plan.service.to_string());

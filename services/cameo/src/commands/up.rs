@@ -23,7 +23,7 @@ use crate::{
 /// Every role runs in the one process.
 const ROLES: [Role; 4] = [Role::Api, Role::Scheduler, Role::Worker, Role::Mirror];
 /// How long the roles may take to stop before Postgres is stopped under them.
-const STOP_MAX: Duration = Duration::from_secs(60);
+const STOP_MAX: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::init("cameo", logging(output))?;
@@ -101,17 +101,16 @@ async fn start_work(
         return demo::run(deployment, up.customers, api, output).await;
     }
     let Some(tenants) = &up.tenants else { return Ok(()) };
-    match apply::apply(deployment, tenants, output).await? {
-        Some(applied) => {
-            for bundle in &applied {
-                output.line(apply::describe(bundle, output));
-            }
+    if let Some(applied) = apply::apply(deployment, tenants, output).await? {
+        for bundle in &applied {
+            output.line(apply::describe(bundle, output));
         }
+    } else {
         // A team's mistake must not take down what the others published before.
-        None => tracing::error!(
+        tracing::error!(
             tenants = %tenants.display(),
             "nothing was applied, the bundles have problems; what was applied before goes on"
-        ),
+        );
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::setting::Setting;
 use crate::{cli::Role, commands::run, output::Output, roles::Roles};
 
 /// How long the mirror of a measured run may take.
-const MIRROR_MAX: Duration = Duration::from_secs(600);
+const MIRROR_MAX: Duration = Duration::from_mins(10);
 
 /// One measured piece of work.
 #[derive(Debug, Clone, Serialize)]
