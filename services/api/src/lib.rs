@@ -77,9 +77,10 @@ pub async fn serve(
     // The list of generations must stay fresh while requests drain.
     let drained = CancellationToken::new();
     let _stop = drained.clone().drop_guard();
+    let operations_only = config.operations_only;
     let app = app(config, dependencies, drained);
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "the API listens");
+        tracing::info!(%address, operations_only, "listening");
     }
     server::serve(listener, router::router(&app), &app, shutdown).await;
 }

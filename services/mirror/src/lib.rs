@@ -73,7 +73,10 @@ pub async fn run(config: Config, dependencies: Dependencies, shutdown: Cancellat
         let worked = match step(&config, &dependencies).await {
             Ok(worked) => worked,
             Err(error) => {
-                tracing::warn!(%error, "could not look for generations to mirror");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not look for generations to mirror"
+                );
                 false
             }
         };
@@ -111,7 +114,7 @@ pub async fn step(
             metrics.errors.inc();
             let wait = backoff(task.attempt);
             tracing::warn!(
-                service = %task.path, generation = %task.generation, %error, ?wait,
+                service = %task.path, generation = %task.generation, error = &error as &dyn std::error::Error, ?wait,
                 "could not mirror a generation; will try again"
             );
             let reason = Reason::new("mirror", error.to_string());
@@ -177,7 +180,10 @@ async fn renew(store: Store, task: MirrorTask, lease_seconds: u32) {
         tokio::time::sleep(Duration::from_secs(u64::from(lease_seconds) / 3)).await;
         if let Err(error) = outbox::heartbeat(&store, &task, lease_seconds).await {
             // A load by two mirrors at once is harmless: both write the same load id.
-            tracing::warn!(%error, "could not renew the lease of a mirror task");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not renew the lease of a mirror task"
+            );
         }
     }
 }

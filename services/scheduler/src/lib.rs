@@ -56,7 +56,10 @@ pub async fn run(config: Config, dependencies: Dependencies, shutdown: Cancellat
     loop {
         if let Err(error) = tick(&dependencies).await {
             dependencies.metrics.errors.inc();
-            tracing::warn!(%error, "could not look for due services");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not look for due services"
+            );
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
@@ -123,7 +126,7 @@ fn decide(due: &DueService, now: DateTime<Utc>) -> Decision {
             )
         })
         .unwrap_or_else(|error| {
-            tracing::error!(service = %due.path, %error, "the schedule cannot be read");
+            tracing::error!(service = %due.path, error = &error as &dyn std::error::Error, "the schedule cannot be read");
             Decision { due: Vec::new(), next: due.next_due_at }
         })
 }

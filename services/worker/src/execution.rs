@@ -140,7 +140,10 @@ async fn close(
         Ok(state) => Some(state).filter(|state| state.is_finished()),
         Err(error) => {
             // The lease will run out and another worker will try again: nothing is lost.
-            tracing::warn!(%error, "could not record how the attempt ended");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not record how the attempt ended"
+            );
             None
         }
     }
@@ -240,7 +243,10 @@ async fn beat(
                 return;
             }
             // The lease outlives a few lost heartbeats; if it does not, the epoch protects.
-            Err(error) => tracing::warn!(%error, "could not renew the lease"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not renew the lease"
+            ),
         }
     }
 }

@@ -27,15 +27,24 @@ pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken)
                     metrics.leases_expired.inc();
                 }
             }
-            Err(error) => tracing::warn!(%error, "could not look for lost leases"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not look for lost leases"
+            ),
         }
         if let Err(error) = generations::refresh_views(store).await {
-            tracing::warn!(%error, "could not bring the views for SQL users up to date");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not bring the views for SQL users up to date"
+            );
         }
         if period.is_multiple_of(RETAIN_EVERY)
             && let Err(error) = generations::retain(store).await
         {
-            tracing::warn!(%error, "could not drop old generations");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not drop old generations"
+            );
         }
         period = period.wrapping_add(1);
     }

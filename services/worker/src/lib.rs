@@ -97,7 +97,7 @@ pub async fn run(config: Config, dependencies: Dependencies, shutdown: Cancellat
             }
             Ok(None) => pause(config.poll, &shutdown).await,
             Err(error) => {
-                tracing::warn!(%error, "could not ask for work");
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not ask for work");
                 dependencies.metrics.claim_errors.inc();
                 pause(config.poll, &shutdown).await;
             }
