@@ -20,7 +20,7 @@ use crate::{
 };
 
 mod hints;
-pub use hints::{Hint, Hints, listen};
+pub use hints::{Hint, Hints, listen, wake};
 
 /// Most keys of one call of [`many`].
 pub const KEYS_MAX: usize = 10_000;

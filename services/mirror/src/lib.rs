@@ -14,10 +14,12 @@ use cameo_domain::Reason;
 use cameo_runtime::clock::Clock;
 use cameo_store::{
     Store,
+    lookup::{self, Hint},
     outbox::{self, MirrorTask},
 };
 use cameo_warehouse::{LoadId, Warehouse, WarehouseError};
 use futures_util::StreamExt;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::MirrorMetrics;
@@ -68,6 +70,9 @@ enum MirrorError {
 
 /// Mirrors until `shutdown`.
 pub async fn run(config: Config, dependencies: Dependencies, shutdown: CancellationToken) {
+    let work = Arc::new(Notify::new());
+    let wanted = |hint: &Hint| matches!(hint, Hint::Outbox | Hint::Reconnected);
+    let listener = tokio::spawn(lookup::wake(dependencies.store.clone(), wanted, work.clone()));
     tracing::info!("mirror started");
     while !shutdown.is_cancelled() {
         let worked = match step(&config, &dependencies).await {
@@ -83,10 +88,12 @@ pub async fn run(config: Config, dependencies: Dependencies, shutdown: Cancellat
         if !worked {
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                () = work.notified() => {}
                 () = tokio::time::sleep(config.poll) => {}
             }
         }
     }
+    listener.abort();
     tracing::info!("mirror stopped");
 }
 

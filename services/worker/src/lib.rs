@@ -14,9 +14,16 @@ use std::{sync::Arc, time::Duration};
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
 use cameo_runtime::clock::Clock;
-use cameo_store::{Store, runs};
+use cameo_store::{
+    Store,
+    lookup::{self, Hint},
+    runs,
+};
 use cameo_warehouse::Warehouse;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::WorkerMetrics;
@@ -82,6 +89,10 @@ pub async fn run(config: Config, dependencies: Dependencies, shutdown: Cancellat
     let housekeeping =
         tokio::spawn(housekeeping::run(dependencies.clone(), shutdown.child_token()));
 
+    let work = Arc::new(Notify::new());
+    let wanted = |hint: &Hint| matches!(hint, Hint::Runs | Hint::Reconnected);
+    let listener = tokio::spawn(lookup::wake(dependencies.store.clone(), wanted, work.clone()));
+
     tracing::info!(worker = config.name, runs_max = config.runs_max, "worker started");
     while let Some(slot) = next_slot(&slots, &shutdown).await {
         while running.try_join_next().is_some() {}
@@ -95,15 +106,16 @@ pub async fn run(config: Config, dependencies: Dependencies, shutdown: Cancellat
                     execution::execute(&config, &dependencies, claimed, abandon).await;
                 });
             }
-            Ok(None) => pause(config.poll, &shutdown).await,
+            Ok(None) => pause(config.poll, &work, &shutdown).await,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "could not ask for work");
                 dependencies.metrics.claim_errors.inc();
-                pause(config.poll, &shutdown).await;
+                pause(config.poll, &work, &shutdown).await;
             }
         }
     }
 
+    listener.abort();
     tracing::info!(runs = running.len(), "worker draining");
     let finish = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(config.drain, finish).await.is_err() {
@@ -125,9 +137,11 @@ async fn next_slot(
     }
 }
 
-async fn pause(length: Duration, shutdown: &CancellationToken) {
+/// Waits for work: at most `length`, because a hint may be lost.
+async fn pause(length: Duration, work: &Notify, shutdown: &CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
+        () = work.notified() => {}
         () = tokio::time::sleep(length) => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use cameo_domain::ServicePath;
 use futures_util::Stream;
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{Store, StoreError};
 
@@ -91,6 +92,21 @@ pub async fn listen(store: &Store) -> Result<Hints, StoreError> {
         }
     });
     Ok(Hints { received })
+}
+
+/// Wakes `sleeper` whenever a hint is `wanted`, until it is dropped. A hint may be lost, so whoever
+/// sleeps also looks by itself from time to time.
+pub async fn wake(store: Store, wanted: fn(&Hint) -> bool, sleeper: Arc<Notify>) {
+    loop {
+        if let Ok(mut hints) = listen(&store).await {
+            while let Some(hint) = hints.next().await {
+                if wanted(&hint) {
+                    sleeper.notify_one();
+                }
+            }
+        }
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+    }
 }
 
 async fn connect(store: &Store) -> Result<PgListener, StoreError> {

@@ -21,6 +21,9 @@ use crate::{
 };
 
 const STAGING: &str = "staging";
+/// Memory of a load and of a digest: rows beyond it wait in the scratch folder, so that a mirror
+/// needs no more for a hundred million rows than for one.
+const MEMORY_BYTES: u64 = 128 << 20;
 
 /// Where a generation lies.
 #[derive(Debug, Clone)]
@@ -52,7 +55,7 @@ pub(super) fn load(
 ) -> Result<LoadOutcome, WarehouseError> {
     std::fs::create_dir_all(&place.folder)
         .map_err(|error| WarehouseError::io("create", &place.folder, &error))?;
-    let engine = lake.engine(lake.limits.memory_bytes, lake.limits.threads)?;
+    let engine = lake.engine(MEMORY_BYTES.min(lake.limits.memory_bytes), lake.limits.threads)?;
     // What cannot be read is no copy of this load: it is replaced like any other.
     if let Ok(Some(stored)) = stored(&engine, place)
         && stored.load == load.as_str()
@@ -123,7 +126,7 @@ pub(super) fn digest(lake: &Lake, place: &Place) -> Result<RowDigest, WarehouseE
             place.file.display()
         )));
     }
-    let engine = lake.engine(lake.limits.memory_bytes, lake.limits.threads)?;
+    let engine = lake.engine(MEMORY_BYTES.min(lake.limits.memory_bytes), lake.limits.threads)?;
     let sql = format!("SELECT * FROM read_parquet({})", text(&place.file));
     let broken = |error| unreadable(place, &error);
     let mut statement = engine.connection().prepare(&sql).map_err(broken)?;

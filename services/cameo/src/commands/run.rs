@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How often a watched run is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(global: &Global, wanted: Run, output: Output) -> anyhow::Result<ExitCode> {
     let deployment = Deployment::find(global).await?;
