@@ -41,6 +41,7 @@ mod columns;
 mod error;
 mod forest_stage;
 mod graph;
+mod level;
 mod limits;
 #[doc(hidden)]
 pub mod measure;

@@ -1,9 +1,12 @@
-//! Each kernel of a lone tree ensemble by itself, for `examples/speed.rs`. No part of the crate's interface.
+//! What measurements need: each kernel of a lone tree ensemble by itself, and models loaded for fewer
+//! instructions than the machine has. No part of the crate's interface.
 
 use crate::error::ModelError;
 use crate::graph::Graph;
 use crate::limits::ScoringLimits;
 use crate::trees::{self, Matrix, Model};
+
+pub use crate::level::Level;
 
 /// An ensemble on one kernel.
 #[derive(Debug)]

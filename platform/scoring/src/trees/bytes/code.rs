@@ -1,8 +1,8 @@
 //! Ranks of values among thresholds, as bytes.
 
-use super::level::Level;
 use super::program::Column;
 use super::{BLOCK_ROWS, Codes};
+use crate::level::Level;
 
 /// Writes the codes of one feature's values into all of its code columns.
 pub(super) fn column(

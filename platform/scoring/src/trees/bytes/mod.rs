@@ -13,7 +13,7 @@
 //! Trees with more than [`LEAVES_MAX`] leaves, equality comparisons or shared subtrees are walked.
 
 mod code;
-mod level;
+
 mod portable;
 mod program;
 #[cfg(target_arch = "x86_64")]
@@ -21,7 +21,7 @@ mod x86;
 
 use super::Features;
 use super::structure::Ensemble;
-use level::Level;
+use crate::level::Level;
 use program::{Column, Table, Tree};
 
 /// Rows that are evaluated together: eight 64-bit words of comparison bits.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::super::structure::{Child, Ensemble, Mode, Node};
-use super::level::Level;
 use super::{ByteCoded, LEAVES_MAX};
+use crate::level::Level;
 
 /// Thresholds that one byte column can tell apart: ranks 0 to 255 need 255 of them.
 const COLUMN_THRESHOLDS: usize = 255;
