@@ -67,23 +67,33 @@ impl Scorer {
     ) -> Result<Self, ModelError> {
         let graph = Graph::read(model, limits)?;
         let first = preprocess.map(|bytes| Graph::read(bytes, limits)).transpose()?;
-        let entry = first.as_ref().unwrap_or(&graph);
+        Self::of(&graph, first.as_ref(), features, limits)
+    }
+
+    /// Compiles checked graphs; see [`Scorer::load`].
+    pub(crate) fn of(
+        graph: &Graph,
+        first: Option<&Graph>,
+        features: &Schema,
+        limits: &ScoringLimits,
+    ) -> Result<Self, ModelError> {
+        let entry = first.unwrap_or(graph);
         let inputs = bind::inputs(&entry.inputs, entry.feature_names.as_deref(), features)?;
         let bound: Vec<Port> = inputs.iter().map(|input| input.port.clone()).collect();
-        let preprocess = match &first {
+        let preprocess = match first {
             None => None,
             Some(first) => Some(Plan::compile(first, &bound, limits)?),
         };
         let (ports, feeds) = match &preprocess {
             None => (bound, (0..inputs.len()).collect()),
-            Some(preprocess) => link(&graph, preprocess)?,
+            Some(preprocess) => link(graph, preprocess)?,
         };
         let width = ports.first().and_then(|port| port.width).unwrap_or(0);
-        let (engine, output_ports) = if let Some(forest) = Forest::recognise(&graph, width)? {
+        let (engine, output_ports) = if let Some(forest) = Forest::recognise(graph, width)? {
             let ports = forest.outputs.clone();
             (Engine::Forest(forest), ports)
         } else {
-            let plan = Plan::compile(&graph, &ports, limits)?;
+            let plan = Plan::compile(graph, &ports, limits)?;
             let links = plan
                 .inputs
                 .iter()

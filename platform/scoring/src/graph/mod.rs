@@ -42,9 +42,11 @@ impl Graph {
                 limit: limits.model_bytes_max as u64,
             });
         }
-        let mut proto = tract_onnx::onnx()
-            .proto_model_for_read(&mut &*model)
-            .map_err(|error| ModelError::Malformed { problem: format!("{error:#}") })?;
+        Self::of(decode(model)?, limits)
+    }
+
+    /// Checks a decoded model.
+    pub(crate) fn of(mut proto: ModelProto, limits: &ScoringLimits) -> Result<Self, ModelError> {
         check::model(&proto, limits)?;
         let feature_names = proto
             .metadata_props
@@ -94,6 +96,13 @@ impl Graph {
     pub(crate) fn nodes(&self) -> &[NodeProto] {
         self.proto.graph.as_ref().map_or(&[], |graph| &graph.node)
     }
+}
+
+/// Decodes the bytes of a model file.
+pub(crate) fn decode(model: &[u8]) -> Result<ModelProto, ModelError> {
+    tract_onnx::onnx()
+        .proto_model_for_read(&mut &*model)
+        .map_err(|error| ModelError::Malformed { problem: format!("{error:#}") })
 }
 
 /// Name by which a message refers to a node: its own, else that of its first output.
