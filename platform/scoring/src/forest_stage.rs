@@ -88,6 +88,11 @@ impl Forest {
         Ok(Some(Self { model, sources, outputs }))
     }
 
+    /// How it is evaluated, in words.
+    pub(crate) fn describe(&self) -> String {
+        format!("trees straight over the columns ({})", self.model.kernel())
+    }
+
     /// Output columns of `rows` rows.
     pub(crate) fn score(&self, features: &impl Features, rows: usize) -> Vec<ArrayRef> {
         let width = self.model.width();

@@ -1,6 +1,7 @@
 //! Which instructions the machine has. Every level gives the same bits.
 
 use std::cell::Cell;
+use std::fmt;
 
 /// A set of instructions that a path of a kernel is written for, the slowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +59,18 @@ impl Level {
         }
         let _restore = Restore(CEILING.replace(Some(self)));
         work()
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "AVX-512",
+        })
     }
 }
 

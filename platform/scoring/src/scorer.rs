@@ -125,6 +125,20 @@ impl Scorer {
         self.columns().map(|column| column.name.clone()).collect()
     }
 
+    /// How batches are evaluated, in words: the kernel of a lone ensemble with its instructions, or the
+    /// runtime.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let engine = match &self.engine {
+            Engine::Forest(forest) => forest.describe(),
+            Engine::Graph { .. } => "tract".to_owned(),
+        };
+        match &self.preprocess {
+            None => engine,
+            Some(_) => format!("tract, then {engine}"),
+        }
+    }
+
     /// Scores a batch. Its columns are found by name; columns that the model does not read are ignored.
     ///
     /// # Errors

@@ -262,6 +262,20 @@ fn one_scorer_serves_many_threads() {
 }
 
 #[test]
+fn a_scorer_says_how_it_evaluates() {
+    let batch = matrix_batch(false, 1);
+    let described = |name: &str| {
+        Scorer::load(&model(name), None, &schema(&batch), &ScoringLimits::default())
+            .expect(name)
+            .describe()
+    };
+    assert!(described("xgboost_binary").contains("bit-sliced"), "{}", described("xgboost_binary"));
+    assert!(!described("network_binary").contains("trees"), "{}", described("network_binary"));
+    let slowest = cameo_scoring::measure::Level::Portable.at_most(|| described("xgboost_binary"));
+    assert!(slowest.contains("portable"), "{slowest}");
+}
+
+#[test]
 fn inspect_tells_inputs_outputs_and_operators() {
     let signature = inspect(&model("forest_words")).expect("a model");
     assert_eq!(signature.inputs[0].to_string(), "float32[N, 8]");

@@ -81,9 +81,12 @@ impl Model {
         models
     }
 
-    /// Name of the kernel that runs it.
+    /// Name of the kernel that runs it, with its instructions.
     pub(crate) fn kernel(&self) -> String {
-        self.bytes.as_ref().map_or_else(|| "walk".to_owned(), ByteCoded::level_name)
+        self.bytes.as_ref().map_or_else(
+            || "walk, row by row".to_owned(),
+            |bytes| format!("bit-sliced, {}", bytes.level()),
+        )
     }
 
     /// Scores per row.

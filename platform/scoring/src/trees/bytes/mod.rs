@@ -72,9 +72,9 @@ impl ByteCoded {
             .collect()
     }
 
-    /// Name of the instructions that it runs on.
-    pub(super) fn level_name(&self) -> String {
-        format!("{:?}", self.level)
+    /// Instructions that it runs on.
+    pub(super) fn level(&self) -> Level {
+        self.level
     }
 
     /// Sums of leaf weights of `rows` rows, row by row.
