@@ -1,11 +1,12 @@
-"""Writes the golden files: what both services must predict, found without Cameo.
+"""Writes the golden files: what the demo services must predict, found without Cameo.
 
-usage: python make.py            writes clv.csv.gz and gender.csv.gz beside this file
+usage: python make.py            writes clv.csv.gz, clv_bgnbd.csv.gz and gender.csv.gz beside this file
        python make.py --check    compares instead and fails on a difference
 
 Independent on purpose: the features are numpy over plain column reads and not a translation of the tenants'
-features.sql, the scorer is ONNX Runtime, the post-processing is numpy. Only the model files and the
-data are shared with Cameo.
+features.sql, the scorer is ONNX Runtime, the post-processing is numpy; clv_bgnbd is not even scored, but
+computed from its parameters by the formulas of the papers. Only the model files and the data are shared
+with Cameo.
 """
 
 import gzip
@@ -14,7 +15,9 @@ import sys
 
 import duckdb
 import numpy as np
+import onnx
 import onnxruntime
+from scipy.special import hyp2f1
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -101,6 +104,36 @@ def report_margins(ranked: np.ndarray, borders: np.ndarray) -> None:
             print(f"border after {border} customers: {value:.6f} USD, next value {margin:.1e} of it away")
 
 
+def clv_bgnbd() -> list[str]:
+    lake = duckdb.connect()
+    orders = ROOT / "deploy/demo/lake/crm/cdnow/orders.parquet"
+    table = columns(lake, f"FROM read_parquet('{orders}') ORDER BY customer_id, ordered_at")
+    day = np.asarray(table["ordered_at"]).astype("datetime64[D]")
+    known = day <= AS_OF
+    ids, day, amount = np.asarray(table["customer_id"])[known], day[known], floats(table["amount_usd"])[known]
+    # Rows of one customer and day become one purchase.
+    purchase = np.flatnonzero((np.diff(ids, prepend=-1) != 0) | (np.diff(day.astype(int), prepend=-1) != 0))
+    spend, ids, day = np.add.reduceat(amount, purchase), ids[purchase], day[purchase]
+    customers, start, count = np.unique(ids, return_index=True, return_counts=True)
+    x = count - 1.0
+    first, last = day[start], day[start + count - 1]
+    t_x, T = ((last - first).astype(float) / 7, (AS_OF - first).astype(float) / 7)
+    repeat_spend = np.add.reduceat(spend, start) - spend[start]
+
+    model = onnx.load(ROOT / "tenants/crm/clv_bgnbd/model.onnx")
+    fact = {entry.key: entry.value for entry in model.metadata_props}
+    r, alpha, a, b = (float(fact[f"bgnbd_{name}"]) for name in ("r", "alpha", "a", "b"))
+    p, q, gamma = (float(fact[f"gamma_gamma_{name}"]) for name in ("p", "q", "gamma"))
+    t = float(fact["horizon_weeks"])
+    left = np.where(x > 0, a / (b + x - 1) * ((alpha + T) / (alpha + t_x)) ** (r + x), 0.0)
+    series = hyp2f1(r + x, b + x, a + b + x - 1, t / (alpha + T + t))
+    purchases = (a + b + x - 1) / (a - 1) * (1 - ((alpha + T) / (alpha + T + t)) ** (r + x) * series) / (1 + left)
+    value = p * (gamma + repeat_spend) / (p * x + q - 1)
+    rows = zip(customers, purchases * value, 1 / (1 + left), purchases, value)
+    lines = ["customer_id,clv_usd,probability_alive,purchases,order_value_usd"]
+    return lines + [f"{c}," + ",".join(f"{v:.17g}" for v in values) for c, *values in rows]
+
+
 def gender() -> list[str]:
     script = (ROOT / "deploy/demo/customers.sql").read_text().replace("{customers}", str(CUSTOMERS_GENDER))
     lake = duckdb.connect()
@@ -126,7 +159,7 @@ def same(expected: str, found: str) -> bool:
 
 
 def main() -> None:
-    for name, lines in [("clv", clv()), ("gender", gender())]:
+    for name, lines in [("clv", clv()), ("clv_bgnbd", clv_bgnbd()), ("gender", gender())]:
         path = HERE / f"{name}.csv.gz"
         if "--check" in sys.argv:
             kept = gzip.decompress(path.read_bytes()).decode().splitlines()

@@ -74,9 +74,9 @@ fn mistakes_that_only_the_engines_see_are_shown_at_the_line_as_well() {
 #[test]
 fn the_tenants_of_this_repository_are_sound() {
     let human = cameo(&["check", "tenants", "-o", "human"]).exits(0);
-    assert_eq!(human.stdout, "✓ 2 bundles sound\n");
+    assert_eq!(human.stdout, "✓ 3 bundles sound\n");
     let json = cameo(&["check", "tenants"]).exits(0).json();
-    assert_eq!(json["bundles"], 2);
+    assert_eq!(json["bundles"], 3);
     assert_eq!(json["problems"], Value::Array(vec![]));
 }
 

@@ -22,8 +22,11 @@ fn prepare(place: &Path) {
     let data = place.join("data").display().to_string();
     let made = cameo(&["demo-data", "--customers", CUSTOMERS, "--data-dir", &data]).exits(0);
     assert_eq!(made.json()["customers"], 2000);
-    for (service, cron) in [("crm/clv", "\"30 2 * * *\""), ("marketing/gender", "\"00 18 * * *\"")]
-    {
+    for (service, cron) in [
+        ("crm/clv", "\"30 2 * * *\""),
+        ("crm/clv_bgnbd", "\"45 2 * * *\""),
+        ("marketing/gender", "\"00 18 * * *\""),
+    ] {
         edit(&place.join("tenants").join(service).join("config.yaml"), cron, ONCE_A_YEAR);
     }
 }

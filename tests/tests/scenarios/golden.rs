@@ -1,4 +1,4 @@
-//! Both demo services against an independent pipeline: see `tests/golden/README.md`.
+//! The demo services against an independent pipeline: see `tests/golden/README.md`.
 
 use std::{
     collections::HashMap,
@@ -167,13 +167,23 @@ async fn assert_golden(world: &World, tenant: &str, name: &str) {
     world.assert_sound().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_value_of_every_cdnow_customer_is_what_an_independent_pipeline_finds() {
+async fn cdnow() -> World {
     let world = World::start().await;
     let orders = repository().join("deploy/demo/lake/crm/cdnow/orders.parquet");
     let select = format!("SELECT * FROM read_parquet('{}')", orders.display());
     world.table("crm", "cdnow", "orders", &select).await;
-    assert_golden(&world, "crm", "clv").await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_value_of_every_cdnow_customer_is_what_an_independent_pipeline_finds() {
+    assert_golden(&cdnow().await, "crm", "clv").await;
+}
+
+/// V2: the probabilistic model beside the champion, against the formulas of its papers.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_buy_till_you_die_value_of_every_cdnow_customer_is_that_of_the_closed_form() {
+    assert_golden(&cdnow().await, "crm", "clv_bgnbd").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
