@@ -110,7 +110,7 @@ fn a_plan_changes_nothing_and_applying_twice_neither(server: &Server, tenants: &
     assert_eq!(server.cameo(&["runs"]).exits(0).json(), json!([]), "a plan runs nothing");
     let applied = server.cameo(&["apply", tenants]).exits(0).json();
     assert_eq!(applied[0]["applied"], "created");
-    assert_eq!(applied[1]["path"], json!({"tenant": "marketing", "service": "gender"}));
+    assert_eq!(applied[2]["path"], json!({"tenant": "marketing", "service": "gender"}));
     assert_eq!(server.cameo(&["apply", tenants]).exits(0).json()[0]["applied"], "unchanged");
     let unchanged = server.cameo(&["plan", tenants]).exits(0).json();
     assert_eq!(unchanged[0]["change"]["kind"], "unchanged");
