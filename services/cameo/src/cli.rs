@@ -220,6 +220,9 @@ pub(crate) enum Bench {
     Lookup(BenchLookup),
     /// Peak memory of a run over ever more generated customers.
     Memory(BenchMemory),
+    /// Rows per CPU second of the scorer on five models, beside ONNX Runtime and the libraries that
+    /// trained them.
+    Scoring(BenchScoring),
 }
 
 #[derive(Debug, Args)]
@@ -266,4 +269,23 @@ pub(crate) struct BenchMemory {
     /// The bundle to run.
     #[arg(long, default_value = "tenants/marketing/gender")]
     pub(crate) bundle: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchScoring {
+    /// Folder of the models; with --peer they are made there when it is empty.
+    #[arg(default_value = ".cameo/bench-models")]
+    pub(crate) models: PathBuf,
+    /// A Python with the packages of tests/peers/requirements.txt; runs the peer as well.
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) peer: Option<PathBuf>,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: u32,
+    /// What makes the models.
+    #[arg(long, default_value = "tests/peers/scoring_models.py")]
+    pub(crate) models_script: PathBuf,
+    /// What runs the peers.
+    #[arg(long, default_value = "tests/peers/scoring_peer.py")]
+    pub(crate) peer_script: PathBuf,
 }

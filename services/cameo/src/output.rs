@@ -98,6 +98,17 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     table.trim_fmt()
 }
 
+/// A table in Markdown, to be read here and pasted into a page.
+pub(crate) fn markdown(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        cells.fold("|".to_owned(), |line, cell| format!("{line} {cell} |"))
+    };
+    let mut lines =
+        vec![line(&mut header.iter().copied()), format!("|{}", "---|".repeat(header.len()))];
+    lines.extend(rows.into_iter().map(|row| line(&mut row.iter().map(String::as_str))));
+    lines.join("\n")
+}
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -113,7 +124,13 @@ pub(crate) fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::{grouped, markdown};
+
+    #[test]
+    fn a_markdown_table_has_a_line_per_row() {
+        let table = markdown(&["model", "×"], [vec!["forest".to_owned(), "8.0".to_owned()]]);
+        assert_eq!(table, "| model | × |\n|---|---|\n| forest | 8.0 |");
+    }
 
     #[test]
     fn digits_are_grouped_by_thousands() {

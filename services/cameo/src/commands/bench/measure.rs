@@ -111,7 +111,7 @@ fn peak_mb() -> f64 {
 }
 
 /// CPU seconds that this process has used.
-fn cpu_seconds() -> f64 {
+pub(super) fn cpu_seconds() -> f64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
         let seconds =
             |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;

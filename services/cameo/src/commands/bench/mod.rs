@@ -4,7 +4,10 @@ mod http;
 mod lookup;
 mod measure;
 mod memory;
+mod models;
+mod peer;
 mod run;
+mod scoring;
 mod setting;
 
 use std::process::ExitCode;
@@ -16,6 +19,7 @@ pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode
         Bench::Run(wanted) => run::run(wanted, output).await,
         Bench::Lookup(wanted) => lookup::run(wanted, output).await,
         Bench::Memory(wanted) => memory::run(wanted, output).await,
+        Bench::Scoring(wanted) => scoring::run(&wanted, output),
     }
 }
 
