@@ -48,6 +48,7 @@ pub mod measure;
 mod ops;
 mod outputs;
 mod plan;
+pub mod rank;
 mod scorer;
 mod scores;
 mod signature;

@@ -119,6 +119,11 @@ impl Scorer {
         self.outputs.schema()
     }
 
+    /// The model's outputs, with their widths.
+    pub(crate) fn output_ports(&self) -> &[Port] {
+        self.outputs.ports()
+    }
+
     /// Names of the feature columns that the model reads, in the order in which it reads them.
     #[must_use]
     pub fn input_columns(&self) -> Vec<String> {
