@@ -1,6 +1,11 @@
 //! Arrow columns as model inputs: which types fit, and the conversions.
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, Int64Array};
+use std::ops::Range;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Float32Array, Float64Array, Int32Array,
+    Int64Array, PrimitiveArray,
+};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
@@ -106,7 +111,7 @@ fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(column, to, &CastOptions { safe: true, ..CastOptions::default() })
 }
 
-/// A column that reads as `f32`, with NaN for null.
+/// A column that reads as `f32` or `f64`, with NaN for null.
 #[derive(Debug)]
 pub(crate) enum FloatColumn {
     Float32(Float32Array),
@@ -116,7 +121,7 @@ pub(crate) enum FloatColumn {
 }
 
 impl FloatColumn {
-    /// A column that [`convert`] made for a `float32` input.
+    /// A column that [`convert`] made for a float input.
     pub(crate) fn of(column: &ArrayRef) -> Result<Self, ArrowError> {
         Ok(match column.data_type() {
             DataType::Float32 => Self::Float32(column.as_primitive::<Float32Type>().clone()),
@@ -131,42 +136,100 @@ impl FloatColumn {
         })
     }
 
-    /// Copies rows from `start` on.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "rounding to the nearest float is the documented conversion"
-    )]
-    pub(crate) fn fill(&self, start: usize, into: &mut [f32]) {
+    /// Copies rows from `start` on, rounded to the type that is asked for.
+    pub(crate) fn fill<T: Float>(&self, start: usize, into: &mut [T]) {
         let rows = start..start + into.len();
-        let nulls = match self {
-            Self::Float32(column) => {
-                into.copy_from_slice(&column.values()[rows]);
-                column.nulls()
-            }
-            Self::Float64(column) => {
-                for (to, from) in into.iter_mut().zip(&column.values()[rows]) {
-                    *to = *from as f32;
-                }
-                column.nulls()
-            }
-            Self::Int64(column) => {
-                for (to, from) in into.iter_mut().zip(&column.values()[rows]) {
-                    *to = *from as f32;
-                }
-                column.nulls()
-            }
-            Self::Int32(column) => {
-                for (to, from) in into.iter_mut().zip(&column.values()[rows]) {
-                    *to = *from as f32;
-                }
-                column.nulls()
-            }
-        };
-        if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
-            for (row, to) in into.iter_mut().enumerate() {
-                if nulls.is_null(start + row) {
-                    *to = f32::NAN;
-                }
+        match self {
+            Self::Float32(column) => copy(column, rows, into, T::of_single),
+            Self::Float64(column) => copy(column, rows, into, T::of_double),
+            Self::Int64(column) => copy(column, rows, into, T::of_long),
+            Self::Int32(column) => copy(column, rows, into, T::of_integer),
+        }
+    }
+}
+
+/// `f32` or `f64`, with the documented conversion to the nearest value.
+pub(crate) trait Float: Copy {
+    const NAN: Self;
+    fn of_single(value: f32) -> Self;
+    fn of_double(value: f64) -> Self;
+    fn of_long(value: i64) -> Self;
+    fn of_integer(value: i32) -> Self;
+    fn single(self) -> f32;
+    fn double(self) -> f64;
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "rounding is the documented conversion")]
+impl Float for f32 {
+    const NAN: Self = f32::NAN;
+
+    fn of_single(value: f32) -> Self {
+        value
+    }
+
+    fn of_double(value: f64) -> Self {
+        value as f32
+    }
+
+    fn of_long(value: i64) -> Self {
+        value as f32
+    }
+
+    fn of_integer(value: i32) -> Self {
+        value as f32
+    }
+
+    fn single(self) -> f32 {
+        self
+    }
+
+    fn double(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Float for f64 {
+    const NAN: Self = f64::NAN;
+
+    fn of_single(value: f32) -> Self {
+        f64::from(value)
+    }
+
+    fn of_double(value: f64) -> Self {
+        value
+    }
+
+    fn of_long(value: i64) -> Self {
+        value as f64
+    }
+
+    fn of_integer(value: i32) -> Self {
+        f64::from(value)
+    }
+
+    fn single(self) -> f32 {
+        f32::of_double(self)
+    }
+
+    fn double(self) -> f64 {
+        self
+    }
+}
+
+fn copy<A: ArrowPrimitiveType, T: Float>(
+    column: &PrimitiveArray<A>,
+    rows: Range<usize>,
+    into: &mut [T],
+    of: impl Fn(A::Native) -> T,
+) {
+    let start = rows.start;
+    for (to, from) in into.iter_mut().zip(&column.values()[rows]) {
+        *to = of(*from);
+    }
+    if let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) {
+        for (row, to) in into.iter_mut().enumerate() {
+            if nulls.is_null(start + row) {
+                *to = T::NAN;
             }
         }
     }
@@ -174,6 +237,10 @@ impl FloatColumn {
 
 impl Features for Vec<FloatColumn> {
     fn fill(&self, feature: usize, start: usize, into: &mut [f32]) {
+        self[feature].fill(start, into);
+    }
+
+    fn fill_double(&self, feature: usize, start: usize, into: &mut [f64]) {
         self[feature].fill(start, into);
     }
 }

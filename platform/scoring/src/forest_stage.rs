@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, StringArray};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType as TensorType;
 
+use crate::columns::Float;
 use crate::error::ModelError;
 use crate::graph::{Graph, node_error};
 use crate::scores::Labels;
@@ -22,54 +23,63 @@ enum Source {
 /// A lone tree ensemble.
 #[derive(Debug)]
 pub(crate) struct Forest {
-    model: Model,
-    sources: Vec<Source>,
+    model: Box<Model>,
+    /// Whether its input is a tensor of doubles.
+    pub(crate) reads_doubles: bool,
+    /// What each output is, and the type that a cast may have made of it.
+    sources: Vec<(Source, PortKind)>,
     pub(crate) outputs: Vec<Port>,
 }
 
 impl Forest {
-    /// Recognises a graph `float matrix → (cast) → ensemble → (cast, ZipMap)`; `None` for any other.
+    /// Recognises a graph `float or double matrix → (cast) → ensemble → (cast, ZipMap)`; `None` for
+    /// any other.
     pub(crate) fn recognise(graph: &Graph, width: usize) -> Result<Option<Self>, ModelError> {
         let [input] = &graph.inputs[..] else { return Ok(None) };
         let mut ensembles = graph.nodes().iter().filter(|node| trees::is_ensemble(&node.op_type));
         let (Some(ensemble), None) = (ensembles.next(), ensembles.next()) else { return Ok(None) };
-        if input.vector || input.kind != PortKind::Float32 {
+        if input.vector || !input.kind.is_float() {
             return Ok(None);
         }
-        let mut names: Vec<(&str, Option<Source>)> = vec![(&input.name, None)];
+        let entry = Value { name: &input.name, source: None, kind: input.kind };
+        let mut values = vec![entry];
+        let mut model = None;
         for node in graph.nodes() {
             let [from] = &node.input[..] else { return Ok(None) };
-            let Some((_, source)) = names.iter().find(|(name, _)| name == from).copied() else {
+            let Some(from) = values.iter().find(|value| value.name == from).copied() else {
                 return Ok(None);
             };
             if std::ptr::eq(node, ensemble) {
-                if source.is_some() {
+                if from.source.is_some() {
                     return Ok(None);
                 }
-                let sources = if node.op_type == "TreeEnsembleClassifier" {
-                    &[Source::Label, Source::Scores][..]
-                } else {
-                    &[Source::Scores]
-                };
-                names.extend(
-                    node.output.iter().map(String::as_str).zip(sources.iter().copied().map(Some)),
-                );
-            } else if keeps_value(node, source, ensemble) {
+                let read = trees::read(ensemble)?;
+                let read = model.insert(match from.kind {
+                    PortKind::Float64 => read.for_double_input(),
+                    _ => read,
+                });
+                let given = node.output.iter().zip(sources(ensemble));
+                values.extend(given.map(|(name, source)| Value {
+                    name,
+                    source: Some(*source),
+                    kind: kind_of(*source, read),
+                }));
+            } else if let Some(kind) = passed_on(node, from) {
                 let [to] = &node.output[..] else { return Ok(None) };
-                names.push((to, source));
+                values.push(Value { name: to, kind, ..from });
             } else {
                 return Ok(None);
             }
         }
-        let sources: Option<Vec<Source>> = graph
+        let sources: Option<Vec<(Source, PortKind)>> = graph
             .outputs
             .iter()
             .map(|output| {
-                names.iter().find(|(name, _)| *name == output.name).and_then(|(_, source)| *source)
+                let value = values.iter().find(|value| value.name == output.name)?;
+                value.source.map(|source| (source, value.kind))
             })
             .collect();
-        let Some(sources) = sources else { return Ok(None) };
-        let model = trees::read(ensemble)?;
+        let (Some(sources), Some(model)) = (sources, model) else { return Ok(None) };
         if model.feature_count() > width {
             return Err(node_error(
                 ensemble,
@@ -83,9 +93,11 @@ impl Forest {
             .outputs
             .iter()
             .zip(&sources)
-            .map(|(declared, source)| output_port(declared, *source, &model))
+            .map(|(declared, (source, kind))| output_port(declared, *source, *kind, &model))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(Self { model, sources, outputs }))
+        let reads_doubles = input.kind == PortKind::Float64;
+        let model = Box::new(model);
+        Ok(Some(Self { model, reads_doubles, sources, outputs }))
     }
 
     /// How it is evaluated, in words.
@@ -95,12 +107,23 @@ impl Forest {
 
     /// Output columns of `rows` rows.
     pub(crate) fn score(&self, features: &impl Features, rows: usize) -> Vec<ArrayRef> {
-        let width = self.model.width();
-        let mut scores = vec![0f32; rows * width];
         let mut chosen = vec![0u32; if self.model.labels().is_some() { rows } else { 0 }];
-        self.model.score(features, rows, &mut scores, &mut chosen);
+        let values = rows * self.model.width();
+        if self.model.gives_double() {
+            let mut scores = vec![0f64; values];
+            self.model.score_double(features, rows, &mut scores, &mut chosen);
+            self.columns(&scores, &chosen)
+        } else {
+            let mut scores = vec![0f32; values];
+            self.model.score(features, rows, &mut scores, &mut chosen);
+            self.columns(&scores, &chosen)
+        }
+    }
+
+    fn columns<T: Float>(&self, scores: &[T], chosen: &[u32]) -> Vec<ArrayRef> {
+        let width = self.model.width();
         let mut columns: Vec<ArrayRef> = Vec::new();
-        for source in &self.sources {
+        for (source, kind) in &self.sources {
             match (source, self.model.labels()) {
                 (Source::Label, Some(Labels::Integers(labels))) => {
                     let column = chosen.iter().map(|index| labels[*index as usize]);
@@ -110,11 +133,13 @@ impl Forest {
                     let column = chosen.iter().map(|index| &labels[*index as usize]);
                     columns.push(Arc::new(StringArray::from_iter_values(column)));
                 }
-                // A vector of scores is the column already.
-                (_, _) if width == 1 => columns.push(Arc::new(Float32Array::from(scores.clone()))),
                 (_, _) => columns.extend((0..width).map(|index| -> ArrayRef {
-                    let column = scores.iter().skip(index).step_by(width).copied();
-                    Arc::new(Float32Array::from_iter_values(column))
+                    let column = scores.iter().skip(index).step_by(width);
+                    if *kind == PortKind::Float64 {
+                        Arc::new(Float64Array::from_iter_values(column.map(|score| score.double())))
+                    } else {
+                        Arc::new(Float32Array::from_iter_values(column.map(|score| score.single())))
+                    }
                 })),
             }
         }
@@ -122,33 +147,66 @@ impl Forest {
     }
 }
 
-/// Whether a node passes its input on unchanged.
-fn keeps_value(node: &NodeProto, source: Option<Source>, ensemble: &NodeProto) -> bool {
-    match node.op_type.as_str() {
-        "Identity" => true,
-        "Cast" => {
-            let to = node.get_attr_opt::<i64>("to").ok().flatten();
-            let is = |kind: TensorType| to == Some(i64::from(kind as i32));
-            match source {
-                None | Some(Source::Scores) => is(TensorType::Float),
-                Some(Source::Label) => {
-                    let strings = ensemble.attribute.iter().any(|attribute| {
-                        attribute.name == "classlabels_strings" && !attribute.strings.is_empty()
-                    });
-                    is(if strings { TensorType::String } else { TensorType::Int64 })
-                }
-            }
-        }
-        _ => false,
+/// A value of the graph on the way.
+#[derive(Debug, Clone, Copy)]
+struct Value<'a> {
+    name: &'a str,
+    /// `None` for the features.
+    source: Option<Source>,
+    kind: PortKind,
+}
+
+/// What the outputs of an ensemble are, in order.
+fn sources(ensemble: &NodeProto) -> &'static [Source] {
+    if ensemble.op_type == "TreeEnsembleClassifier" {
+        &[Source::Label, Source::Scores]
+    } else {
+        &[Source::Scores]
     }
 }
 
-fn output_port(declared: &Port, source: Source, model: &Model) -> Result<Port, ModelError> {
-    let (kind, width) = match (source, model.labels()) {
-        (Source::Label, Some(Labels::Integers(_))) => (PortKind::Int64, 1),
-        (Source::Label, _) => (PortKind::String, 1),
-        (Source::Scores, _) => (PortKind::Float32, model.width()),
-    };
+fn kind_of(source: Source, model: &Model) -> PortKind {
+    match (source, model.labels()) {
+        (Source::Label, Some(Labels::Integers(_))) => PortKind::Int64,
+        (Source::Label, _) => PortKind::String,
+        (Source::Scores, _) if model.gives_double() => PortKind::Float64,
+        (Source::Scores, _) => PortKind::Float32,
+    }
+}
+
+/// The type of what a node passes on of its input, when it does no more than cast.
+fn passed_on(node: &NodeProto, from: Value) -> Option<PortKind> {
+    match node.op_type.as_str() {
+        "Identity" => Some(from.kind),
+        "Cast" => {
+            let to = node.get_attr_opt::<i64>("to").ok().flatten()?;
+            let to = [
+                (TensorType::Float, PortKind::Float32),
+                (TensorType::Double, PortKind::Float64),
+                (TensorType::Int64, PortKind::Int64),
+                (TensorType::String, PortKind::String),
+            ]
+            .into_iter()
+            .find_map(|(code, kind)| (i64::from(code as i32) == to).then_some(kind))?;
+            match (from.source, from.kind, to) {
+                (_, from, to) if from == to => Some(to),
+                // Features are rounded when they are read, scores are cast when they are written.
+                (None, PortKind::Float64, PortKind::Float32)
+                | (Some(Source::Scores), PortKind::Float32, PortKind::Float64) => Some(to),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn output_port(
+    declared: &Port,
+    source: Source,
+    kind: PortKind,
+    model: &Model,
+) -> Result<Port, ModelError> {
+    let width = if source == Source::Scores { model.width() } else { 1 };
     if let Some(classes) = declared.classes.as_ref().filter(|classes| classes.len() != width) {
         return Err(ModelError::Graph {
             problem: format!(

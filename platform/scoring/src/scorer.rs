@@ -351,6 +351,11 @@ fn in_plan_order(plan: &Plan, inputs: &[BoundInput], values: &[TValue]) -> TVec<
 }
 
 fn forest_over(forest: &Forest, value: &Tensor, rows: usize) -> TractResult<Vec<ArrayRef>> {
+    if forest.reads_doubles {
+        let cast = value.cast_to::<f64>()?;
+        let values = cast.try_as_plain_ram()?.as_slice::<f64>()?;
+        return Ok(forest.score(&Matrix { values, width: values.len() / rows.max(1) }, rows));
+    }
     let cast = value.cast_to::<f32>()?;
     let values = cast.try_as_plain_ram()?.as_slice::<f32>()?;
     Ok(forest.score(&Matrix { values, width: values.len() / rows.max(1) }, rows))

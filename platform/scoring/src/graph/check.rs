@@ -146,9 +146,6 @@ fn operator(
         "SVMClassifier" | "SVMRegressor" => {
             "use a linear model, a tree ensemble or a network, or express the kernel with ai.onnx operators"
         }
-        "TreeEnsemble" => {
-            "export with target_opset={'ai.onnx.ml': 3}, which writes TreeEnsembleClassifier or TreeEnsembleRegressor"
-        }
         "DictVectorizer" | "CastMap" => "feed columns instead of a dictionary",
         _ => "move this step to features.sql or export it with other operators",
     }))

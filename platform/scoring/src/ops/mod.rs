@@ -25,6 +25,7 @@ pub(crate) fn onnx() -> Onnx {
     operators.insert("Normalizer", features::normalizer);
     operators.insert("OneHotEncoder", encoders::one_hot_encoder);
     operators.insert("Scaler", features::scaler);
+    operators.insert("TreeEnsemble", trees::ensemble);
     operators.insert("TreeEnsembleClassifier", trees::ensemble);
     operators.insert("TreeEnsembleRegressor", trees::ensemble);
     // Reaches the runtime only as the identity that `graph::zip_map` makes of it.

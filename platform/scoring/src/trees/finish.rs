@@ -3,6 +3,7 @@
 //! The specification says little about two classes and about base values; the rules below are those
 //! of ONNX Runtime, found by running it on every combination (`tests/fixtures/ensembles.json`).
 
+use super::real::Real;
 use super::structure::Ensemble;
 use crate::scores::{Labels, PostTransform};
 
@@ -40,9 +41,9 @@ enum Presence {
 #[derive(Debug, Clone)]
 pub(super) struct Finish {
     pub(super) aggregate: Aggregate,
-    base: Vec<f32>,
+    base: Vec<f64>,
     post: PostTransform,
-    trees: f32,
+    trees: usize,
     targets: usize,
     presence: Vec<Presence>,
     classes: Option<Classes>,
@@ -60,10 +61,10 @@ impl Finish {
     pub(super) fn regressor(
         ensemble: &Ensemble,
         aggregate: Aggregate,
-        base: Vec<f32>,
+        base: Vec<f64>,
         post: PostTransform,
     ) -> Self {
-        let trees = ensemble.trees.len() as f32;
+        let trees = ensemble.trees.len();
         let presence = presence(ensemble);
         Self { aggregate, base, post, trees, targets: ensemble.targets, presence, classes: None }
     }
@@ -71,7 +72,7 @@ impl Finish {
     pub(super) fn classifier(
         ensemble: &Ensemble,
         labels: Labels,
-        base: Vec<f32>,
+        base: Vec<f64>,
         post: PostTransform,
     ) -> Self {
         let weights = || ensemble.trees.iter().flat_map(|tree| tree.leaves.iter().flatten());
@@ -89,32 +90,39 @@ impl Finish {
         self.classes.as_ref().map(|classes| &classes.labels)
     }
 
-    /// Whether only the walk keeps what these rules need.
-    pub(super) fn needs_walk(&self) -> bool {
+    /// Whether a row's scores depend on which targets its leaves have weights for, beyond the sums.
+    pub(super) fn needs_presence(&self) -> bool {
         let presence_matters = self.classes.is_some() || self.has_bases();
         matches!(self.aggregate, Aggregate::Min | Aggregate::Max)
             || (presence_matters && self.presence.contains(&Presence::Sometimes))
     }
 
     /// Finishes whole rows of sums for which presence does not depend on the row.
-    pub(super) fn all(&self, scores: &mut [f32], chosen: &mut [u32]) {
+    pub(super) fn all<S: Real>(&self, scores: &mut [S], chosen: &mut [u32]) {
         let always: Vec<bool> =
             self.presence.iter().map(|presence| *presence == Presence::Always).collect();
-        let Some(classes) = &self.classes else {
-            scores.chunks_exact_mut(self.targets).for_each(|row| self.regress(row, &always));
-            return;
-        };
-        for (row, chosen) in scores.chunks_exact_mut(self.targets).zip(chosen) {
-            *chosen = self.classify(classes, row, &always);
+        let mut narrowed = Vec::new();
+        let rows = scores.chunks_exact_mut(self.targets);
+        if let Some(classes) = &self.classes {
+            for (row, chosen) in rows.zip(chosen) {
+                *chosen = self.classify(classes, row, &always, &mut narrowed);
+            }
+        } else {
+            rows.for_each(|row| self.regress(row, &always, &mut narrowed));
         }
     }
 
     /// Finishes one row; `present` says which targets got a weight. Gives the class index.
-    pub(super) fn row(&self, row: &mut [f32], present: &[bool]) -> u32 {
+    pub(super) fn row<S: Real>(
+        &self,
+        row: &mut [S],
+        present: &[bool],
+        narrowed: &mut Vec<f32>,
+    ) -> u32 {
         if let Some(classes) = &self.classes {
-            self.classify(classes, row, present)
+            self.classify(classes, row, present, narrowed)
         } else {
-            self.regress(row, present);
+            self.regress(row, present, narrowed);
             0
         }
     }
@@ -124,10 +132,11 @@ impl Finish {
         self.base.len() == self.targets
     }
 
-    fn regress(&self, row: &mut [f32], present: &[bool]) {
+    fn regress<S: Real>(&self, row: &mut [S], present: &[bool], narrowed: &mut Vec<f32>) {
         if self.aggregate == Aggregate::Average {
+            let trees = S::of(self.trees as f64);
             for sum in row.iter_mut() {
-                *sum /= self.trees;
+                *sum = *sum / trees;
             }
         }
         if self.has_bases() {
@@ -135,34 +144,46 @@ impl Finish {
             let lone = row.len() == 1;
             for ((sum, base), present) in row.iter_mut().zip(&self.base).zip(present) {
                 if lone || *present {
-                    *sum += base;
+                    *sum += S::of(*base);
                 }
             }
         }
         // One target knows no transform but the probit, whatever the attribute says.
         if row.len() > 1 || self.post == PostTransform::Probit {
-            self.post.apply(row);
+            S::transform(self.post, row, narrowed);
         }
     }
 
-    fn classify(&self, classes: &Classes, row: &mut [f32], present: &[bool]) -> u32 {
+    fn classify<S: Real>(
+        &self,
+        classes: &Classes,
+        row: &mut [S],
+        present: &[bool],
+        narrowed: &mut Vec<f32>,
+    ) -> u32 {
         match row {
             [sum] => {
-                self.regress(std::slice::from_mut(sum), present);
+                self.regress(std::slice::from_mut(sum), present, narrowed);
                 0
             }
             [negative, positive] => {
+                let sums = [*negative, *positive];
                 let (scores, chosen) =
-                    self.two_classes(classes, [*negative, *positive], [present[0], present[1]]);
+                    self.two_classes(classes, sums, [present[0], present[1]], narrowed);
                 [*negative, *positive] = scores;
                 chosen
             }
-            many => self.many_classes(many, present),
+            many => self.many_classes(many, present, narrowed),
         }
     }
 
-    fn many_classes(&self, row: &mut [f32], present: &[bool]) -> u32 {
-        row.iter_mut().zip(&self.base).for_each(|(sum, base)| *sum += base);
+    fn many_classes<S: Real>(
+        &self,
+        row: &mut [S],
+        present: &[bool],
+        narrowed: &mut Vec<f32>,
+    ) -> u32 {
+        row.iter_mut().zip(&self.base).for_each(|(sum, base)| *sum += S::of(*base));
         let counts = |class: usize| present[class] || class < self.base.len();
         let mut best = None;
         for class in (0..row.len()).filter(|class| counts(*class)) {
@@ -170,39 +191,40 @@ impl Finish {
                 best = Some(class);
             }
         }
-        self.post.apply(row);
+        S::transform(self.post, row, narrowed);
         index(best.unwrap_or(0))
     }
 
-    fn two_classes(
+    fn two_classes<S: Real>(
         &self,
         classes: &Classes,
-        sums: [f32; 2],
+        sums: [S; 2],
         present: [bool; 2],
-    ) -> ([f32; 2], u32) {
+        narrowed: &mut Vec<f32>,
+    ) -> ([S; 2], u32) {
         let [mut negative, mut positive] = sums;
         let mut only_first = false;
         match (&self.base[..], present[1]) {
             (&[_, base], true) => {
-                positive = base + negative;
-                negative = if present[0] { -positive } else { 0.0 };
+                positive = S::of(base) + negative;
+                negative = if present[0] { -positive } else { S::default() };
             }
-            (&[base, _], false) => negative += base,
+            (&[base, _], false) => negative += S::of(base),
             (base, has_second) => {
                 if let (&[base], true) = (base, present[0]) {
-                    negative += base;
+                    negative += S::of(base);
                 }
                 only_first = !has_second;
             }
         }
         let deciding = if present[1] { positive } else { negative };
         let half = classes.one_weight_for_two && classes.all_weights_positive;
-        let chosen = u32::from(deciding > if half { 0.5 } else { 0.0 });
+        let chosen = u32::from(deciding > S::of(if half { 0.5 } else { 0.0 }));
         if only_first {
-            return (self.post.apply_to_one(negative, half), chosen);
+            return (S::transform_one(self.post, negative, half), chosen);
         }
         let mut scores = [negative, positive];
-        self.post.apply(&mut scores);
+        S::transform(self.post, &mut scores, narrowed);
         (scores, chosen)
     }
 }

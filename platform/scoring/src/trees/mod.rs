@@ -8,11 +8,16 @@
 //! - [`walk`] steps from the root to a leaf, row by row. It runs everything: all comparisons, shared
 //!   subtrees, minimum and maximum, trees of any size, and batches too small for a block.
 //!
-//! Leaf weights are summed in `f32` in the order of the trees, as ONNX Runtime does.
+//! Leaf weights are summed in the order of the trees, as ONNX Runtime does, in the type of the
+//! ensemble: `f32`, or `f64` where the thresholds and weights or the input are doubles.
 
+mod build;
 mod bytes;
 mod finish;
+mod listed;
 mod read;
+mod real;
+mod split;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -23,34 +28,63 @@ use std::fmt;
 use crate::scores::Labels;
 use bytes::ByteCoded;
 use finish::Finish;
+use real::Real;
 use structure::Ensemble;
 
-pub(crate) use read::read;
+pub(crate) use read::{is_ensemble, read};
+pub(crate) use structure::Precision;
 
 /// Below this many rows a block would be mostly padding, and walking is faster.
 const BYTES_ROWS_MIN: usize = 48;
 
-/// Whether an operator is a tree ensemble that [`read`] understands.
-pub(crate) fn is_ensemble(operator: &str) -> bool {
-    matches!(operator, "TreeEnsembleClassifier" | "TreeEnsembleRegressor")
-}
-
 /// Where the features of a batch come from.
 pub(crate) trait Features: Sync {
-    /// Copies rows `start..start + into.len()` of a feature.
+    /// Copies rows `start..start + into.len()` of a feature, rounded to `f32`.
     fn fill(&self, feature: usize, start: usize, into: &mut [f32]);
+
+    /// Copies rows `start..start + into.len()` of a feature. Where features are `f32` anyway, they
+    /// are widened.
+    fn fill_double(&self, feature: usize, start: usize, into: &mut [f64]) {
+        let mut singles = [0f32; 64];
+        for (chunk, into) in into.chunks_mut(singles.len()).enumerate() {
+            let singles = &mut singles[..into.len()];
+            self.fill(feature, start + chunk * 64, singles);
+            for (to, from) in into.iter_mut().zip(singles) {
+                *to = f64::from(*from);
+            }
+        }
+    }
 }
 
 /// Features as rows of a matrix.
-pub(crate) struct Matrix<'a> {
-    pub(crate) values: &'a [f32],
+pub(crate) struct Matrix<'a, T> {
+    pub(crate) values: &'a [T],
     pub(crate) width: usize,
 }
 
-impl Features for Matrix<'_> {
+impl<T> Matrix<'_, T> {
+    fn column(&self, feature: usize, start: usize) -> impl Iterator<Item = &T> {
+        self.values[start * self.width + feature..].iter().step_by(self.width)
+    }
+}
+
+impl Features for Matrix<'_, f32> {
     fn fill(&self, feature: usize, start: usize, into: &mut [f32]) {
-        let column = self.values[start * self.width + feature..].iter().step_by(self.width);
-        for (to, from) in into.iter_mut().zip(column) {
+        for (to, from) in into.iter_mut().zip(self.column(feature, start)) {
+            *to = *from;
+        }
+    }
+}
+
+impl Features for Matrix<'_, f64> {
+    fn fill(&self, feature: usize, start: usize, into: &mut [f32]) {
+        for (to, from) in into.iter_mut().zip(self.column(feature, start)) {
+            *to = f32::of(*from);
+        }
+    }
+
+    fn fill_double(&self, feature: usize, start: usize, into: &mut [f64]) {
+        for (to, from) in into.iter_mut().zip(self.column(feature, start)) {
             *to = *from;
         }
     }
@@ -61,18 +95,29 @@ pub(crate) struct Model {
     ensemble: Ensemble,
     bytes: Option<ByteCoded>,
     finish: Finish,
+    gives_double: bool,
 }
 
 impl Model {
     fn new(ensemble: Ensemble, finish: Finish) -> Self {
-        let bytes = if finish.needs_walk() { None } else { ByteCoded::compile(&ensemble) };
-        Self { ensemble, bytes, finish }
+        let bytes = if finish.needs_presence() { None } else { ByteCoded::compile(&ensemble) };
+        Self { ensemble, bytes, finish, gives_double: false }
+    }
+
+    /// The same model over features that are doubles: they are not rounded, and sums are in `f64`.
+    pub(crate) fn for_double_input(&self) -> Self {
+        let ensemble = Ensemble { precision: Precision::Double, ..self.ensemble.clone() };
+        Self { gives_double: self.gives_double, ..Self::new(ensemble, self.finish.clone()) }
     }
 
     /// The same model on the walk and on each level of the byte-coded kernel.
     pub(crate) fn on_every_kernel(&self) -> Vec<Self> {
-        let on =
-            |bytes| Self { ensemble: self.ensemble.clone(), bytes, finish: self.finish.clone() };
+        let on = |bytes| Self {
+            ensemble: self.ensemble.clone(),
+            bytes,
+            finish: self.finish.clone(),
+            gives_double: self.gives_double,
+        };
         let mut models = vec![on(None)];
         if self.bytes.is_some() {
             models
@@ -94,6 +139,16 @@ impl Model {
         self.ensemble.targets
     }
 
+    /// Whether its features are doubles.
+    pub(crate) fn precision(&self) -> Precision {
+        self.ensemble.precision
+    }
+
+    /// Whether the operator's output is a tensor of doubles; then [`Self::score_double`] loses nothing.
+    pub(crate) fn gives_double(&self) -> bool {
+        self.gives_double
+    }
+
     /// Number of features that the trees may read: the largest index plus one.
     pub(crate) fn feature_count(&self) -> usize {
         self.ensemble.features
@@ -113,12 +168,41 @@ impl Model {
         scores: &mut [f32],
         chosen: &mut [u32],
     ) {
-        match &self.bytes {
-            Some(bytes) if rows >= BYTES_ROWS_MIN => {
+        match (self.ensemble.precision, &self.bytes) {
+            (Precision::Double, _) => {
+                let mut doubles = vec![0f64; scores.len()];
+                self.score_double(features, rows, &mut doubles, chosen);
+                for (to, from) in scores.iter_mut().zip(doubles) {
+                    *to = f32::of(from);
+                }
+            }
+            (Precision::Single, Some(bytes)) if rows >= BYTES_ROWS_MIN => {
                 bytes.sums(features, rows, scores);
                 self.finish.all(scores, chosen);
             }
             _ => walk::score(&self.ensemble, &self.finish, features, rows, scores, chosen),
+        }
+    }
+
+    /// As [`Self::score`] with scores that are not rounded to `f32`.
+    pub(crate) fn score_double(
+        &self,
+        features: &impl Features,
+        rows: usize,
+        scores: &mut [f64],
+        chosen: &mut [u32],
+    ) {
+        match self.ensemble.precision {
+            Precision::Single => {
+                let mut singles = vec![0f32; scores.len()];
+                self.score(features, rows, &mut singles, chosen);
+                for (to, from) in scores.iter_mut().zip(singles) {
+                    *to = f64::from(from);
+                }
+            }
+            Precision::Double => {
+                walk::score(&self.ensemble, &self.finish, features, rows, scores, chosen);
+            }
         }
     }
 }
@@ -132,24 +216,4 @@ impl fmt::Debug for Model {
             .field("byte_coded", &self.bytes.is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// The attributes of a node as lists, before they are checked.
-///
-/// Kept apart from the protobuf so that a test can build an ensemble without one.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Attributes {
-    pub(crate) tree_ids: Vec<i64>,
-    pub(crate) node_ids: Vec<i64>,
-    pub(crate) feature_ids: Vec<i64>,
-    pub(crate) modes: Vec<String>,
-    pub(crate) values: Vec<f32>,
-    pub(crate) true_ids: Vec<i64>,
-    pub(crate) false_ids: Vec<i64>,
-    pub(crate) missing_true: Vec<i64>,
-    pub(crate) weight_tree_ids: Vec<i64>,
-    pub(crate) weight_node_ids: Vec<i64>,
-    pub(crate) weight_targets: Vec<i64>,
-    pub(crate) weights: Vec<f32>,
-    pub(crate) targets: usize,
 }

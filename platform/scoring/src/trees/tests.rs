@@ -7,8 +7,10 @@ use proptest::sample::select;
 
 use super::bytes::ByteCoded;
 use super::finish::{Aggregate, Finish};
-use super::structure::Ensemble;
-use super::{Attributes, Matrix, Model, walk};
+use super::listed::Attributes;
+use super::real::Real;
+use super::structure::Precision;
+use super::{Matrix, Model, walk};
 use crate::scores::{Labels, PostTransform};
 
 /// Below, at and above a word of rows, a whole block, and several blocks.
@@ -106,7 +108,7 @@ impl Recipe {
             let at = leaves.swap_remove(draws.below(leaves.len()));
             given.feature_ids[at] = i64::try_from(draws.below(self.features)).expect("few");
             given.modes[at] = draws.pick(self.modes).to_owned();
-            given.values[at] = draws.pick(thresholds);
+            given.values[at] = f64::from(draws.pick(thresholds));
             given.missing_true[at] = i64::try_from(draws.below(2)).expect("a flag");
             for side in [0, 1] {
                 leaves.push(given.node_ids.len());
@@ -129,7 +131,7 @@ impl Recipe {
                 given.weight_tree_ids.push(tree);
                 given.weight_node_ids.push(given.node_ids[at]);
                 given.weight_targets.push(i64::try_from(target).expect("few"));
-                given.weights.push((draws.below(4096) as f32 - 2048.0) / 1000.0);
+                given.weights.push(f64::from((draws.below(4096) as f32 - 2048.0) / 1000.0));
             }
         }
     }
@@ -199,7 +201,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
 struct Reference<'a> {
     given: &'a Attributes,
     positions: HashMap<(i64, i64), usize>,
-    weights: HashMap<(i64, i64), Vec<(usize, f32)>>,
+    weights: HashMap<(i64, i64), Vec<(usize, f64)>>,
     roots: Vec<usize>,
 }
 
@@ -230,7 +232,7 @@ impl<'a> Reference<'a> {
             let mut at = *root;
             while given.modes[at] != "LEAF" {
                 let value = row[usize::try_from(given.feature_ids[at]).expect("in range")];
-                let threshold = given.values[at];
+                let threshold = f32::of(given.values[at]);
                 #[allow(clippy::float_cmp, reason = "the operator compares exactly")]
                 let holds = match given.modes[at].as_str() {
                     "BRANCH_LEQ" => value <= threshold,
@@ -245,7 +247,7 @@ impl<'a> Reference<'a> {
                 at = self.positions[&(given.tree_ids[at], next)];
             }
             for (target, weight) in &self.weights[&(given.tree_ids[at], given.node_ids[at])] {
-                found[*target].push(*weight);
+                found[*target].push(f32::of(*weight));
             }
         }
         found
@@ -258,7 +260,7 @@ fn bits(scores: &[f32]) -> Vec<u32> {
 
 /// Runs an ensemble on the walk and on every level that the machine has; all must agree.
 fn assert_kernels_agree(recipe: &Recipe, given: &Attributes, finish: &Finish, batches: &[usize]) {
-    let ensemble = Ensemble::check(given).expect("well-formed");
+    let ensemble = given.check(Precision::Single).expect("well-formed");
     let levels = ByteCoded::levels(&ensemble);
     let codable = recipe.leaves <= 256
         && !Recipe::has_equality(given)
@@ -274,7 +276,7 @@ fn assert_kernels_agree(recipe: &Recipe, given: &Attributes, finish: &Finish, ba
         let mut walked = vec![0f32; rows * recipe.targets];
         let mut walked_classes = vec![u32::MAX; rows];
         walk::score(&ensemble, finish, &matrix, rows, &mut walked, &mut walked_classes);
-        for program in levels.iter().filter(|_| !finish.needs_walk()) {
+        for program in levels.iter().filter(|_| !finish.needs_presence()) {
             // What a former batch left behind must not show.
             let mut sums = vec![f32::NAN; rows * recipe.targets];
             let mut classes = vec![u32::MAX; rows];
@@ -302,7 +304,7 @@ proptest! {
         aggregate in select(vec![Aggregate::Sum, Aggregate::Average, Aggregate::Min, Aggregate::Max]),
     ) {
         let given = recipe.attributes();
-        let ensemble = Ensemble::check(&given).expect("well-formed");
+        let ensemble = given.check(Precision::Single).expect("well-formed");
         let finish = Finish::regressor(&ensemble, aggregate, vec![], PostTransform::None);
         let model = Model::new(ensemble, finish);
         let values = recipe.rows(rows);
@@ -334,8 +336,8 @@ proptest! {
         base in 0..2usize,
     ) {
         let given = recipe.attributes();
-        let ensemble = Ensemble::check(&given).expect("well-formed");
-        let base = vec![0.25; base * recipe.targets];
+        let ensemble = given.check(Precision::Single).expect("well-formed");
+        let base = vec![0.25f64; base * recipe.targets];
         let finish = if classifies {
             Finish::classifier(&ensemble, labels(recipe.targets), base, post)
         } else {
@@ -361,7 +363,7 @@ fn every_kernel_agrees_on_every_batch_size() {
             shares_subtrees: false,
         };
         let given = recipe.attributes();
-        let ensemble = Ensemble::check(&given).expect("well-formed");
+        let ensemble = given.check(Precision::Single).expect("well-formed");
         let finish =
             Finish::classifier(&ensemble, labels(2), vec![0.5, 0.25], PostTransform::Softmax);
         assert_kernels_agree(&recipe, &given, &finish, &BATCHES);

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::super::structure::{Child, Ensemble, Mode, Node};
+use super::super::real::Real;
+use super::super::structure::{Child, Ensemble, Mode, Node, Precision};
 use super::{ByteCoded, LEAVES_MAX};
 use crate::level::Level;
 
@@ -78,6 +79,9 @@ struct Above {
 }
 
 pub(super) fn compile(ensemble: &Ensemble, level: Level) -> Option<ByteCoded> {
+    if ensemble.precision == Precision::Double {
+        return None;
+    }
     let mut trees = Vec::with_capacity(ensemble.trees.len());
     for tree in &ensemble.trees {
         if tree.shares_subtrees || tree.leaves.len() > LEAVES_MAX {
@@ -130,7 +134,7 @@ pub(super) fn compile(ensemble: &Ensemble, level: Level) -> Option<ByteCoded> {
             for (weight, leaf) in weights.iter_mut().zip(&tree.leaves) {
                 let mut for_target = leaf.iter().filter(|weight| weight.target as usize == target);
                 if let Some(first) = for_target.next() {
-                    *weight = first.value;
+                    *weight = f32::of(first.value);
                     used = true;
                 }
                 // Two weights of a leaf for one target would have to be added one after the other.
@@ -155,13 +159,14 @@ pub(super) fn compile(ensemble: &Ensemble, level: Level) -> Option<ByteCoded> {
 
 /// Every comparison of order as `feature > threshold`; `None` for what cannot be one.
 fn above(node: &Node) -> Option<Above> {
+    let at = f32::of(node.threshold);
     let (threshold, swapped) = match node.mode {
-        Mode::LessOrEqual => (node.threshold, false),
-        Mode::Greater => (node.threshold, true),
+        Mode::LessOrEqual => (at, false),
+        Mode::Greater => (at, true),
         // `x < t` is `x <= t'` with t' the float below t.
-        Mode::Less => (below(node.threshold)?, false),
-        Mode::GreaterOrEqual => (below(node.threshold)?, true),
-        Mode::Equal | Mode::NotEqual => return None,
+        Mode::Less => (below(at)?, false),
+        Mode::GreaterOrEqual => (below(at)?, true),
+        Mode::Equal | Mode::NotEqual | Mode::Member(_) => return None,
     };
     if threshold.is_nan() {
         return None;
