@@ -87,12 +87,28 @@ pub struct Column {
 }
 
 /// The columns of a service's predictions: the key first, then at least one prediction.
+///
+/// A service that ranks has several rows per key. Their first prediction is the rank, from 1, and
+/// key and rank together name a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Column>", into = "Vec<Column>")]
+#[serde(try_from = "Vec<StoredColumn>", into = "Vec<StoredColumn>")]
 pub struct PredictionSchema {
     key: Column,
     predictions: Vec<Column>,
+    top_n: Option<u32>,
 }
+
+/// A column as it is kept; the rank carries how many there are at most.
+#[derive(Serialize, Deserialize)]
+struct StoredColumn {
+    #[serde(flatten)]
+    column: Column,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    top_n: Option<u32>,
+}
+
+/// Name of the column that carries the rank.
+pub const RANK_COLUMN: &str = "rank";
 
 /// Why a list of columns is no prediction schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +122,9 @@ pub enum SchemaError {
     /// SQL ignores case, so two names must differ by more than case.
     #[error("the name `{0}` occurs twice")]
     Duplicate(ColumnName),
+    /// Several rows per key need a number that tells them apart.
+    #[error("expected the second column to be `rank` of type INT, found `{0}` of type {1}")]
+    NotARank(ColumnName, DataType),
 }
 
 impl PredictionSchema {
@@ -126,7 +145,31 @@ impl PredictionSchema {
         if !key.data_type.is_key() {
             return Err(SchemaError::NotAKey(key.name, key.data_type));
         }
-        Ok(Self { key, predictions: columns.collect() })
+        Ok(Self { key, predictions: columns.collect(), top_n: None })
+    }
+
+    /// The same columns, with up to `top_n` rows per key.
+    ///
+    /// # Errors
+    /// [`SchemaError::NotARank`] unless the column after the key is [`RANK_COLUMN`].
+    pub fn ranked(self, top_n: u32) -> Result<Self, SchemaError> {
+        let rank = &self.predictions[0];
+        if rank.name.as_str() != RANK_COLUMN || rank.data_type != DataType::Int {
+            return Err(SchemaError::NotARank(rank.name.clone(), rank.data_type));
+        }
+        Ok(Self { top_n: Some(top_n), ..self })
+    }
+
+    /// Most rows per key of a service that ranks; `None` where each key has one row.
+    #[must_use]
+    pub fn top_n(&self) -> Option<u32> {
+        self.top_n
+    }
+
+    /// The columns that name a row: the key, and the rank where there is one.
+    pub fn identity(&self) -> impl Iterator<Item = &Column> {
+        let ranks = usize::from(self.top_n.is_some());
+        std::iter::once(&self.key).chain(self.predictions.iter().take(ranks))
     }
 
     /// The key column.
@@ -147,16 +190,69 @@ impl PredictionSchema {
     }
 }
 
-impl TryFrom<Vec<Column>> for PredictionSchema {
+impl TryFrom<Vec<StoredColumn>> for PredictionSchema {
     type Error = SchemaError;
 
-    fn try_from(columns: Vec<Column>) -> Result<Self, SchemaError> {
-        Self::new(columns)
+    fn try_from(stored: Vec<StoredColumn>) -> Result<Self, SchemaError> {
+        let top_n = stored.iter().find_map(|column| column.top_n);
+        let schema = Self::new(stored.into_iter().map(|stored| stored.column).collect())?;
+        match top_n {
+            None => Ok(schema),
+            Some(top_n) => schema.ranked(top_n),
+        }
     }
 }
 
-impl From<PredictionSchema> for Vec<Column> {
+impl From<PredictionSchema> for Vec<StoredColumn> {
     fn from(schema: PredictionSchema) -> Self {
-        std::iter::once(schema.key).chain(schema.predictions).collect()
+        let top_n = schema.top_n;
+        let columns = std::iter::once(schema.key).chain(schema.predictions).enumerate();
+        columns
+            .map(|(at, column)| StoredColumn { column, top_n: top_n.filter(|_| at == 1) })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(names: &[(&str, DataType)]) -> PredictionSchema {
+        let column = |(name, data_type): &(&str, DataType)| Column {
+            name: name.parse().expect("a name"),
+            data_type: *data_type,
+        };
+        PredictionSchema::new(names.iter().map(column).collect()).expect("a schema")
+    }
+
+    #[test]
+    fn a_schema_reads_back_as_it_was_kept_with_its_ranks_and_without() {
+        let plain = schema(&[("id", DataType::Int), ("rank", DataType::Int)]);
+        let json = serde_json::to_string(&plain).expect("JSON");
+        assert_eq!(json, r#"[{"name":"id","type":"INT"},{"name":"rank","type":"INT"}]"#);
+        let ranked = plain.clone().ranked(10).expect("a rank");
+        let kept = serde_json::to_string(&ranked).expect("JSON");
+        assert_eq!(kept, r#"[{"name":"id","type":"INT"},{"name":"rank","type":"INT","top_n":10}]"#);
+        for (schema, text) in [(plain, json), (ranked, kept)] {
+            assert_eq!(serde_json::from_str::<PredictionSchema>(&text).expect("a schema"), schema);
+        }
+    }
+
+    #[test]
+    fn only_an_integer_named_rank_after_the_key_ranks() {
+        for second in [("rank", DataType::Float64), ("place", DataType::Int)] {
+            let schema = schema(&[("id", DataType::Int), second, ("score", DataType::Float64)]);
+            assert!(matches!(schema.ranked(3), Err(SchemaError::NotARank(..))));
+        }
+    }
+
+    #[test]
+    fn key_and_rank_name_a_row_of_a_service_that_ranks() {
+        let plain = schema(&[("id", DataType::Int), ("rank", DataType::Int)]);
+        let names = |schema: &PredictionSchema| {
+            schema.identity().map(|column| column.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&plain), ["id"]);
+        assert_eq!(names(&plain.ranked(3).expect("a rank")), ["id", "rank"]);
     }
 }

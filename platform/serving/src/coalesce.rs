@@ -72,7 +72,13 @@ async fn work(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
                 groups.entry(lookup.current.served.generation).or_default().push(lookup);
             }
         }
-        for group in groups.into_values() {
+        for mut group in groups.into_values() {
+            // A service that ranks gives many rows per key: its queries take fewer keys at once.
+            let keys_max = group.first().map_or(BATCH_MAX, |first| first.current.served.keys_max());
+            while group.len() > keys_max {
+                let rest = group.split_off(keys_max);
+                answer(&store, std::mem::replace(&mut group, rest)).await;
+            }
             answer(&store, group).await;
         }
     }

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{coalesce::Coalescer, current::Current, error::LookupError, pointers::Pointers};
 
-/// The values of the prediction columns, in declared order.
+/// The values of the prediction columns, in declared order; of a service that ranks, one row after the other
+/// by rank.
 pub type Values = Vec<Value>;
 
 /// What a service says about one key.

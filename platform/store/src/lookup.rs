@@ -1,6 +1,6 @@
 //! The hot path: predictions by key, and the pointers that say from which table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use cameo_domain::{
     DataType, GenerationId, Key, PredictionSchema, ReleaseId, ServicePath, TenantName,
@@ -24,6 +24,8 @@ pub use hints::{Hint, Hints, listen, wake};
 
 /// Most keys of one call of [`many`].
 pub const KEYS_MAX: usize = 10_000;
+/// Most rows that one call of [`many`] may meet: a service that ranks has several per key.
+pub const ROWS_MAX: usize = 100_000;
 const UNDEFINED_TABLE: &str = "42P01";
 
 /// What a service serves: read it with [`current`], keep it, and read it again on a hint, from time
@@ -74,6 +76,10 @@ impl FromRow<'_, PgRow> for ServedGeneration {
             table.sql(),
             quoted(schema.key().name.as_str())
         );
+        let order = match schema.identity().nth(1) {
+            Some(rank) => format!(" order by {}", quoted(rank.name.as_str())),
+            None => String::new(),
+        };
         Ok(Self {
             path: row.path()?,
             generation: get(row, "generation", GenerationId)?,
@@ -92,9 +98,18 @@ impl FromRow<'_, PgRow> for ServedGeneration {
             published_at: row.try_get("published_at")?,
             stale_after_seconds: row.count("stale_after_seconds")?.unwrap_or_default(),
             rows: row.count("rows")?.unwrap_or_default(),
-            one_sql: format!("{select} = $1"),
-            many_sql: format!("{select} = any($1)"),
+            one_sql: format!("{select} = $1{order}"),
+            many_sql: format!("{select} = any($1){order}"),
         })
+    }
+}
+
+impl ServedGeneration {
+    /// Most keys of one call of [`many`] for this generation.
+    #[must_use]
+    pub fn keys_max(&self) -> usize {
+        let rows_per_key = self.schema.top_n().map_or(1, |top_n| top_n as usize);
+        (ROWS_MAX / rows_per_key.max(1)).clamp(1, KEYS_MAX)
     }
 }
 
@@ -123,12 +138,12 @@ pub enum Value {
 pub struct Prediction {
     /// Whom they are about.
     pub key: Key,
-    /// In declared order, without the key.
+    /// In declared order, without the key; of a service that ranks, one row after the other by rank.
     pub values: Vec<Value>,
 }
 
 impl Prediction {
-    /// The values under their declared names.
+    /// The values of the first row under their declared names.
     #[must_use]
     pub fn to_json(&self, schema: &PredictionSchema) -> serde_json::Map<String, serde_json::Value> {
         let names = schema.predictions().iter().map(|column| column.name.to_string());
@@ -182,18 +197,24 @@ pub async fn one(
         Key::String(key) => query.bind(key.clone()),
     })
     .await?;
-    Ok(rows.first().map(|row| read(row, &served.schema)).transpose()?)
+    let mut rows = rows.iter().map(|row| read(row, &served.schema));
+    let Some(mut prediction) = rows.next().transpose()? else { return Ok(None) };
+    for row in rows {
+        prediction.values.extend(row?.values);
+    }
+    Ok(Some(prediction))
 }
 
-/// The predictions for up to [`KEYS_MAX`] keys, in the order of the keys, with none for unknown
+/// The predictions for up to [`ServedGeneration::keys_max`] keys, in the order of the keys, with none for unknown
 /// ones.
 pub async fn many(
     store: &Store,
     served: &ServedGeneration,
     keys: &[Key],
 ) -> Result<Vec<Option<Prediction>>, StoreError> {
-    if keys.len() > KEYS_MAX {
-        return Err(StoreError::TooMany { what: "keys", limit: KEYS_MAX, found: keys.len() });
+    let limit = served.keys_max();
+    if keys.len() > limit {
+        return Err(StoreError::TooMany { what: "keys", limit, found: keys.len() });
     }
     for key in keys {
         check_key(served, key)?;
@@ -214,10 +235,16 @@ pub async fn many(
         }
     })
     .await?;
-    let mut found = HashMap::with_capacity(rows.len());
+    let mut found: HashMap<Key, Prediction> = HashMap::with_capacity(keys.len());
     for row in &rows {
         let prediction = read(row, &served.schema)?;
-        found.insert(prediction.key.clone(), prediction);
+        match found.entry(prediction.key.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(prediction);
+            }
+            // Rows come by rank, so the keys' rows stay in order.
+            Entry::Occupied(mut known) => known.get_mut().values.extend(prediction.values),
+        }
     }
     Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
 }

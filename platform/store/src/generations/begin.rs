@@ -108,12 +108,13 @@ async fn create_table(
     connection: &mut PgConnection,
     generation: &Generation,
 ) -> Result<(), StoreError> {
+    let named_by = generation.schema.identity().count();
     let columns: Vec<String> = generation
         .schema
         .columns()
         .enumerate()
         .map(|(index, column)| {
-            let required = if index == 0 { " not null" } else { "" };
+            let required = if index < named_by { " not null" } else { "" };
             format!("{} {}{required}", quoted(column.name.as_str()), sql_type(column.data_type))
         })
         .collect();

@@ -1,7 +1,9 @@
 //! Publishing: one transaction that moves the pointer.
 
+use std::ops::RangeInclusive;
+
 use cameo_batch::RowDigest;
-use cameo_domain::{Epoch, GenerationId, RunId, RunState, Sha256};
+use cameo_domain::{Epoch, GenerationId, PredictionSchema, RunId, RunState, Sha256};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, Row};
@@ -61,6 +63,12 @@ pub async fn publish(
         }
     })
     .await
+}
+
+/// How many rows a generation may have that was scored for so many keys.
+fn rows_per_key(schema: &PredictionSchema, scored: u64) -> RangeInclusive<u64> {
+    let most = schema.top_n().map_or(1, u64::from);
+    scored..=scored.saturating_mul(most)
 }
 
 struct Attempt {
@@ -153,7 +161,8 @@ impl Attempt {
         }
         let RunCounts { rows_read: read, rows_scored: scored, rows_quarantined: quarantined } =
             self.counts;
-        if read != scored + quarantined || scored != found.rows {
+        let fits = rows_per_key(&self.generation.schema, scored).contains(&found.rows);
+        if read != scored + quarantined || !fits {
             return Err(StoreError::Counts { read, scored, quarantined, written: found.rows });
         }
         Ok(row.try_get("due_at")?)

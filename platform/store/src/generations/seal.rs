@@ -13,7 +13,7 @@ const INDEX_MEMORY: &str = "256MB";
 const INDEX_WORKERS: u32 = 2;
 const UNIQUE_VIOLATION: &str = "23505";
 
-/// Builds the unique index on the key, then counts and hashes what the table holds. After this the
+/// Builds the unique index on what names a row (the key, and the rank of a service that ranks), then counts and hashes what the table holds. After this the
 /// generation can be published. A repetition gives the same digest.
 pub async fn seal(store: &Store, generation: &Generation) -> Result<RowDigest, StoreError> {
     let mut connection = store.dedicated().await?;
@@ -37,9 +37,11 @@ async fn index_and_digest(
          set synchronous_commit = off"
     );
     connection.execute(AssertSqlSafe(settings)).await?;
-    let (table, key) = (generation.table.sql(), &generation.schema.key().name);
+    let table = generation.table.sql();
     let index = quoted(&format!("{}_key", generation.table.name));
-    let key = quoted(key.as_str());
+    let key: Vec<String> =
+        generation.schema.identity().map(|column| quoted(column.name.as_str())).collect();
+    let key = key.join(", ");
     sqlx::query(AssertSqlSafe(format!(
         "create unique index if not exists {index} on {table} ({key})"
     )))

@@ -46,7 +46,8 @@ pub struct StepTime {
     pub seconds: f64,
 }
 
-/// The final counts of a run: `rows_read = rows_scored + rows_quarantined`.
+/// The final counts of a run: `rows_read = rows_scored + rows_quarantined`. They count customers: a service
+/// that ranks writes several rows for each one that was scored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {
     /// Rows that the features query gave.

@@ -5,6 +5,7 @@ mod digests;
 mod outbox;
 mod publishing;
 mod queue;
+mod ranking;
 mod records;
 mod schedule;
 mod serving;

@@ -12,6 +12,7 @@ use cameo_domain::{
     key::{KEY_BYTES_MAX, KeyError},
 };
 use cameo_serving::{Current, LookupError, predictions::Values};
+use cameo_store::lookup::Value;
 use chrono::{DateTime, Utc};
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -49,8 +50,7 @@ pub(crate) struct Prediction {
     key: KeyView,
     /// The declared prediction columns by name. `null` where the model said nothing; a number that is
     /// not finite is `null` as well.
-    #[schema(value_type = Object, example = json!({"male_percentile": 0.31, "female_percentile": 0.69}))]
-    predictions: serde_json::Map<String, serde_json::Value>,
+    predictions: Predictions,
     /// The publication that says so; two answers with the same generation belong together.
     #[schema(example = 42)]
     generation: i64,
@@ -70,6 +70,22 @@ pub(crate) struct Prediction {
     age_seconds: i64,
     /// Whether it is older than the service allows.
     stale: bool,
+}
+
+/// Columns of predictions by name.
+type Columns = serde_json::Map<String, serde_json::Value>;
+
+/// What was predicted: one row of columns, or the rows of a service that ranks.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Predictions {
+    /// The declared columns by name.
+    #[schema(value_type = Object, example = json!({"male_percentile": 0.31, "female_percentile": 0.69}))]
+    Row(Columns),
+    /// Of a service that ranks: one row per item in ascending order of `rank`, from 1.
+    #[schema(value_type = Vec<Object>, example = json!([
+        {"rank": 1, "offer_id": 4711, "score": 0.83}, {"rank": 2, "offer_id": 12, "score": 0.79}]))]
+    Ranked(Vec<Columns>),
 }
 
 /// A key: an integer or a text, as the service declares it.
@@ -209,8 +225,7 @@ pub(crate) struct KeyResult {
     status: KeyStatus,
     /// The prediction columns by name, where one was found.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, example = json!({"male_percentile": 0.31, "female_percentile": 0.69}))]
-    predictions: Option<serde_json::Map<String, serde_json::Value>>,
+    predictions: Option<Predictions>,
     /// Why the key is invalid, where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
@@ -231,7 +246,8 @@ pub(crate) enum KeyStatus {
 /// Look up to 10,000 keys up
 ///
 /// One result for each key in the order asked; a key that is unknown or invalid does not fail the
-/// others. All results are of one generation.
+/// others. All results are of one generation. A service that ranks N items per key takes at most 100,000 / N
+/// keys at once.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/services/{service}/predictions:batchGet",
     operation_id = "batchGetPredictions", tag = "predictions",
     params(
@@ -260,6 +276,16 @@ pub(crate) async fn batch_get_predictions(
     let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
     let body = JsonBytes::from_request(request, &app).await?;
     let asked: BatchRequest = body.read()?;
+    let keys_max = current.served.keys_max();
+    if asked.keys.len() > keys_max {
+        return Err(Problem::new(
+            Code::InvalidBody,
+            format!(
+                "expected at most {keys_max} keys, found {}: this service gives several rows per key; ask in parts",
+                asked.keys.len()
+            ),
+        ));
+    }
     let parsed: Vec<Result<Key, KeyError>> =
         asked.keys.iter().map(|asked| asked.key(current.served.schema.key().data_type)).collect();
     let keys = parsed.iter().filter_map(|key| key.as_ref().ok().cloned()).collect();
@@ -399,6 +425,19 @@ fn bounded_keys<'de, D: Deserializer<'de>>(
 }
 
 fn write_values(body: &mut Vec<u8>, current: &Current, values: &Values) -> Result<(), Problem> {
+    if current.served.schema.top_n().is_none() {
+        return write_row(body, current, values);
+    }
+    let rows = values.chunks_exact(current.column_members.len());
+    for (at, row) in rows.enumerate() {
+        body.push(if at == 0 { b'[' } else { b',' });
+        write_row(body, current, row)?;
+    }
+    body.push(b']');
+    Ok(())
+}
+
+fn write_row(body: &mut Vec<u8>, current: &Current, values: &[Value]) -> Result<(), Problem> {
     for (name, value) in current.column_members.iter().zip(values) {
         body.extend_from_slice(name);
         write_json(body, value)?;

@@ -27,6 +27,9 @@ pub(crate) struct Service {
     version: String,
     /// The columns of its predictions; the first is the key.
     columns: Vec<ColumnView>,
+    /// Most rows per key of a service that ranks; `null` where each key has one row.
+    #[schema(required = true, example = json!(null))]
+    top_n: Option<u32>,
     /// The five-field pattern of its schedule.
     #[schema(example = "00 18 * * *")]
     schedule: String,
@@ -126,6 +129,7 @@ fn view(app: &App, record: ServiceRecord, now: DateTime<Utc>) -> Service {
         release: record.release.to_string(),
         version: record.version,
         columns: record.schema.columns().map(column).collect(),
+        top_n: record.schema.top_n(),
         schedule: record.cron,
         timezone: record.timezone,
         next_due_at: record.next_due_at,
