@@ -143,9 +143,6 @@ fn operator(
         return Ok(());
     }
     Err(refused(match node.op_type.as_str() {
-        "SVMClassifier" | "SVMRegressor" => {
-            "use a linear model, a tree ensemble or a network, or express the kernel with ai.onnx operators"
-        }
         "DictVectorizer" | "CastMap" => "feed columns instead of a dictionary",
         _ => "move this step to features.sql or export it with other operators",
     }))

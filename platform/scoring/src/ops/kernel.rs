@@ -6,10 +6,11 @@ use std::fmt::Debug;
 
 use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
 use tract_onnx::tract_hir::internal::{
-    Arc, Datum, DatumType, DatumTypeExt, EvalContext, Expansion, InferenceOp, InferenceResult,
-    IntoTValue, IntoTensor, OutletId, Solver, SpecialOps, StaticName, TDim, TValue, TVec, Tensor,
-    TensorProxy, ToDim, TractResult, TypedFact, TypedModel, as_op, bail, check_input_arity,
-    check_output_arity, expand, op_as_typed_op, op_out_of_plan, tract_ndarray,
+    Arc, Datum, DatumType, DatumTypeExt, DimLike, EvalContext, Expansion, InferenceOp,
+    InferenceResult, IntoTValue, IntoTensor, OutletId, Solver, SpecialOps, StaticName, TDim,
+    TValue, TVec, Tensor, TensorProxy, ToDim, TractResult, TypedFact, TypedModel, as_op, bail,
+    check_input_arity, check_output_arity, ensure, expand, op_as_typed_op, op_out_of_plan,
+    tract_ndarray,
 };
 
 /// What the parser of an operator returns to tract.
@@ -140,6 +141,38 @@ pub(super) fn floats(tensor: &Tensor) -> TractResult<Cow<'_, [f32]>> {
     }
     let cast = tensor.cast_to::<f32>()?;
     Ok(Cow::Owned(cast.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()))
+}
+
+/// Values of a `[N, features]` tensor as `f32`, row by row.
+pub(super) fn float_rows(tensor: &Tensor, features: usize) -> TractResult<Cow<'_, [f32]>> {
+    let found = width(tensor)?;
+    ensure!(found == features, "expected rows of {features} features, found {found}");
+    floats(tensor)
+}
+
+/// Refuses an input whose rows are known to have another width.
+pub(super) fn expect_width((_, shape): &ValueType, features: usize) -> TractResult<()> {
+    if let Some(found) = shape.last().and_then(|width| width.to_usize().ok()) {
+        ensure!(
+            found == features,
+            "it was trained on {features} features and its input has {found} columns"
+        );
+    }
+    Ok(())
+}
+
+/// Dot product in eight partial sums, which the compiler keeps in one vector register.
+pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
+    let (left_chunks, left_rest) = left.as_chunks::<8>();
+    let (right_chunks, right_rest) = right.as_chunks::<8>();
+    let mut partial = [0f32; 8];
+    for (left, right) in left_chunks.iter().zip(right_chunks) {
+        for lane in 0..8 {
+            partial[lane] += left[lane] * right[lane];
+        }
+    }
+    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
+    partial.iter().sum::<f32>() + rest
 }
 
 /// Values of an integer tensor.

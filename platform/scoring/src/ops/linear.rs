@@ -2,9 +2,10 @@
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::{Datum, Tensor, ToDim, TractResult, ensure, format_err};
+use tract_onnx::tract_hir::internal::{Datum, Tensor, ToDim, TractResult, ensure};
 
-use super::kernel::{Built, Kernel, ValueType, batch, floats, host, tensor, width};
+use super::kernel::{Built, Kernel, ValueType, batch, dot, expect_width, float_rows, host, tensor};
+use super::labels::{label_tensor, label_type, labels, post_transform};
 use crate::scores::{Labels, PostTransform, largest};
 
 /// Rows of coefficients, one per target, and an intercept for each.
@@ -41,9 +42,8 @@ impl Coefficients {
 
     /// Sums of every row, row by row.
     fn sums(&self, input: &Tensor) -> TractResult<Vec<f32>> {
-        let width = width(input)?;
-        ensure!(width == self.features, "expected {} features, found {width}", self.features);
-        let rows = floats(input)?;
+        let width = self.features;
+        let rows = float_rows(input, width)?;
         let mut sums = Vec::with_capacity(rows.len() / width * self.targets());
         for row in rows.chunks_exact(width) {
             for (weights, intercept) in self.weights.chunks_exact(width).zip(&self.intercepts) {
@@ -52,26 +52,6 @@ impl Coefficients {
         }
         Ok(sums)
     }
-}
-
-/// Dot product in eight partial sums, which the compiler keeps in one vector register.
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    let (left_chunks, left_rest) = left.as_chunks::<8>();
-    let (right_chunks, right_rest) = right.as_chunks::<8>();
-    let mut partial = [0f32; 8];
-    for (left, right) in left_chunks.iter().zip(right_chunks) {
-        for lane in 0..8 {
-            partial[lane] += left[lane] * right[lane];
-        }
-    }
-    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
-    partial.iter().sum::<f32>() + rest
-}
-
-fn post_transform(node: &NodeProto) -> TractResult<PostTransform> {
-    let name = node.get_attr_opt::<&str>("post_transform")?.unwrap_or("NONE");
-    PostTransform::parse(name)
-        .ok_or_else(|| format_err!("expected a post_transform of the specification, found {name}"))
 }
 
 #[derive(Debug)]
@@ -94,6 +74,7 @@ impl Kernel for LinearRegressor {
     }
 
     fn infer(&self, inputs: &[ValueType]) -> TractResult<Vec<ValueType>> {
+        expect_width(&inputs[0], self.linear.features)?;
         Ok(vec![(f32::datum_type(), vec![batch(&inputs[0]), self.linear.targets().to_dim()])])
     }
 
@@ -113,12 +94,7 @@ struct LinearClassifier {
 }
 
 pub(super) fn classifier(_: &ParsingContext, node: &NodeProto) -> Built {
-    let strings = node.get_attr_opt_vec::<String>("classlabels_strings")?.unwrap_or_default();
-    let labels = if strings.is_empty() {
-        Labels::Integers(node.get_attr_opt_vec("classlabels_ints")?.unwrap_or_default())
-    } else {
-        Labels::Strings(strings)
-    };
+    let labels = labels(node, "classlabels_ints")?;
     let intercepts = node.get_attr_opt_vec::<f32>("intercepts")?.unwrap_or_default().len();
     let targets = if intercepts > 0 { intercepts } else { labels.len() };
     let linear = Coefficients::read(node, targets)?;
@@ -147,13 +123,10 @@ impl Kernel for LinearClassifier {
     }
 
     fn infer(&self, inputs: &[ValueType]) -> TractResult<Vec<ValueType>> {
-        let label = match self.labels {
-            Labels::Integers(_) => i64::datum_type(),
-            Labels::Strings(_) => String::datum_type(),
-        };
+        expect_width(&inputs[0], self.linear.features)?;
         let rows = batch(&inputs[0]);
         Ok(vec![
-            (label, vec![rows.clone()]),
+            (label_type(&self.labels), vec![rows.clone()]),
             (f32::datum_type(), vec![rows, self.labels.len().to_dim()]),
         ])
     }
@@ -171,19 +144,5 @@ impl Kernel for LinearClassifier {
         }
         let rows = chosen.len();
         Ok(vec![label_tensor(&self.labels, chosen.into_iter())?, tensor(&[rows, classes], scores)?])
-    }
-}
-
-/// The labels of class indices.
-pub(super) fn label_tensor(
-    labels: &Labels,
-    chosen: impl ExactSizeIterator<Item = usize>,
-) -> TractResult<Tensor> {
-    let rows = chosen.len();
-    match labels {
-        Labels::Integers(labels) => tensor(&[rows], chosen.map(|index| labels[index]).collect()),
-        Labels::Strings(labels) => {
-            tensor(&[rows], chosen.map(|index| labels[index].clone()).collect())
-        }
     }
 }

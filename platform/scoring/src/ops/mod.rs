@@ -6,7 +6,9 @@
 mod encoders;
 mod features;
 mod kernel;
+mod labels;
 mod linear;
+mod svm;
 mod trees;
 
 use tract_onnx::model::{Onnx, OnnxOpRegister};
@@ -24,6 +26,8 @@ pub(crate) fn onnx() -> Onnx {
     operators.insert("LinearRegressor", linear::regressor);
     operators.insert("Normalizer", features::normalizer);
     operators.insert("OneHotEncoder", encoders::one_hot_encoder);
+    operators.insert("SVMClassifier", svm::classifier);
+    operators.insert("SVMRegressor", svm::regressor);
     operators.insert("Scaler", features::scaler);
     operators.insert("TreeEnsemble", trees::ensemble);
     operators.insert("TreeEnsembleClassifier", trees::ensemble);

@@ -10,7 +10,7 @@ use tract_onnx::tract_hir::internal::{
 };
 
 use super::kernel::{Built, Kernel, ValueType, batch, floats, host, tensor, values, width};
-use super::linear::label_tensor;
+use super::labels::label_tensor;
 use crate::scores::Labels;
 use crate::trees::{self, Features, Matrix, Model, Precision};
 
