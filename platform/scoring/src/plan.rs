@@ -68,6 +68,7 @@ impl Plan {
             }
             Ok((model.into_typed()?, rows))
         })?;
+        let typed = guard("compiled", || ops::correct(typed, &rows))?;
         let row_values = row_values(&typed, &rows, limits)?;
         no_padded_selection(&typed, &rows)?;
         let order = guard("compiled", || typed.input_outlets().map(<[OutletId]>::to_vec))?

@@ -123,6 +123,6 @@ fn probit(probability: f32) -> f32 {
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
     let log = ((1.0 - x) * (1.0 + x)).ln();
     let half = 2.0 / (3.141_59 * 0.147) + 0.5 * log;
-    let inverse = sign * (-half + (half * half - log / 0.147).sqrt()).sqrt();
+    let inverse = sign * (-half + (half * half - 1.0 / 0.147 * log).sqrt()).sqrt();
     std::f32::consts::SQRT_2 * inverse
 }

@@ -9,13 +9,15 @@ use arrow::array::{ArrayRef, Float32Array, RecordBatch};
 use cameo_scoring::{Scorer, ScoringLimits};
 use support::{assert_column, json};
 
-/// Where ONNX Runtime leaves the rules, and why this crate does not follow.
-fn differs_on_purpose(name: &str) -> bool {
+/// Outputs in which ONNX Runtime leaves the rules, by place, and why this crate does not follow.
+fn differs_on_purpose(name: &str, column: usize) -> bool {
     // It leaves the second score uninitialised.
-    let uninitialised =
-        name.starts_with("two-zeros") && name.contains("PROBIT") && !name.ends_with("base2");
+    let uninitialised = name.starts_with("two-zeros")
+        && name.contains("PROBIT")
+        && !name.ends_with("base2")
+        && column == 2;
     // With two classes that both have weights it gives 0 or 1 in place of the class's label.
-    let label_without_class = name.starts_with("two-both");
+    let label_without_class = name.starts_with("two-both") && column == 0;
     uninitialised || label_without_class
 }
 
@@ -28,9 +30,6 @@ fn every_rule_for_classes_base_values_and_transforms_is_onnx_runtimes() {
     let mut failures = Vec::new();
     for case in cases.as_array().expect("cases") {
         let name = case["name"].as_str().expect("a name");
-        if differs_on_purpose(name) {
-            continue;
-        }
         let model = support::base64(case["model"].as_str().expect("base64"));
         let scorer = Scorer::load(&model, None, &batch.schema(), &ScoringLimits::default())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -43,8 +42,12 @@ fn every_rule_for_classes_base_values_and_transforms_is_onnx_runtimes() {
                 .map(|column| column.as_array().expect("values"))
         });
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            for (column, reference) in found.outputs.columns().iter().zip(reference) {
-                assert_column(name, column, reference, 0.0);
+            for (place, (column, reference)) in
+                found.outputs.columns().iter().zip(reference).enumerate()
+            {
+                if !differs_on_purpose(name, place) {
+                    assert_column(name, column, reference, 0.0);
+                }
             }
         }));
         if outcome.is_err() {
@@ -53,5 +56,5 @@ fn every_rule_for_classes_base_values_and_transforms_is_onnx_runtimes() {
         compared += 1;
     }
     assert!(failures.is_empty(), "{} of {compared} differ: {failures:?}", failures.len());
-    assert!(compared > 150, "only {compared} cases");
+    assert!(compared > 200, "only {compared} cases");
 }

@@ -17,9 +17,21 @@ enum Positions {
     Integers(HashMap<i64, usize>),
     /// By bits, with -0 as 0 and every NaN as one key.
     Floats(HashMap<u32, usize>),
+    /// The same for 64 bits.
+    Doubles(HashMap<u64, usize>),
 }
 
 impl Positions {
+    /// The last position wins when a key is repeated.
+    fn last_of(keys: &Tensor) -> TractResult<Self> {
+        Ok(match keys.datum_type() {
+            DatumType::String => {
+                Self::Strings(values::<String>(keys)?.iter().cloned().zip(0..).collect())
+            }
+            _ => Self::Integers(integers(keys)?.into_iter().zip(0..).collect()),
+        })
+    }
+
     /// The first position wins when a key is repeated.
     fn of(keys: &Tensor) -> TractResult<Self> {
         fn index<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, usize> {
@@ -31,9 +43,10 @@ impl Positions {
         }
         Ok(match keys.datum_type() {
             DatumType::String => Self::Strings(index(values::<String>(keys)?.iter().cloned())),
-            DatumType::F32 | DatumType::F64 => {
-                Self::Floats(index(floats(keys)?.iter().map(|key| float_key(*key))))
+            DatumType::F64 => {
+                Self::Doubles(index(values::<f64>(keys)?.iter().map(|key| double_key(*key))))
             }
+            DatumType::F32 => Self::Floats(index(floats(keys)?.iter().map(|key| float_key(*key)))),
             _ => Self::Integers(index(integers(keys)?.into_iter())),
         })
     }
@@ -43,14 +56,60 @@ impl Positions {
             Self::Strings(positions) => {
                 values::<String>(input)?.iter().map(|key| positions.get(key).copied()).collect()
             }
+            // A float without an integer is no category.
+            Self::Integers(positions) if input.datum_type().is_float() => {
+                let input = input.cast_to::<f64>()?;
+                let keys = values::<f64>(&input)?.iter().map(|key| whole(*key));
+                keys.map(|key| positions.get(&key?).copied()).collect()
+            }
             Self::Integers(positions) => {
                 integers(input)?.iter().map(|key| positions.get(key).copied()).collect()
             }
             Self::Floats(positions) => {
                 floats(input)?.iter().map(|key| positions.get(&float_key(*key)).copied()).collect()
             }
+            Self::Doubles(positions) => {
+                let input = input.cast_to::<f64>()?;
+                let keys = values::<f64>(&input)?.iter();
+                keys.map(|key| positions.get(&double_key(*key)).copied()).collect()
+            }
         })
     }
+
+    /// Leaves NaN out of the keys, as versions of `LabelEncoder` before 4 do.
+    fn without_nan(mut self) -> Self {
+        if let Self::Floats(positions) = &mut self {
+            positions.remove(&float_key(f32::NAN));
+        }
+        self
+    }
+
+    /// Whether values of a type can be looked up.
+    fn accept(&self, kind: DatumType) -> TractResult<()> {
+        let text = matches!(self, Self::Strings(_));
+        ensure!(
+            text == (kind == DatumType::String),
+            "its keys are {} and its input is {kind:?}",
+            if text { "strings" } else { "numbers" }
+        );
+        ensure!(
+            !(matches!(self, Self::Integers(_)) && kind.is_float()),
+            "its keys are integers and its input is {kind:?}; cast the input to integers"
+        );
+        Ok(())
+    }
+}
+
+/// A float cut to an integer; `None` for NaN and what is out of range.
+fn whole(key: f64) -> Option<i64> {
+    /// 2 to the power of 63, the first float that is no 64-bit integer.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    #[allow(clippy::cast_possible_truncation, reason = "in range, and cut as ONNX Runtime does")]
+    (-END..END).contains(&key).then_some(key as i64)
+}
+
+fn double_key(key: f64) -> u64 {
+    if key.is_nan() { f64::NAN.to_bits() } else { (key + 0.0).to_bits() }
 }
 
 fn float_key(key: f32) -> u32 {
@@ -116,66 +175,158 @@ impl Kernel for OneHotEncoder {
 /// Maps keys to values of any two of the types string, integer and float.
 #[derive(Debug)]
 struct LabelEncoder {
+    name: &'static str,
     positions: Positions,
     values: Tensor,
     default: Tensor,
 }
 
 pub(super) fn label_encoder(context: &ParsingContext, node: &NodeProto) -> Built {
-    let given = |name: &str| -> TractResult<Option<Tensor>> {
-        node.get_attr_opt::<&TensorProto>(name)?.map(|proto| context.load_tensor(proto)).transpose()
-    };
-    let list = |prefix: &str| -> TractResult<Option<Tensor>> {
-        if let Some(strings) = node.get_attr_opt_vec::<String>(&format!("{prefix}_strings"))? {
-            return Ok(Some(tensor1(&strings)));
-        }
-        if let Some(integers) = node.get_attr_opt_vec::<i64>(&format!("{prefix}_int64s"))? {
-            return Ok(Some(tensor1(&integers)));
-        }
-        if let Some(floats) = node.get_attr_opt_vec::<f32>(&format!("{prefix}_floats"))? {
-            return Ok(Some(tensor1(&floats)));
-        }
-        given(&format!("{prefix}_tensor"))
-    };
-    let (keys, values) = if let (Some(keys), Some(values)) = (list("keys")?, list("values")?) {
-        (keys, values)
-    } else {
-        // Version 1 lists classes only; the value is the position.
-        {
-            let keys = list("classes")?.ok_or_else(|| {
-                format_err!("expected keys and values (or classes_strings), found neither")
-            })?;
-            let positions: Vec<i64> = (0i64..).take(keys.len()).collect();
-            (keys, tensor1(&positions))
-        }
-    };
+    let imports = context.model.opset_import.iter();
+    let version = imports
+        .filter(|import| import.domain == "ai.onnx.ml")
+        .map(|import| import.version)
+        .max()
+        .unwrap_or(1);
+    if let Some(classes) = node.get_attr_opt_vec::<String>("classes_strings")? {
+        return by_position(node, &classes);
+    }
+    let (keys, values) = (listed(context, node, "keys")?, listed(context, node, "values")?);
     ensure!(
         keys.len() == values.len(),
         "expected as many values as keys, found {} keys and {} values",
         keys.len(),
         values.len()
     );
-    let default = match given("default_tensor")? {
+    let default = match tensor_attribute(context, node, "default_tensor")? {
         Some(default) => default,
         None => match values.datum_type() {
-            DatumType::String => tensor1(&[node
-                .get_attr_opt::<String>("default_string")?
-                .unwrap_or_else(|| "_Unused".to_owned())]),
-            DatumType::I64 => tensor1(&[node.get_attr_opt::<i64>("default_int64")?.unwrap_or(-1)]),
-            _ => tensor1(&[node.get_attr_opt::<f32>("default_float")?.unwrap_or(-0.0)]),
+            DatumType::String => tensor1(&[default_string(node)?]),
+            DatumType::F32 | DatumType::F64 => {
+                tensor1(&[node.get_attr_opt::<f32>("default_float")?.unwrap_or(-0.0)])
+            }
+            _ => tensor1(&[default_integer(node)?]),
         },
     };
+    ensure!(
+        (default.datum_type() == DatumType::String) == (values.datum_type() == DatumType::String),
+        "expected a default of the type of the values ({:?}), found {:?}",
+        values.datum_type(),
+        default.datum_type()
+    );
     let default = default.cast_to_dt(values.datum_type())?.into_owned();
     ensure!(default.len() == 1, "expected one default value, found {}", default.len());
-    host(LabelEncoder { positions: Positions::of(&keys)?, values, default }, 1)
+    let positions = Positions::of(&keys)?;
+    // A NaN among the keys stands for every NaN since version 4; before, it is never found.
+    let positions = if version < 4 { positions.without_nan() } else { positions };
+    host(LabelEncoder { name: "LabelEncoder", positions, values, default }, 1)
+}
+
+/// Version 1 lists classes only: strings become their positions, integers the classes at them.
+fn by_position(node: &NodeProto, classes: &[String]) -> Built {
+    let positions: Vec<i64> = (0i64..).take(classes.len()).collect();
+    either_way(node, "LabelEncoder", classes, &positions)
+}
+
+/// Strings to integers and integers to strings, whichever the input has.
+pub(super) fn category_mapper(_: &ParsingContext, node: &NodeProto) -> Built {
+    let strings: Vec<String> = node.get_attr_opt_vec("cats_strings")?.unwrap_or_default();
+    let integers: Vec<i64> = node.get_attr_opt_vec("cats_int64s")?.unwrap_or_default();
+    ensure!(
+        strings.len() == integers.len() && !strings.is_empty(),
+        "expected as many cats_strings as cats_int64s and at least one, found {} and {}",
+        strings.len(),
+        integers.len()
+    );
+    either_way(node, "CategoryMapper", &strings, &integers)
+}
+
+fn either_way(node: &NodeProto, name: &'static str, strings: &[String], integers: &[i64]) -> Built {
+    let (strings, integers) = (tensor1(strings), tensor1(integers));
+    // The last of equal keys counts here, in contrast to keys and values that are listed.
+    let to_integers = LabelEncoder {
+        name,
+        positions: Positions::last_of(&strings)?,
+        values: integers.clone(),
+        default: tensor1(&[default_integer(node)?]),
+    };
+    let to_strings = LabelEncoder {
+        name,
+        positions: Positions::last_of(&integers)?,
+        values: strings,
+        default: tensor1(&[default_string(node)?]),
+    };
+    host(EitherWay { to_integers, to_strings }, 1)
+}
+
+/// Two maps, of which the type of the input chooses one.
+#[derive(Debug)]
+struct EitherWay {
+    to_integers: LabelEncoder,
+    to_strings: LabelEncoder,
+}
+
+impl EitherWay {
+    fn of(&self, kind: DatumType) -> &LabelEncoder {
+        if kind == DatumType::String { &self.to_integers } else { &self.to_strings }
+    }
+}
+
+impl Kernel for EitherWay {
+    fn name(&self) -> &'static str {
+        self.to_integers.name
+    }
+
+    fn infer(&self, inputs: &[ValueType]) -> TractResult<Vec<ValueType>> {
+        self.of(inputs[0].0).infer(inputs)
+    }
+
+    fn eval(&self, inputs: &[&Tensor]) -> TractResult<Vec<Tensor>> {
+        self.of(inputs[0].datum_type()).eval(inputs)
+    }
+}
+
+fn default_string(node: &NodeProto) -> TractResult<String> {
+    Ok(node.get_attr_opt::<String>("default_string")?.unwrap_or_else(|| "_Unused".to_owned()))
+}
+
+fn default_integer(node: &NodeProto) -> TractResult<i64> {
+    Ok(node.get_attr_opt::<i64>("default_int64")?.unwrap_or(-1))
+}
+
+fn tensor_attribute(
+    context: &ParsingContext,
+    node: &NodeProto,
+    name: &str,
+) -> TractResult<Option<Tensor>> {
+    node.get_attr_opt::<&TensorProto>(name)?.map(|proto| context.load_tensor(proto)).transpose()
+}
+
+/// The keys or the values, in whichever attribute they are.
+fn listed(context: &ParsingContext, node: &NodeProto, prefix: &str) -> TractResult<Tensor> {
+    if let Some(strings) = node.get_attr_opt_vec::<String>(&format!("{prefix}_strings"))? {
+        return Ok(tensor1(&strings));
+    }
+    if let Some(integers) = node.get_attr_opt_vec::<i64>(&format!("{prefix}_int64s"))? {
+        return Ok(tensor1(&integers));
+    }
+    if let Some(floats) = node.get_attr_opt_vec::<f32>(&format!("{prefix}_floats"))? {
+        return Ok(tensor1(&floats));
+    }
+    tensor_attribute(context, node, &format!("{prefix}_tensor"))?.ok_or_else(|| {
+        format_err!(
+            "expected {prefix}_strings, {prefix}_int64s, {prefix}_floats or {prefix}_tensor, found none"
+        )
+    })
 }
 
 impl Kernel for LabelEncoder {
     fn name(&self) -> &'static str {
-        "LabelEncoder"
+        self.name
     }
 
     fn infer(&self, inputs: &[ValueType]) -> TractResult<Vec<ValueType>> {
+        self.positions.accept(inputs[0].0)?;
         Ok(vec![(self.values.datum_type(), inputs[0].1.clone())])
     }
 

@@ -39,6 +39,11 @@ pub(super) fn host(kernel: impl Kernel, input_count: usize) -> Built {
     Ok((expand(Host { kernel: Arc::new(kernel), input_count }), vec![]))
 }
 
+/// A kernel as an operator of a graph whose types are settled.
+pub(super) fn typed(kernel: impl Kernel, input_count: usize) -> Box<dyn TypedOp> {
+    Box::new(Host { kernel: Arc::new(kernel), input_count })
+}
+
 #[derive(Clone, Debug)]
 struct Host {
     kernel: Arc<dyn Kernel>,

@@ -81,7 +81,10 @@ impl Kernel for LinearRegressor {
     fn eval(&self, inputs: &[&Tensor]) -> TractResult<Vec<Tensor>> {
         let targets = self.linear.targets();
         let mut sums = self.linear.sums(inputs[0])?;
-        sums.chunks_exact_mut(targets).for_each(|row| self.post.apply(row));
+        // A single target goes through PROBIT alone: so ONNX Runtime.
+        if targets > 1 || self.post == PostTransform::Probit {
+            sums.chunks_exact_mut(targets).for_each(|row| self.post.apply(row));
+        }
         Ok(vec![tensor(&[sums.len() / targets, targets], sums)?])
     }
 }

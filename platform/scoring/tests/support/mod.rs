@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Float32Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, Schema};
 use serde_json::Value;
 
 pub(crate) const ROWS: usize = 256;
@@ -112,8 +112,20 @@ pub(crate) fn assert_column(place: &str, column: &ArrayRef, reference: &[Value],
                     "{place}, row {row}"
                 );
             }
+            DataType::Int32 => {
+                let found = column.as_primitive::<Int32Type>().value(row);
+                assert_eq!(Some(i64::from(found)), expected.as_i64(), "{place}, row {row}");
+            }
+            DataType::Boolean => {
+                let found = column.as_boolean().value(row);
+                assert_eq!(Some(i64::from(found)), expected.as_i64(), "{place}, row {row}");
+            }
             DataType::Float32 => {
-                let found = column.as_primitive::<Float32Type>().value(row);
+                let found = f64::from(column.as_primitive::<Float32Type>().value(row));
+                assert_close(&format!("{place}, row {row}"), found, expected, absolute);
+            }
+            DataType::Float64 => {
+                let found = column.as_primitive::<Float64Type>().value(row);
                 assert_close(&format!("{place}, row {row}"), found, expected, absolute);
             }
             other => panic!("{place}: no reference for {other}"),
@@ -126,12 +138,11 @@ const TOLERANCE: f64 = 1e-5;
 /// Values below this are compared as if they were this large.
 const SMALLEST_SCALE: f64 = 1e-6;
 
-fn assert_close(place: &str, found: f32, expected: &Value, absolute: f64) {
+fn assert_close(place: &str, found: f64, expected: &Value, absolute: f64) {
     let expected = match expected {
         Value::String(text) => text.parse().expect("nan, inf or -inf"),
         number => number.as_f64().expect("a number"),
     };
-    let found = f64::from(found);
     let close = (found.is_nan() && expected.is_nan())
         || found.total_cmp(&expected).is_eq()
         || (found - expected).abs() <= absolute + TOLERANCE * expected.abs().max(SMALLEST_SCALE);

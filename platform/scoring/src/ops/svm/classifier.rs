@@ -200,13 +200,12 @@ impl SvmClassifier {
     }
 
     /// The specification leaves two classes open; ONNX Runtime complements the one decision, and
-    /// negates it when there is no post transform. It applies none but PROBIT here.
+    /// negates it when there is no post transform.
     fn without_probabilities(&self, decisions: &[f32], scores: &mut Vec<f32>) {
         if let [decision] = decisions {
             scores.extend(match self.post {
                 PostTransform::None => [-decision, *decision],
-                PostTransform::Probit => self.post.apply_to_one(*decision, true),
-                _ => [1.0 - decision, *decision],
+                post => post.apply_to_one(*decision, true),
             });
             return;
         }

@@ -151,7 +151,8 @@ mod tests {
             let left: Vec<f32> = (0..width).map(f32::from).collect();
             let right = vec![0f32; usize::from(width)];
             let expected: u32 = (0..u32::from(width)).map(|value| value * value).sum();
-            assert_eq!(f64::from(squared_distance(&left, &right)), f64::from(expected));
+            let error = f64::from(squared_distance(&left, &right)) - f64::from(expected);
+            assert!(error.abs() < 0.5, "{width}: {error}");
         }
     }
 }
