@@ -21,6 +21,8 @@ pub struct Steps {
     /// What the model takes, or the preprocess model where there is one; empty where no model was
     /// inspected.
     pub model_inputs: Vec<ModelPort>,
+    /// The features of the only input, left to right, where the model names them.
+    pub feature_names: Option<Vec<String>>,
     /// What the model gives; empty where no model was inspected.
     pub model_outputs: Vec<ModelPort>,
     /// The columns of `predictions.sql`; `None` without that file, or where they are unknown.
@@ -59,7 +61,7 @@ pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
     if let Some(columns) = &steps.features {
         check.twins(&bundle.feature_sql, columns);
         check.key(columns, &bundle.feature_sql, "features.sql");
-        check.inputs(columns, &steps.model_inputs);
+        check.inputs(columns, &steps.model_inputs, steps.feature_names.as_deref());
     }
     match (&bundle.predictions_sql, &steps.postprocessed) {
         (Some(sql), Some(columns)) => {
@@ -172,7 +174,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn inputs(&mut self, columns: &[StepColumn], inputs: &[ModelPort]) {
+    fn inputs(
+        &mut self,
+        columns: &[StepColumn],
+        inputs: &[ModelPort],
+        feature_names: Option<&[String]>,
+    ) {
         let Some((key, _)) = self.columns().next() else { return };
         // Without its key, which columns are features is a guess.
         if !columns.iter().any(|column| same(&column.name, key.name.as_str())) {
@@ -180,13 +187,37 @@ impl<'a> Check<'a> {
         }
         let features: Vec<_> =
             columns.iter().filter(|column| !same(&column.name, key.name.as_str())).collect();
-        match inputs {
-            [] => {}
-            [matrix] if matrix.width != Some(1) || features.len() == 1 => {
+        match (inputs, feature_names) {
+            ([], _) => {}
+            ([matrix], Some(names)) => self.named(&features, matrix, names),
+            ([matrix], None) if matrix.width != Some(1) || features.len() == 1 => {
                 self.matrix(&features, matrix);
             }
-            ports => self.ports(&features, ports),
+            (ports, _) => self.ports(&features, ports, "input"),
         }
+    }
+
+    /// One input takes the features that the model's metadata names.
+    fn named(&mut self, features: &[&StepColumn], matrix: &ModelPort, names: &[String]) {
+        if let Some(width) = matrix.width
+            && width != names.len()
+        {
+            let message = format!(
+                "the model's input `{}` takes {width} features, its metadata names {}",
+                matrix.name,
+                names.len(),
+            );
+            let path = &self.bundle.config.model.model_path;
+            self.problems.push(
+                Diagnostic::at(Code::InputWidthDiffers, &self.config, path.span, message)
+                    .expected(format!("{width} names in `feature_names`, separated by commas")),
+            );
+        }
+        let ports: Vec<_> = names
+            .iter()
+            .map(|name| ModelPort { name: name.clone(), kind: matrix.kind.clone(), width: Some(1) })
+            .collect();
+        self.ports(features, &ports, "feature");
     }
 
     /// One input takes all features in order.
@@ -211,8 +242,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Each input takes the feature of its name.
-    fn ports(&mut self, features: &[&StepColumn], ports: &[ModelPort]) {
+    /// Each input, or each feature that a model names, takes the column of its name.
+    fn ports(&mut self, features: &[&StepColumn], ports: &[ModelPort], what: &str) {
         let sql = &self.bundle.feature_sql;
         let takes = |feature: &StepColumn| ports.iter().any(|port| same(&port.name, &feature.name));
         let unused: Vec<_> = features.iter().filter(|feature| !takes(feature)).collect();
@@ -225,7 +256,7 @@ impl<'a> Check<'a> {
             let near = nearest(&port.name, unused.iter().map(|column| column.name.as_str()));
             let feature = unused.iter().find(|column| Some(column.name.as_str()) == near);
             misspelt.extend(near);
-            let message = format!("the model's input `{}` has no feature column", port.name);
+            let message = format!("the model's {what} `{}` has no feature column", port.name);
             let path = &self.bundle.config.features.feature_sql_path;
             // The column that was probably meant, or else the query as a whole.
             let problem = match feature.and_then(|feature| feature.span_in_sql) {
@@ -242,7 +273,7 @@ impl<'a> Check<'a> {
         for feature in unused {
             if !misspelt.contains(&feature.name.as_str()) {
                 let span = feature.span_in_sql.unwrap_or_else(|| sql.start());
-                let message = format!("no model input takes the feature `{}`", feature.name);
+                let message = format!("the model does not take the feature `{}`", feature.name);
                 self.problems.push(
                     Diagnostic::at(Code::FeatureUnused, sql, span, message)
                         .expected("only columns that the model takes")

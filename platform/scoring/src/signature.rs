@@ -16,6 +16,10 @@ pub struct ModelSignature {
     pub inputs: Vec<Port>,
     /// Outputs in the order of the graph.
     pub outputs: Vec<Port>,
+    /// Columns that the only input takes, left to right, where the model's metadata names them. Without
+    /// names it takes all columns in their order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_names: Option<Vec<String>>,
     /// How often each operator occurs, by name.
     pub operators: BTreeMap<String, usize>,
 }

@@ -43,8 +43,9 @@ pub(crate) async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehous
         None => (None, None),
     };
     if let Some(signature) = &signature {
-        let inputs = first.as_ref().map_or(&signature.inputs, |first| &first.inputs);
-        inspector.steps.model_inputs = inputs.iter().map(model_port).collect();
+        let entry = first.as_ref().unwrap_or(signature);
+        inspector.steps.model_inputs = entry.inputs.iter().map(model_port).collect();
+        inspector.steps.feature_names.clone_from(&entry.feature_names);
         inspector.steps.model_outputs = signature.outputs.iter().flat_map(output_ports).collect();
     }
     inspector.predictions(signature.as_ref());

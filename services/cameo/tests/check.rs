@@ -119,3 +119,63 @@ fn a_code_is_explained_and_nonsense_is_not() {
         );
     }
 }
+
+/// `tenants/crm/clv` in a folder of its own, whose model names its features in its metadata.
+fn bundle_with_named_features(place: &Path, names: &str) -> PathBuf {
+    let folder = place.join("crm/clv");
+    support::copy(&root().join("tenants/crm/clv"), &folder);
+    let model = folder.join("model.onnx");
+    let mut bytes = fs::read(&model).expect("the model is committed");
+    // `metadata_props` of the model's protobuf: field 14, an entry of key (field 1) and value (field 2).
+    let field = |number: u8, text: &[u8]| {
+        let mut field = vec![number << 3 | 2];
+        let mut length = text.len();
+        while length > 127 {
+            field.push(u8::try_from(length & 127).expect("seven bits") | 128);
+            length >>= 7;
+        }
+        field.push(u8::try_from(length).expect("seven bits"));
+        field.extend_from_slice(text);
+        field
+    };
+    let entry = [field(1, b"feature_names"), field(2, names.as_bytes())].concat();
+    bytes.extend(field(14, &entry));
+    fs::write(&model, bytes).expect("the model is written");
+    folder
+}
+
+const CLV_FEATURES: &str = "recency_days,tenure_days,frequency,monetary_usd,order_mean_usd,order_max_usd,\
+    order_deviation_usd,gap_mean_days,cds,orders_30d,orders_90d,orders_270d,spend_30d_usd,spend_90d_usd,\
+    spend_270d_usd";
+
+#[test]
+fn a_model_that_names_its_features_takes_them_by_name_and_leaves_the_others() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let folder = bundle_with_named_features(place.path(), CLV_FEATURES);
+    let sql = folder.join("features.sql");
+    support::edit(
+        &sql,
+        "  customer_id,\n  -- Recency",
+        "  customer_id,\n  7 AS lucky,\n  -- Recency",
+    );
+    let found = cameo(&["check", &folder.display().to_string()]).exits(0).json();
+    let problems = found["problems"].as_array().expect("a list");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0]["severity"], "warning", "{problems:?}");
+    assert_eq!(problems[0]["message"], "the model does not take the feature `lucky`");
+
+    support::edit(&sql, "AS frequency", "AS orders");
+    let found = cameo(&["check", &folder.display().to_string()]).exits(1).json();
+    let problem = &found["problems"][0];
+    assert_eq!(problem["code"], "CAM0201", "{found}");
+    assert_eq!(problem["message"], "the model's feature `frequency` has no feature column");
+}
+
+#[test]
+fn a_model_whose_metadata_names_too_few_features_is_told_so() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let folder = bundle_with_named_features(place.path(), "frequency,monetary_usd");
+    let found = cameo(&["check", &folder.display().to_string()]).exits(1).json();
+    let messages = found["problems"].to_string();
+    assert!(messages.contains("takes 15 features, its metadata names 2"), "{messages}");
+}

@@ -89,6 +89,7 @@ impl Graph {
         ModelSignature {
             inputs: self.inputs.clone(),
             outputs: self.outputs.clone(),
+            feature_names: self.feature_names.clone().filter(|_| self.inputs.len() == 1),
             operators: self.operators.clone(),
         }
     }
