@@ -16,8 +16,8 @@ use object_store::{
 
 use crate::paths::{self, PathError};
 
-/// Largest model or preprocess object.
-pub const MODEL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Largest model or preprocess object, the same as scoring decodes by default.
+pub const MODEL_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Why an artifact cannot be had or kept.
 #[derive(Debug, thiserror::Error)]

@@ -270,8 +270,9 @@ impl Files<'_> {
 /// How much of a model file tells its format.
 const MODEL_START_BYTES: u64 = 64;
 
-/// The format of a file that is certainly not ONNX. ONNX itself has no signature.
-fn other_format(start: &[u8]) -> Option<&'static str> {
+/// The format of a file that is certainly not ONNX, from its first bytes. ONNX itself has no signature.
+#[must_use]
+pub fn other_format(start: &[u8]) -> Option<&'static str> {
     match start {
         [] => Some("empty"),
         [0x80, 2..=5, ..] => Some("a Python pickle"),

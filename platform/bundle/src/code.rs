@@ -45,7 +45,7 @@ codes! {
         "A bundle needs config.yaml and every file that it names.",
         "Create the file, or correct the path. Paths are relative to the bundle's folder." }
     2 FileTooLarge { "A file is larger than its limit.",
-        "config.yaml, tenant.yaml and SQL files are read whole and have a limit of 256 KiB; models have 1 GiB.",
+        "config.yaml, tenant.yaml and SQL files are read whole and have a limit of 256 KiB; models have 512 MiB.",
         "Remove what does not belong there: data goes into the warehouse, not into the bundle." }
     3 NotUtf8 { "A text file is not UTF-8.",
         "The file was saved in another encoding, or it is binary.",

@@ -25,7 +25,7 @@ mod tenant;
 mod yaml;
 
 pub use artifact::{ArtifactError, ArtifactStore, MODEL_BYTES_MAX};
-pub use bundle::{Bundle, CARD_FILE, CONFIG_FILE, PREDICTIONS_SQL_FILE, load};
+pub use bundle::{Bundle, CARD_FILE, CONFIG_FILE, PREDICTIONS_SQL_FILE, load, other_format};
 pub use code::{Code, CodeError, Explanation};
 pub use config::{Config, FeatureConfig, Framework, ModelConfig, PredictionConfig};
 pub use diagnostic::{Diagnostic, Located, Severity, Span};

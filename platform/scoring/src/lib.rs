@@ -36,6 +36,7 @@
 //! output that passed through a `ZipMap` becomes `<output>_<class>` for each class.
 
 mod accept;
+mod anatomy;
 mod bind;
 mod columns;
 mod error;
@@ -56,6 +57,7 @@ mod tensors;
 mod trees;
 
 pub use accept::Rejected;
+pub use anatomy::{Anatomy, EnsembleShape, NodeView, OperatorUse, anatomy};
 pub use error::{ModelError, ScoreError};
 pub use limits::ScoringLimits;
 pub use scorer::{Scored, Scorer};

@@ -24,11 +24,28 @@ pub(crate) struct Inspection {
     pub(crate) model: Option<Vec<u8>>,
     /// The preprocess model's bytes.
     pub(crate) preprocess: Option<Vec<u8>>,
+    /// The feature columns, without the key, where the query tells them.
+    pub(crate) features: Option<Vec<String>>,
+}
+
+/// The bytes of a model and of the model before it.
+pub(crate) struct Models {
+    pub(crate) model: Vec<u8>,
+    pub(crate) preprocess: Option<Vec<u8>>,
 }
 
 /// Reads the models and describes the SQL. With a warehouse that has the tables, columns have
 /// types; without one, names alone are matched.
 pub(crate) async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehouse>>) -> Inspection {
+    inspect_models(bundle, warehouse, None).await
+}
+
+/// As [`inspect`], with models in place of those that the bundle names.
+pub(crate) async fn inspect_models(
+    bundle: &Bundle,
+    warehouse: Option<&Arc<dyn Warehouse>>,
+    instead: Option<&Models>,
+) -> Inspection {
     let mut inspector = Inspector {
         bundle,
         parameters: parameters(bundle),
@@ -37,10 +54,13 @@ pub(crate) async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehous
     };
     inspector.features(warehouse).await;
     let location = &bundle.config.model.model_path;
-    let (model, signature) = inspector.model(location).await.unzip();
-    let (preprocess, first) = match &bundle.config.features.preprocess_object_path {
-        Some(location) => inspector.model(location).await.unzip(),
-        None => (None, None),
+    let given = instead.map(|models| models.model.clone());
+    let (model, signature) = inspector.model(location, given).await.unzip();
+    let given = instead.and_then(|models| models.preprocess.clone());
+    let (preprocess, first) = match (&bundle.config.features.preprocess_object_path, given) {
+        (Some(location), given) => inspector.model(location, given).await.unzip(),
+        (None, Some(given)) => inspector.model(location, Some(given)).await.unzip(),
+        (None, None) => (None, None),
     };
     if let Some(signature) = &signature {
         let entry = first.as_ref().unwrap_or(signature);
@@ -51,7 +71,12 @@ pub(crate) async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehous
     inspector.predictions(signature.as_ref());
     let mut diagnostics = inspector.found;
     diagnostics.extend(check_steps(bundle, &inspector.steps));
-    Inspection { diagnostics, model, preprocess }
+    let schema = bundle.config.prediction.schema();
+    let features = inspector.steps.features.map(|columns| {
+        let names = columns.into_iter().map(|column| column.name);
+        names.filter(|name| !name.eq_ignore_ascii_case(schema.key().name.as_str())).collect()
+    });
+    Inspection { diagnostics, model, preprocess, features }
 }
 
 /// The parameters of a run that would start now.
@@ -87,14 +112,21 @@ impl Inspector<'_> {
         }
     }
 
-    async fn model(&mut self, location: &Located<String>) -> Option<(Vec<u8>, ModelSignature)> {
+    async fn model(
+        &mut self,
+        location: &Located<String>,
+        given: Option<Vec<u8>>,
+    ) -> Option<(Vec<u8>, ModelSignature)> {
         let bundle = self.bundle;
-        let bytes = match artifact::fetch(&location.value, &bundle.folder).await {
-            Ok(bytes) => bytes.to_vec(),
-            Err(error) => {
-                self.model_problem(location, &error.to_string());
-                return None;
-            }
+        let bytes = match given {
+            Some(bytes) => bytes,
+            None => match artifact::fetch(&location.value, &bundle.folder).await {
+                Ok(bytes) => bytes.to_vec(),
+                Err(error) => {
+                    self.model_problem(location, &error.to_string());
+                    return None;
+                }
+            },
         };
         match cameo_scoring::inspect(&bytes) {
             Ok(signature) => Some((bytes, signature)),
@@ -142,7 +174,8 @@ fn scored(bundle: &Bundle, model: &ModelSignature) -> Option<Schema> {
     Some(Schema::new(fields))
 }
 
-fn arrow_kind(kind: PortKind) -> ArrowType {
+/// Arrow type of the values of a port.
+pub(crate) fn arrow_kind(kind: PortKind) -> ArrowType {
     match kind {
         PortKind::Float32 => ArrowType::Float32,
         PortKind::Float64 => ArrowType::Float64,

@@ -75,6 +75,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(keys) => commands::keys::run(global, keys, output).await,
         Command::Doctor => commands::doctor::run(global, output).await,
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
+        Command::Model(model) => commands::model::run(global, model, output).await,
         Command::Schema => commands::schema::run(),
         Command::Bench(bench) => commands::bench::run(bench, output).await,
     }

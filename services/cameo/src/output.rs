@@ -8,11 +8,15 @@ use serde::Serialize;
 
 use crate::cli::Format;
 
+/// Narrower terminals are drawn for as if they had this many columns.
+const WIDTH_MIN: usize = 40;
+
 /// Where and how results go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     format: Format,
     colour: bool,
+    width: Option<usize>,
 }
 
 impl Output {
@@ -21,11 +25,18 @@ impl Output {
         Self {
             format: wanted.unwrap_or(if terminal { Format::Human } else { Format::Json }),
             colour: terminal && std::env::var_os("NO_COLOR").is_none(),
+            width: terminal_size::terminal_size_of(std::io::stdout())
+                .map(|(width, _)| usize::from(width.0).max(WIDTH_MIN)),
         }
     }
 
     pub(crate) fn is_human(self) -> bool {
         self.format == Format::Human
+    }
+
+    /// Columns of the terminal; `None` where the output is none.
+    pub(crate) fn width(self) -> Option<usize> {
+        self.width
     }
 
     pub(crate) fn has_colour(self) -> bool {

@@ -17,6 +17,7 @@ mod finish;
 mod listed;
 mod read;
 mod real;
+mod shape;
 mod split;
 mod structure;
 #[cfg(test)]

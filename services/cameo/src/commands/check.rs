@@ -1,9 +1,10 @@
 //! `cameo check`: every mistake of every bundle, at its line, without a server.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
 use cameo_bundle::{Code, Diagnostic, Discovery, discover, render_human};
+use cameo_warehouse::Warehouse;
 use serde::Serialize;
 
 use crate::{
@@ -46,14 +47,7 @@ pub(crate) async fn run(
     if let Some(code) = wanted.explain {
         return explain(&code, output);
     }
-    // Types are matched as well where the tables are at hand; names are always.
-    let warehouse = match &global.lake {
-        Some(folder) if !folder.is_dir() => {
-            bail!("the Lake {} is not a folder; correct --lake or CAMEO_LAKE", folder.display())
-        }
-        Some(folder) => Some(crate::deployment::open_lake(folder, &std::env::temp_dir())?),
-        None => None,
-    };
+    let warehouse = lake(global)?;
     let Discovery { bundles, diagnostics: mut problems, .. } = discover(&wanted.path);
     let count = bundles.len();
     for bundle in &bundles {
@@ -72,6 +66,17 @@ pub(crate) async fn run(
         )
     })?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The Lake that was named. Types are matched as well where the tables are at hand; names are always.
+pub(crate) fn lake(global: &Global) -> anyhow::Result<Option<Arc<dyn Warehouse>>> {
+    match &global.lake {
+        Some(folder) if !folder.is_dir() => {
+            bail!("the Lake {} is not a folder; correct --lake or CAMEO_LAKE", folder.display())
+        }
+        Some(folder) => Ok(Some(crate::deployment::open_lake(folder, &std::env::temp_dir())?)),
+        None => Ok(None),
+    }
 }
 
 fn explain(code: &str, output: Output) -> anyhow::Result<ExitCode> {

@@ -7,6 +7,7 @@ pub(crate) mod demo_data;
 pub(crate) mod doctor;
 pub(crate) mod generations;
 pub(crate) mod keys;
+pub(crate) mod model;
 pub(crate) mod plan;
 pub(crate) mod rollback;
 pub(crate) mod run;
