@@ -40,6 +40,7 @@ mod anatomy;
 mod bind;
 mod columns;
 mod error;
+pub mod explain;
 mod forest_stage;
 mod graph;
 mod level;
