@@ -40,6 +40,8 @@ pub struct Bundle {
     pub config_text: String,
     /// The feature query.
     pub feature_sql: SourceFile,
+    /// The query of the items of a service that ranks.
+    pub item_sql: Option<SourceFile>,
     /// `predictions.sql`, where there is one.
     pub predictions_sql: Option<SourceFile>,
     /// `CARD.md`, where there is one.
@@ -90,6 +92,7 @@ fn load_into(folder: &Path, problems: &mut Vec<Diagnostic>) -> Option<Bundle> {
     let mut files = Files { folder, source: &source, problems };
     files.check_service_name(&reading);
     let feature_sql = reading.feature_sql_path.as_ref().and_then(|path| files.sql(path));
+    let item_sql = reading.item_sql_path.as_ref().and_then(|path| files.sql(path));
     for path in [&reading.model_path, &reading.preprocess_object_path].into_iter().flatten() {
         files.check_model(path);
     }
@@ -100,6 +103,7 @@ fn load_into(folder: &Path, problems: &mut Vec<Diagnostic>) -> Option<Bundle> {
         config,
         config_text: source.text.to_string(),
         feature_sql: feature_sql?,
+        item_sql,
         predictions_sql,
         card: card.map(|file| file.text.to_string()),
     })

@@ -154,6 +154,17 @@ codes! {
         "A prediction table has at most 256 columns.",
         "Split the service." }
 
+    // Ranking.
+    60 RankMissing { "The second prediction name of a service that ranks is not the rank.",
+        "Such a service has several rows per customer; `rank`, an INT from 1, tells them apart.",
+        "Write PREDICTION_NAMES: [<customer>, rank, <item>, …] with the types INT or STRING, INT, INT or STRING, …." }
+    61 ItemKeyNotPredicted { "The item is not among the predictions.",
+        "A rank without its item tells nobody anything: ITEM_KEY is one of PREDICTION_NAMES.",
+        "Add the name of ITEM_KEY to PREDICTION_NAMES and its type to PREDICTION_NAMES_DATATYPE." }
+    62 RankingWithPreprocess { "A service that ranks has a preprocess model.",
+        "The model is taken apart into what belongs to customers, to items and to pairs; a second model would hide that.",
+        "Merge the preprocess model into the model, and leave PREPROCESS_OBJECT_PATH empty." }
+
     // features.sql.
     100 SqlInvalid { "The SQL cannot be run.",
         "The query does not parse, or uses something of GoogleSQL that this server does not know to be equal.",
@@ -166,6 +177,12 @@ codes! {
         "CAST the column in features.sql, or declare the other type." }
     103 FeatureTwice { "The query gives a column twice.",
         "A column could not be told from its twin; SQL ignores case.",
+        "Give one of them another alias." }
+    105 ItemKeyNotSelected { "The items' query does not give the item key.",
+        "ITEM_KEY names a column of the query of ITEM_SQL_PATH, which has one row per item.",
+        "Select the item under exactly that name." }
+    106 ColumnOnBothSides { "Customers and items have a column of the same name.",
+        "The model's inputs are found by name on either side, so a name on both sides could mean either.",
         "Give one of them another alias." }
 
     // Model.
@@ -184,6 +201,9 @@ codes! {
     204 FeatureUnused { "A feature column is used by no model input.",
         "The query pays for a column that nothing reads; often an input's name is misspelt.",
         "Remove the column or correct its name." }
+    206 RankedOutputUnknown { "The model does not give the output that ranks.",
+        "SCORE of RANKING_CONFIG names one column of the model's outputs.",
+        "Use one of the names in the message, or leave SCORE out to rank by the last column of floats." }
 
     // Predictions.
     300 PredictionWithoutSource { "A prediction has no source.",

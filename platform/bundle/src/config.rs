@@ -8,6 +8,7 @@ use crate::{
     code::Code,
     diagnostic::{Diagnostic, Located},
     prediction_config,
+    ranking_config::{self, RankingConfig},
     reader::{Key, Reader, Section, optional, required},
     run_config,
     source::SourceFile,
@@ -19,6 +20,7 @@ pub(crate) const SECTIONS: &[Key] = &[
     required("MODEL_CONFIG", "MODEL_CONFIG:"),
     required("FEATURE_CONFIG", "FEATURE_CONFIG:"),
     required("PREDICTION_CONFIG", "PREDICTION_CONFIG:"),
+    optional("RANKING_CONFIG"),
     optional("RUN_CONFIG"),
 ];
 /// The keys of `MODEL_CONFIG`.
@@ -39,6 +41,8 @@ pub struct Config {
     pub features: FeatureConfig,
     /// `PREDICTION_CONFIG`
     pub prediction: PredictionConfig,
+    /// `RANKING_CONFIG`, where the service ranks items for customers.
+    pub ranking: Option<RankingConfig>,
     /// `RUN_CONFIG`
     pub run: RunConfig,
 }
@@ -106,6 +110,7 @@ pub(crate) struct Reading {
     pub(crate) model_path: Option<Located<String>>,
     pub(crate) feature_sql_path: Option<Located<String>>,
     pub(crate) preprocess_object_path: Option<Located<String>>,
+    pub(crate) item_sql_path: Option<Located<String>>,
     pub(crate) service_name: Option<Located<ServiceName>>,
 }
 
@@ -137,6 +142,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
     let model = inner("MODEL_CONFIG", MODEL_KEYS).unwrap_or_default();
     let features = inner("FEATURE_CONFIG", FEATURE_KEYS).unwrap_or_default();
     let prediction = inner("PREDICTION_CONFIG", prediction_config::KEYS).unwrap_or_default();
+    let ranking = inner("RANKING_CONFIG", ranking_config::KEYS);
     let run = inner("RUN_CONFIG", run_config::KEYS).unwrap_or_default();
 
     let model_path = filled(reader, &model, "MODEL_PATH");
@@ -149,7 +155,20 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
     let service_name = prediction
         .get("SERVICE_NAME")
         .and_then(|node| reader.parsed(node, Code::ServiceNameInvalid));
-    let prediction = prediction_config::read(reader, &prediction, service_name.clone());
+    let mut prediction = prediction_config::read(reader, &prediction, service_name.clone());
+    let ranks = ranking.is_some();
+    if let Some(span) = sections.blank("RANKING_CONFIG") {
+        let problem = reader
+            .problem(Code::ValueEmpty, span, "`RANKING_CONFIG` has no value")
+            .help("give it ITEM_SQL_PATH, ITEM_KEY and TOP_N, or remove it");
+        reader.report(problem);
+    }
+    let ranking = ranking.and_then(|section| ranking_config::read(reader, &section));
+    if let (Some(ranking), Some(prediction)) = (&ranking, &mut prediction) {
+        let preprocess = preprocess_object_path.as_ref().map(|path| path.span);
+        ranking_config::apply(reader, ranking, preprocess, prediction);
+    }
+    let item_sql_path = ranking.as_ref().map(|ranking| ranking.item_sql_path.clone());
     let run = run_config::read(reader, &run);
     let config = (|| {
         Some(Config {
@@ -159,10 +178,18 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
                 preprocess_object_path: preprocess_object_path.clone(),
             },
             prediction: prediction?,
+            ranking: if ranks { Some(ranking?) } else { None },
             run,
         })
     })();
-    Some(Reading { config, model_path, feature_sql_path, preprocess_object_path, service_name })
+    Some(Reading {
+        config,
+        model_path,
+        feature_sql_path,
+        preprocess_object_path,
+        item_sql_path,
+        service_name,
+    })
 }
 
 fn filled(

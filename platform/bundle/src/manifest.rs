@@ -3,14 +3,14 @@
 use cameo_domain::{PredictionSchema, ReleaseId, ServicePath, Sha256};
 use serde::{Deserialize, Serialize};
 
-use crate::{bundle::Bundle, run_config::RunConfig};
+use crate::{bundle::Bundle, ranking_config::RankingSettings, run_config::RunConfig};
 
 /// The digests that each generation carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hashes {
     /// Of `config.yaml`.
     pub config: Sha256,
-    /// Of `features.sql` and `predictions.sql`.
+    /// Of `features.sql`, `predictions.sql` and the items' query.
     pub sql: Sha256,
     /// Of the model and of the preprocess object, where there is one.
     pub model: Sha256,
@@ -29,6 +29,9 @@ pub struct ReleaseManifest {
     pub cron: String,
     /// `PREDICTION_TIMEZONE`
     pub timezone: String,
+    /// `RANKING_CONFIG` with the items' query, where the service ranks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<RankingSettings>,
     /// `RUN_CONFIG`
     pub run: RunConfig,
     /// The feature query.
@@ -59,6 +62,14 @@ impl ReleaseManifest {
         let predictions_sql = bundle.predictions_sql.as_ref().map(|sql| sql.text.to_string());
         let mut sql = vec![("features", feature_sql.as_bytes())];
         sql.extend(predictions_sql.as_ref().map(|sql| ("predictions", sql.as_bytes())));
+        let items = bundle.config.ranking.as_ref().zip(bundle.item_sql.as_ref());
+        let ranking = items.map(|(ranking, sql)| RankingSettings {
+            item_sql: sql.text.to_string(),
+            item_key: ranking.item_key.value.clone(),
+            top_n: ranking.top_n.value,
+            score: ranking.score.as_ref().map(|score| score.value.clone()),
+        });
+        sql.extend(ranking.as_ref().map(|ranking| ("items", ranking.item_sql.as_bytes())));
         let hashes = Hashes {
             config: Sha256::of(bundle.config_text.as_bytes()),
             sql: Sha256::of_parts(sql),
@@ -70,6 +81,7 @@ impl ReleaseManifest {
             schema: prediction.schema().clone(),
             cron: prediction.schedule.pattern().to_owned(),
             timezone: prediction.schedule.zone().name().to_owned(),
+            ranking,
             run: bundle.config.run.clone(),
             feature_sql,
             predictions_sql,

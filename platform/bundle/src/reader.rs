@@ -39,6 +39,12 @@ impl<'a> Section<'a> {
         let node = self.entries.iter().find(|(name, _)| *name == key).map(|(_, node)| *node)?;
         (!is_null(node)).then_some(node)
     }
+
+    /// Where a key stands that is there but says nothing.
+    pub(crate) fn blank(&self, key: &str) -> Option<Span> {
+        let node = self.entries.iter().find(|(name, _)| *name == key).map(|(_, node)| *node)?;
+        is_null(node).then_some(node.span)
+    }
 }
 
 /// Collects the problems of one file.

@@ -5,7 +5,7 @@
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-use crate::{prediction_config::COLUMNS_MAX, run_config::RunConfig};
+use crate::{prediction_config::COLUMNS_MAX, ranking_config::TOP_N_MAX, run_config::RunConfig};
 
 /// A service of Cameo: what scores, what it is fed with, what comes out and when.
 #[derive(JsonSchema)]
@@ -19,6 +19,8 @@ struct ConfigDocument {
     feature_config: FeatureDocument,
     /// What comes out, and when.
     prediction_config: PredictionDocument,
+    /// Which items are ranked for each customer. Only for a service that ranks.
+    ranking_config: Option<RankingDocument>,
     /// How the service runs. Every key is optional.
     run_config: Option<RunConfig>,
 }
@@ -93,6 +95,26 @@ enum TypeWord {
     Timestamp,
 }
 
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct RankingDocument {
+    /// The query (`GoogleSQL`) that gives one row per item: its key and its features. A path inside the
+    /// bundle.
+    #[schemars(length(min = 1))]
+    item_sql_path: String,
+    /// The column that names an item; also one of PREDICTION_NAMES, of which the second is `rank`.
+    #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"))]
+    item_key: String,
+    /// How many items are kept for each customer.
+    #[schemars(range(min = 1, max = TOP_N_MAX))]
+    top_n: u32,
+    /// The model's output column that ranks, largest first; the last one of floats where it is left out.
+    #[schemars(length(min = 1))]
+    #[schemars(with = "String", default)]
+    score: Option<String>,
+}
+
 fn utc() -> String {
     "UTC".to_owned()
 }
@@ -112,16 +134,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{config, prediction_config, reader::Key, run_config};
+    use crate::{config, prediction_config, ranking_config, reader::Key, run_config};
 
     #[test]
     fn the_schema_has_the_keys_that_the_reader_knows() {
         let schema = json_schema();
-        let sections: [(&str, &[Key]); 5] = [
+        let sections: [(&str, &[Key]); 6] = [
             ("", config::SECTIONS),
             ("/properties/MODEL_CONFIG", config::MODEL_KEYS),
             ("/properties/FEATURE_CONFIG", config::FEATURE_KEYS),
             ("/properties/PREDICTION_CONFIG", prediction_config::KEYS),
+            ("/properties/RANKING_CONFIG", ranking_config::KEYS),
             ("/properties/RUN_CONFIG", run_config::KEYS),
         ];
         for (pointer, keys) in sections {

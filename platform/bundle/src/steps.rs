@@ -1,6 +1,6 @@
 //! Whether each step of a run gives what the next one takes.
 
-use cameo_domain::{Column, ColumnName};
+use cameo_domain::{Column, ColumnName, RANK_COLUMN};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     column_type::Kind,
     diagnostic::{self, Diagnostic, Located, Span},
     nearest::nearest,
+    ranking_steps,
     source::SourceFile,
 };
 
@@ -18,6 +19,8 @@ use crate::{
 pub struct Steps {
     /// The columns of `features.sql`; `None` where they cannot be known without running it.
     pub features: Option<Vec<StepColumn>>,
+    /// The columns of the items' query; `None` without one, or where they are unknown.
+    pub items: Option<Vec<StepColumn>>,
     /// What the model takes, or the preprocess model where there is one; empty where no model was
     /// inspected.
     pub model_inputs: Vec<ModelPort>,
@@ -61,7 +64,12 @@ pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
     if let Some(columns) = &steps.features {
         check.twins(&bundle.feature_sql, columns);
         check.key(columns, &bundle.feature_sql, "features.sql");
-        check.inputs(columns, &steps.model_inputs, steps.feature_names.as_deref());
+        if bundle.config.ranking.is_none() {
+            check.inputs(columns, &steps.model_inputs, steps.feature_names.as_deref());
+        }
+    }
+    if let (Some(sql), Some(columns)) = (&bundle.item_sql, &steps.items) {
+        check.twins(sql, columns);
     }
     match (&bundle.predictions_sql, &steps.postprocessed) {
         (Some(sql), Some(columns)) => {
@@ -71,11 +79,14 @@ pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
             check.predictions(&given, "predictions.sql");
         }
         (None, _) if !steps.model_outputs.is_empty() => {
-            let given: Vec<_> = steps.model_outputs.iter().flat_map(Given::of_port).collect();
+            let ranked = check.ranked();
+            let outputs = steps.model_outputs.iter().flat_map(Given::of_port);
+            let given: Vec<_> = ranked.into_iter().chain(outputs).collect();
             check.predictions(&given, "the model's outputs");
         }
         _ => {}
     }
+    ranking_steps::check(bundle, steps, &mut check.problems);
     diagnostic::sort(&mut check.problems);
     check.problems
 }
@@ -129,6 +140,13 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     fn columns(&self) -> impl Iterator<Item = (&'a Column, &'a Located<ColumnName>)> + use<'a> {
         self.bundle.config.prediction.columns()
+    }
+
+    /// What ranking gives beside the model's outputs.
+    fn ranked(&self) -> Vec<Given> {
+        let Some(ranking) = &self.bundle.config.ranking else { return Vec::new() };
+        let given = |name: &str| Given { name: name.to_owned(), data_type: None, open: false };
+        vec![given(RANK_COLUMN), given(ranking.item_key.value.as_str())]
     }
 
     fn twins(&mut self, sql: &SourceFile, columns: &[StepColumn]) {
@@ -334,18 +352,18 @@ impl<'a> Check<'a> {
     }
 }
 
-fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-fn names(columns: &[StepColumn]) -> impl Iterator<Item = &str> {
+pub(crate) fn names(columns: &[StepColumn]) -> impl Iterator<Item = &str> {
     columns.iter().map(|column| column.name.as_str())
 }
 
 /// Most names that a message lists.
 const LISTED_MAX: usize = 20;
 
-fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+pub(crate) fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let names: Vec<_> = names.collect();
     let shown = names[..names.len().min(LISTED_MAX)].join(", ");
     match names.len().saturating_sub(LISTED_MAX) {

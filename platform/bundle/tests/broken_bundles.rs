@@ -46,6 +46,11 @@ fn placed(bundle: &Bundle, mut steps: Steps) -> Steps {
     for column in steps.features.iter_mut().flatten() {
         column.span_in_sql = place(&bundle.feature_sql, &column.name);
     }
+    if let Some(sql) = &bundle.item_sql {
+        for column in steps.items.iter_mut().flatten() {
+            column.span_in_sql = place(sql, &column.name);
+        }
+    }
     if let Some(sql) = &bundle.predictions_sql {
         for column in steps.postprocessed.iter_mut().flatten() {
             column.span_in_sql = place(sql, &column.name);

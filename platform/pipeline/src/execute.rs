@@ -13,6 +13,7 @@ use async_channel::{Receiver, Sender};
 use cameo_batch::{RowDigest, conform};
 use cameo_crashpoint::hit;
 use cameo_domain::GenerationId;
+use cameo_scoring::rank::Ranker;
 use cameo_store::{
     Store,
     generations::{self, Generation, Writer},
@@ -27,9 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{RunError, chain},
-    plan::Plan,
+    plan::{Plan, Scoring},
     progress::Tracker,
     quarantine::Quarantine,
+    ranking::{self, RankingStep},
     rows,
 };
 
@@ -104,8 +106,8 @@ async fn flow(execution: Execution) -> Result<Outcome, RunError> {
         &generations::GenerationMeta {
             release: plan.manifest.id(),
             hashes: claimed.hashes,
-            watermark: plan.description.watermark,
-            data_fingerprint: Some(plan.description.data_fingerprint),
+            watermark: plan.watermark(),
+            data_fingerprint: Some(plan.data_fingerprint()),
             predicted_at: *predicted_at,
             schema: plan.manifest.schema.clone(),
         },
@@ -118,7 +120,7 @@ async fn flow(execution: Execution) -> Result<Outcome, RunError> {
     hit("all_written");
 
     let progress = tracker.snapshot();
-    let counts = reconcile(&progress, written)?;
+    let counts = reconcile(&progress, plan.manifest.schema.top_n(), written)?;
     let sample = Arc::into_inner(quarantine).unwrap_or_default().into_sample();
     stored::insert(store, claimed.run, claimed.epoch, &sample).await?;
     hit("quarantine_stored");
@@ -146,14 +148,20 @@ async fn flow(execution: Execution) -> Result<Outcome, RunError> {
     Ok(Outcome { generation: generation.id, publication, digest: written })
 }
 
-fn reconcile(progress: &Progress, written: RowDigest) -> Result<RunCounts, RunError> {
+/// Counts are of customers; one has a row, or up to `top_n` of a service that ranks.
+fn reconcile(
+    progress: &Progress,
+    top_n: Option<u32>,
+    written: RowDigest,
+) -> Result<RunCounts, RunError> {
+    let most = progress.rows_scored.saturating_mul(top_n.map_or(1, u64::from));
     let counts = RunCounts {
         rows_read: progress.rows_read,
         rows_scored: progress.rows_scored,
         rows_quarantined: progress.rows_quarantined,
     };
     if counts.rows_read == counts.rows_scored + counts.rows_quarantined
-        && counts.rows_scored == written.rows
+        && (counts.rows_scored..=most).contains(&written.rows)
     {
         return Ok(counts);
     }
@@ -173,6 +181,15 @@ async fn stages(
 ) -> Result<RowDigest, RunError> {
     let Execution { plan, warehouse, tracker, read, .. } = execution;
     let tenant = &plan.manifest.path.tenant;
+    let ranker = match plan.ranking() {
+        None => None,
+        Some(step) => {
+            tracker.begin("items");
+            let ranker = step.items(warehouse.as_ref(), tenant, read).await?;
+            tracker.end("items");
+            Some(Arc::new(ranker))
+        }
+    };
     let (batch_in, batch_out) = async_channel::bounded(QUEUE_BATCHES);
     let (scored_in, scored_out) = async_channel::bounded(QUEUE_BATCHES);
     let handed_over = Arc::new(AtomicU64::new(0));
@@ -190,6 +207,7 @@ async fn stages(
     for _ in 0..execution.scorers.max(1) {
         tasks.spawn(score_batches(
             Arc::clone(plan),
+            ranker.clone(),
             batch_out.clone(),
             scored_in.clone(),
             Arc::clone(tracker),
@@ -205,6 +223,7 @@ async fn stages(
         let stream =
             PostProcess::run(sql, input, Arc::clone(&plan.scored), &plan.query.parameters, read)
                 .await?;
+        let handed_over = Arc::clone(&handed_over);
         tasks.spawn(forward(stream, result_in, Arc::clone(tracker), handed_over));
         result_out
     } else {
@@ -230,6 +249,11 @@ async fn stages(
             digest.merge(part);
         }
     }
+    let given = handed_over.load(Ordering::Relaxed);
+    if plan.ranking().is_some() && digest.rows != given {
+        let lost = format!("{given} rows were ranked and {} were written", digest.rows);
+        return Err(RunError::transient("counts", lost));
+    }
     Ok(digest)
 }
 
@@ -254,6 +278,7 @@ async fn read_partition(
 
 async fn score_batches(
     plan: Arc<Plan>,
+    ranker: Option<Arc<Ranker>>,
     batches: Receiver<RecordBatch>,
     scored: Sender<RecordBatch>,
     tracker: Arc<Tracker>,
@@ -262,16 +287,24 @@ async fn score_batches(
 ) -> Result<End, RunError> {
     while let Ok(batch) = batches.recv().await {
         tracker.begin("score");
-        let plan = Arc::clone(&plan);
-        let (outputs, rejected) = tokio::task::spawn_blocking(move || score(&plan, &batch))
-            .await
-            .map_err(|error| RunError::halt("model_panicked", error.to_string()))??;
-        tracker.quarantined(rejected.len());
-        quarantine.add(rejected);
-        hit("first_batch_scored");
-        handed_over.fetch_add(outputs.num_rows() as u64, Ordering::Relaxed);
-        if outputs.num_rows() > 0 && scored.send(outputs).await.is_err() {
-            return Ok(End::Done);
+        for batch in steps_of(&plan, &batch) {
+            let customers = batch.num_rows();
+            let (plan, own_ranker) = (Arc::clone(&plan), ranker.clone());
+            let work = move || score(&plan, own_ranker.as_deref(), &batch);
+            let (outputs, rejected) = tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|error| RunError::halt("model_panicked", error.to_string()))??;
+            tracker.quarantined(rejected.len());
+            if ranker.is_some() {
+                // A customer is scored with all its rows or not at all; see `write_batches`.
+                tracker.scored(customers - rejected.len());
+            }
+            quarantine.add(rejected);
+            hit("first_batch_scored");
+            handed_over.fetch_add(outputs.num_rows() as u64, Ordering::Relaxed);
+            if outputs.num_rows() > 0 && scored.send(outputs).await.is_err() {
+                return Ok(End::Done);
+            }
         }
     }
     tracker.end("score");
@@ -280,14 +313,27 @@ async fn score_batches(
 }
 
 /// Keys and model outputs of one batch, side by side, and the rows that were left out.
-fn score(plan: &Plan, batch: &RecordBatch) -> Result<(RecordBatch, Vec<QuarantinedRow>), RunError> {
+fn score(
+    plan: &Plan,
+    ranker: Option<&Ranker>,
+    batch: &RecordBatch,
+) -> Result<(RecordBatch, Vec<QuarantinedRow>), RunError> {
     let broken = |error: arrow::error::ArrowError| RunError::halt("batch", chain(&error));
     let key = plan.manifest.schema.key();
     let (keyed, mut rejected) = rows::split(batch, plan.key_index, key).map_err(broken)?;
-    let scored = plan
-        .scorer
-        .score(&keyed.features)
-        .map_err(|error| RunError::halt("model", chain(&error)))?;
+    let model = match (&plan.scoring, ranker) {
+        (Scoring::Rows(model), _) => model,
+        (Scoring::Ranking(_), Some(ranker)) => {
+            let (rows, unranked) = ranking::rank(ranker, key, &keyed)?;
+            rejected.extend(unranked);
+            return Ok((rows, rejected));
+        }
+        (Scoring::Ranking(_), None) => {
+            return Err(RunError::transient("items", "the items were not read"));
+        }
+    };
+    let scored =
+        model.score(&keyed.features).map_err(|error| RunError::halt("model", chain(&error)))?;
     let keys = if scored.rejected.is_empty() {
         keyed.keys
     } else {
@@ -339,6 +385,28 @@ async fn forward(
     Ok(End::Done)
 }
 
+/// Pieces of a batch that are scored one after the other: all of it, or as many customers as give a
+/// bounded number of rows.
+fn steps_of(plan: &Plan, batch: &RecordBatch) -> Vec<RecordBatch> {
+    let rows = batch.num_rows();
+    let step = plan.ranking().map_or(rows, RankingStep::customers_per_step).max(1);
+    (0..rows).step_by(step).map(|from| batch.slice(from, step.min(rows - from))).collect()
+}
+
+/// A service that ranks publishes all rows of a customer or none, and the others are on their way.
+fn whole_customers(unusable: &[QuarantinedRow]) -> Result<(), RunError> {
+    let Some(row) = unusable.first() else { return Ok(()) };
+    Err(RunError::halt(
+        "prediction_value",
+        format!(
+            "predictions.sql gives key {} a `{}` that is not a finite number; bound it there, as with \
+             SAFE_DIVIDE or COALESCE",
+            row.key.as_deref().unwrap_or("?"),
+            row.column.as_deref().unwrap_or("value"),
+        ),
+    ))
+}
+
 async fn write_batches(
     mut writer: Writer,
     plan: Arc<Plan>,
@@ -352,11 +420,16 @@ async fn write_batches(
             |error: &dyn std::error::Error| RunError::halt("prediction_value", chain(error));
         let batch = conform(&batch, &plan.manifest.schema).map_err(|error| unfit(&error))?;
         let (batch, unusable) = rows::finite(batch).map_err(|error| unfit(&error))?;
+        if plan.ranking().is_some() {
+            whole_customers(&unusable)?;
+        }
         tracker.quarantined(unusable.len());
         quarantine.add(unusable);
         let rows = batch.num_rows();
         writer.send(&batch).await?;
-        tracker.scored(rows);
+        if plan.ranking().is_none() {
+            tracker.scored(rows);
+        }
         tracker.written(rows);
         hit("first_batch_written");
         hit("batch_written");

@@ -9,6 +9,7 @@ mod execute;
 mod plan;
 mod progress;
 mod quarantine;
+mod ranking;
 mod rows;
 mod steps;
 

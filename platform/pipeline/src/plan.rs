@@ -5,12 +5,15 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use cameo_batch::is_assignable;
 use cameo_bundle::ReleaseManifest;
-use cameo_domain::TenantName;
+use cameo_domain::{Sha256, TenantName};
 use cameo_scoring::{Scorer, ScoringLimits};
 use cameo_warehouse::{Parameters, PostProcess, Query, QueryDescription, Warehouse};
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     error::{RunError, chain},
+    ranking::RankingStep,
     rows,
 };
 
@@ -23,13 +26,37 @@ pub struct ModelFiles {
     pub preprocess: Option<Vec<u8>>,
 }
 
+/// What makes predictions of features.
+pub(crate) enum Scoring {
+    /// One row per customer.
+    Rows(Arc<Scorer>),
+    /// The best items of each customer.
+    Ranking(RankingStep),
+}
+
+impl Scoring {
+    pub(crate) fn input_columns(&self) -> Vec<String> {
+        match self {
+            Self::Rows(scorer) => scorer.input_columns(),
+            Self::Ranking(step) => step.ranking.input_columns(),
+        }
+    }
+
+    pub(crate) fn output_schema(&self) -> SchemaRef {
+        match self {
+            Self::Rows(scorer) => scorer.output_schema(),
+            Self::Ranking(step) => step.ranking.output_schema(),
+        }
+    }
+}
+
 /// A release whose steps fit together, ready to run.
 pub struct Plan {
     pub(crate) manifest: ReleaseManifest,
     pub(crate) query: Query,
     pub(crate) description: QueryDescription,
     pub(crate) key_index: usize,
-    pub(crate) scorer: Arc<Scorer>,
+    pub(crate) scoring: Scoring,
     pub(crate) scored: SchemaRef,
     pub(crate) postprocessed: Option<SchemaRef>,
 }
@@ -51,20 +78,22 @@ impl Plan {
         let description = warehouse.describe(tenant, &query).await?;
         let key_index = find_key(&manifest, &description.schema)?;
         let features = without(&description.schema, key_index);
-        let scorer = tokio::task::spawn_blocking(move || {
-            Scorer::load(
-                &files.model,
-                files.preprocess.as_deref(),
-                &features,
-                &ScoringLimits::default(),
-            )
-        })
-        .await
-        .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))?
-        .map_err(|error| RunError::halt("model", chain(&error)))?;
-
+        let scoring = match &manifest.ranking {
+            None => Scoring::Rows(load(files, features).await?),
+            Some(settings) => Scoring::Ranking(
+                RankingStep::prepare(
+                    settings,
+                    files.model,
+                    features,
+                    warehouse,
+                    tenant,
+                    query.parameters,
+                )
+                .await?,
+            ),
+        };
         let key = manifest.schema.key();
-        let outputs = Arc::new(rows::scored_schema(key, &scorer.output_schema()));
+        let outputs = Arc::new(rows::scored_schema(key, &scoring.output_schema()));
         let postprocessed = match &manifest.predictions_sql {
             None => None,
             Some(sql) => Some(
@@ -76,7 +105,7 @@ impl Plan {
             query,
             description,
             key_index,
-            scorer: Arc::new(scorer),
+            scoring,
             scored: outputs,
             postprocessed,
             manifest,
@@ -91,13 +120,42 @@ impl Plan {
         &self.description
     }
 
+    /// The newest modification of what a run reads.
+    #[must_use]
+    pub fn watermark(&self) -> Option<DateTime<Utc>> {
+        let items = self.ranking().and_then(|step| step.description.watermark);
+        self.description.watermark.max(items)
+    }
+
+    /// Of names, sizes and modification times of what a run reads.
+    #[must_use]
+    pub fn data_fingerprint(&self) -> Sha256 {
+        let features = self.description.data_fingerprint;
+        let Some(step) = self.ranking() else { return features };
+        let (features, items) =
+            (features.to_string(), step.description.data_fingerprint.to_string());
+        Sha256::of_parts([("features", features.as_bytes()), ("items", items.as_bytes())])
+    }
+
+    /// What ranks, where the service ranks.
+    pub(crate) fn ranking(&self) -> Option<&RankingStep> {
+        match &self.scoring {
+            Scoring::Rows(_) => None,
+            Scoring::Ranking(step) => Some(step),
+        }
+    }
+
     /// What the steps before the publication give: the declared columns are taken from it by name.
     pub(crate) fn result(&self) -> &Schema {
         self.postprocessed.as_ref().unwrap_or(&self.scored)
     }
 
     fn check_predictions(&self) -> Result<(), RunError> {
-        let step = if self.postprocessed.is_some() { "predictions.sql" } else { "the model" };
+        let step = match (&self.postprocessed, &self.scoring) {
+            (Some(_), _) => "predictions.sql",
+            (None, Scoring::Rows(_)) => "the model",
+            (None, Scoring::Ranking(_)) => "ranking",
+        };
         let fields = self.result().fields();
         for column in self.manifest.schema.columns() {
             let name = column.name.as_str();
@@ -125,6 +183,18 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+async fn load(files: ModelFiles, features: Schema) -> Result<Arc<Scorer>, RunError> {
+    let load = move || {
+        let limits = ScoringLimits::default();
+        Scorer::load(&files.model, files.preprocess.as_deref(), &features, &limits)
+    };
+    tokio::task::spawn_blocking(load)
+        .await
+        .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))?
+        .map(Arc::new)
+        .map_err(|error| RunError::halt("model", chain(&error)))
 }
 
 fn find_key(manifest: &ReleaseManifest, features: &Schema) -> Result<usize, RunError> {

@@ -42,14 +42,27 @@ impl Plan {
             StepView {
                 name: "model".to_owned(),
                 expected: self
-                    .scorer
+                    .scoring
                     .input_columns()
                     .into_iter()
                     .map(|name| Port { kind: self.feature_type(&name), name })
                     .collect(),
-                given: ports(&self.scorer.output_schema()),
+                given: ports(&self.scoring.output_schema()),
             },
         ];
+        if let Some(step) = self.ranking() {
+            let tables = step.description.tables.iter();
+            let expected =
+                tables.map(|table| Port { name: table.name.clone(), kind: "table".to_owned() });
+            let items = StepView {
+                name: "items".to_owned(),
+                expected: expected.collect(),
+                given: ports(&step.description.schema),
+            };
+            steps.insert(1, items);
+            let top_n = step.ranking.top_n();
+            steps[2].name = format!("model, the best {top_n} items by {}", step.ranking.describe());
+        }
         if let Some(result) = &self.postprocessed {
             steps.push(StepView {
                 name: "predictions.sql".to_owned(),
@@ -74,9 +87,10 @@ impl Plan {
     }
 
     fn feature_type(&self, name: &str) -> String {
-        let fields = self.description.schema.fields();
+        let items = self.ranking().map(|step| step.description.schema.fields());
+        let fields = self.description.schema.fields().iter();
         fields
-            .iter()
+            .chain(items.into_iter().flatten())
             .find(|field| field.name().eq_ignore_ascii_case(name))
             .map_or_else(String::new, |field| field.data_type().to_string())
     }

@@ -126,9 +126,9 @@ fn every_shape_of_model_ranks_as_the_scores_of_onnx_runtime() {
     const TOP_N: usize = 6;
     let drawn = Drawn::new();
     let cases = [
-        ("rank_towers", drawn.customers(), drawn.items(), "dot product of 5 values"),
-        ("rank_cosine", drawn.customers(), drawn.items(), "dot product of 5 values"),
-        ("rank_embeddings", drawn.segments(), drawn.items(), "dot product of 5 values"),
+        ("rank_towers", drawn.customers(), drawn.items(), "the dot product of 5 values"),
+        ("rank_cosine", drawn.customers(), drawn.items(), "the dot product of 5 values"),
+        ("rank_embeddings", drawn.segments(), drawn.items(), "the dot product of 5 values"),
         (
             "rank_network",
             drawn.customers(),

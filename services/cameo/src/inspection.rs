@@ -9,6 +9,7 @@ use cameo_bundle::{
     Bundle, Code, Diagnostic, Located, ModelPort, SourceFile, Span, StepColumn, Steps, artifact,
     check_steps,
 };
+use cameo_domain::RANK_COLUMN;
 use cameo_scoring::{ModelSignature, Port, PortKind};
 use cameo_warehouse::{
     Parameters, PostProcess, Query, SqlError, Warehouse, WarehouseError,
@@ -68,6 +69,7 @@ pub(crate) async fn inspect_models(
         inspector.steps.feature_names.clone_from(&entry.feature_names);
         inspector.steps.model_outputs = signature.outputs.iter().flat_map(output_ports).collect();
     }
+    inspector.items(warehouse).await;
     inspector.predictions(signature.as_ref());
     let mut diagnostics = inspector.found;
     diagnostics.extend(check_steps(bundle, &inspector.steps));
@@ -95,20 +97,37 @@ struct Inspector<'a> {
 
 impl Inspector<'_> {
     async fn features(&mut self, warehouse: Option<&Arc<dyn Warehouse>>) {
-        let source = &self.bundle.feature_sql;
+        self.steps.features = self.columns(&self.bundle.feature_sql, warehouse).await;
+    }
+
+    async fn items(&mut self, warehouse: Option<&Arc<dyn Warehouse>>) {
+        if let Some(source) = &self.bundle.item_sql {
+            self.steps.items = self.columns(source, warehouse).await;
+        }
+    }
+
+    /// The columns of a query over the warehouse: their names, and their types where it has the tables.
+    async fn columns(
+        &mut self,
+        source: &SourceFile,
+        warehouse: Option<&Arc<dyn Warehouse>>,
+    ) -> Option<Vec<StepColumn>> {
         let rewritten = match googlesql::to_duckdb(&source.text, &Context::lake(self.parameters)) {
             Ok(rewritten) => rewritten,
-            Err(error) => return self.found.push(sql_problem(source, &error)),
+            Err(error) => {
+                self.found.push(sql_problem(source, &error));
+                return None;
+            }
         };
-        self.steps.features = rewritten.columns.map(|columns| placed(source, columns));
-        let Some(warehouse) = warehouse else { return };
+        let places = rewritten.columns.map(|columns| placed(source, columns));
+        let Some(warehouse) = warehouse else { return places };
         let query = Query { sql: source.text.to_string(), parameters: self.parameters };
         match warehouse.describe(&self.bundle.path.tenant, &query).await {
-            Ok(description) => {
-                let places = self.steps.features.take();
-                self.steps.features = Some(typed(&description.schema, places.as_deref()));
+            Ok(description) => Some(typed(&description.schema, places.as_deref())),
+            Err(error) => {
+                self.found.push(warehouse_problem(source, &error));
+                places
             }
-            Err(error) => self.found.push(warehouse_problem(source, &error)),
         }
     }
 
@@ -167,6 +186,13 @@ impl Inspector<'_> {
 fn scored(bundle: &Bundle, model: &ModelSignature) -> Option<Schema> {
     let key = bundle.config.prediction.schema().key();
     let mut fields = vec![Field::new(key.name.as_str(), arrow_type(key.data_type), false)];
+    if let Some(ranking) = &bundle.config.ranking {
+        let item = ranking.item_key.value.as_str();
+        let mut columns = bundle.config.prediction.schema().columns();
+        let declared = columns.find(|column| column.name.as_str().eq_ignore_ascii_case(item))?;
+        fields.push(Field::new(RANK_COLUMN, ArrowType::Int64, false));
+        fields.push(Field::new(item, arrow_type(declared.data_type), false));
+    }
     for port in &model.outputs {
         let kind = arrow_kind(port.kind);
         fields.extend(port.columns()?.into_iter().map(|name| Field::new(name, kind.clone(), true)));

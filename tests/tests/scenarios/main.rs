@@ -7,5 +7,6 @@ mod mirror;
 mod publication;
 mod quarantine;
 mod queue;
+mod ranking;
 mod readers;
 mod schedule;

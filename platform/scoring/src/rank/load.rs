@@ -130,15 +130,13 @@ impl Ranking {
         self.options.top_n
     }
 
-    /// How pairs are scored, in words.
+    /// By what items are ranked, in words.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.method {
-            Method::Dot(dot) => format!(
-                "dot product of {} values per customer and item, {}",
-                dot.customer.len(),
-                super::dot::Level::best().name()
-            ),
+            Method::Dot(dot) => {
+                format!("the dot product of {} values per customer and item", dot.customer.len())
+            }
             Method::Pairs => format!(
                 "pairs of {} customer and {} item values",
                 self.customer.scorer.output_schema().fields().len(),

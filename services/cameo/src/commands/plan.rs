@@ -87,7 +87,7 @@ async fn plan(
         change,
         rows_estimated: description.rows_estimated,
         bytes_estimated: description.bytes_estimated,
-        watermark: description.watermark,
+        watermark: plan.watermark(),
         steps: plan.steps(),
     })
 }

@@ -56,7 +56,8 @@ impl Level {
         Self::all().last().copied().unwrap_or(Self::Portable)
     }
 
-    pub(super) fn name(self) -> &'static str {
+    #[cfg(test)]
+    fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
