@@ -11,7 +11,42 @@ use crate::ops;
 use crate::trees;
 
 /// Operator-set versions of the default domain that this crate has been run on.
-const OPSET_RANGE: std::ops::RangeInclusive<i64> = 7..=24;
+const OPSET_RANGE: std::ops::RangeInclusive<i64> = 1..=24;
+/// Operators whose meaning in early operator sets was another, and since when it is today's.
+const MEANING_SINCE: [(&str, i64); 30] = [
+    ("Add", 7),
+    ("And", 7),
+    ("BatchNormalization", 7),
+    ("Cast", 6),
+    ("Clip", 6),
+    ("Concat", 4),
+    ("Div", 7),
+    ("Dropout", 7),
+    ("Equal", 7),
+    ("GRU", 7),
+    ("Gemm", 7),
+    ("Greater", 7),
+    ("InstanceNormalization", 6),
+    ("LSTM", 7),
+    ("Less", 7),
+    ("Max", 6),
+    ("Mean", 6),
+    ("Min", 6),
+    ("Mul", 7),
+    ("Or", 7),
+    ("PRelu", 7),
+    ("Pad", 2),
+    ("Pow", 7),
+    ("RNN", 7),
+    ("Reshape", 5),
+    ("Split", 2),
+    ("Sub", 7),
+    ("Sum", 6),
+    ("Tile", 6),
+    ("Xor", 7),
+];
+/// The one operator of `com.microsoft` that converters write for estimators.
+const VENDOR_OPERATORS: [(&str, &str); 1] = [("com.microsoft", "CDist")];
 /// Operator-set versions of `ai.onnx.ml`.
 const ML_OPSET_RANGE: std::ops::RangeInclusive<i64> = 1..=5;
 /// Domain of the classical machine-learning operators.
@@ -39,10 +74,12 @@ pub(super) fn model(proto: &ModelProto, limits: &ScoringLimits) -> Result<(), Mo
             });
         }
     }
+    meaning(proto)?;
     if let Some(function) = proto.functions.first() {
         return Err(ModelError::Graph {
             problem: format!(
-                "the model defines its own function `{}`; inline it (`onnx.inliner.inline_local_functions`)",
+                "the model defines its own function `{}`; inline it (`onnx.inliner.inline_local_functions`), \
+                 or, if a KNNImputer made it, impute in features.sql or with a SimpleImputer",
                 function.name.as_deref().unwrap_or("(unnamed)")
             ),
         });
@@ -54,6 +91,29 @@ pub(super) fn model(proto: &ModelProto, limits: &ScoringLimits) -> Result<(), Mo
             found: nodes as u64,
             limit: limits.nodes_max as u64,
         });
+    }
+    Ok(())
+}
+
+/// Converters write the lowest operator set that their nodes need; it must mean what it means today.
+fn meaning(proto: &ModelProto) -> Result<(), ModelError> {
+    let version = proto
+        .opset_import
+        .iter()
+        .filter(|import| matches!(import.domain.as_str(), "" | "ai.onnx"))
+        .map(|import| import.version)
+        .max()
+        .unwrap_or(*OPSET_RANGE.end());
+    for node in proto.graph.iter().flat_map(|graph| &graph.node) {
+        let since = MEANING_SINCE.iter().find(|(operator, _)| *operator == node.op_type);
+        if let Some((_, since)) = since.filter(|(_, since)| version < *since) {
+            return Err(node_error(
+                node,
+                format!(
+                    "in operator set {version} it has another meaning than today; export with target_opset {since} or higher"
+                ),
+            ));
+        }
     }
     Ok(())
 }
@@ -127,7 +187,8 @@ fn operator(
         node: node_name(node),
         cure: cure.to_owned(),
     };
-    if !matches!(node.domain.as_str(), "" | "ai.onnx" | ML_DOMAIN) {
+    let vendor = VENDOR_OPERATORS.contains(&(&node.domain, &node.op_type));
+    if !matches!(node.domain.as_str(), "" | "ai.onnx" | ML_DOMAIN) && !vendor {
         return Err(refused(
             "only the domains ai.onnx and ai.onnx.ml are; export without custom or vendor operators",
         ));
@@ -135,15 +196,22 @@ fn operator(
     if node.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty())
     {
         return Err(refused(
-            "it runs a graph inside a graph, whose cost cannot be bounded; \
-             export the estimator without loops or branches",
+            "it runs a graph inside a graph, whose cost cannot be bounded, and is no loop over distances \
+             as skl2onnx writes it; export the estimator without loops or branches",
         ));
     }
     if operators.0.contains_key(&node.op_type) {
         return Ok(());
     }
     Err(refused(match node.op_type.as_str() {
-        "DictVectorizer" | "CastMap" => "feed columns instead of a dictionary",
+        "DictVectorizer" | "CastMap" => {
+            "it takes one dictionary per row and features are columns: train on a table with \
+             OneHotEncoder(handle_unknown='ignore') for words and the numbers as they are, and export that"
+        }
+        "FeatureHasher" | "Tokenizer" | "Unique" | "RegexFullMatch" | "StringSplit" => {
+            "text is split before a model sees it: make one column per word or token in features.sql"
+        }
+        "Loop" | "If" | "SequenceMap" => "export the estimator without loops or branches",
         _ => "move this step to features.sql or export it with other operators",
     }))
 }

@@ -1,6 +1,8 @@
 //! A decoded and checked graph, before anything evaluates it.
 
 mod check;
+mod distances;
+mod sequences;
 mod tensor;
 mod zip_map;
 
@@ -57,6 +59,8 @@ impl Graph {
             problem: "the file holds no graph".to_owned(),
         })?;
         let operators = count_operators(graph);
+        sequences::replace(graph)?;
+        distances::replace(graph);
         check::graph(graph, limits)?;
         let constants: HashSet<&str> =
             graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();

@@ -93,3 +93,16 @@ pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     let (chunks, _) = tensor.raw_data.as_chunks::<8>();
     Some(chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect())
 }
+
+/// The only value of a constant of floats.
+pub(super) fn lone_float(tensor: &TensorProto) -> Option<f32> {
+    let listed = |count: usize| values(&tensor.dims) == Some(1) && count == 1;
+    #[allow(clippy::cast_possible_truncation, reason = "an exponent such as 3 is exact in both")]
+    match DataType::try_from(tensor.data_type).ok()? {
+        DataType::Float if listed(tensor.float_data.len()) => Some(tensor.float_data[0]),
+        DataType::Float => Some(f32::from_le_bytes(tensor.raw_data[..].try_into().ok()?)),
+        DataType::Double if listed(tensor.double_data.len()) => Some(tensor.double_data[0] as f32),
+        DataType::Double => Some(f64::from_le_bytes(tensor.raw_data[..].try_into().ok()?) as f32),
+        _ => None,
+    }
+}

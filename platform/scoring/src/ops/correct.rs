@@ -5,6 +5,7 @@
 
 use tract_onnx::prelude::TypedModel;
 use tract_onnx::tract_core::ops::TypedOp;
+use tract_onnx::tract_core::ops::array::MultiBroadcastTo;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
@@ -40,6 +41,7 @@ pub(crate) fn correct(mut model: TypedModel, rows: &Symbol) -> TractResult<Typed
         model.node_mut(node).op = op;
     }
     stable_log_sum_exp(&mut model)?;
+    same_rank_before_broadcast(&mut model)?;
     rows_first(&mut model, rows)?;
     Ok(model)
 }
@@ -114,6 +116,27 @@ fn stable_log_sum_exp(model: &mut TypedModel) -> TractResult<()> {
     }
     for (node, from, axes) in found {
         model.node_mut(node).op = typed(LogSumExp { axes }, 1);
+        model.add_edge(from, InletId::new(node, 0))?;
+    }
+    Ok(())
+}
+
+/// Gives what is broadcast the rank of the result: the optimiser drops a broadcast in front of a
+/// product of matrices and forgets the axes that it added.
+fn same_rank_before_broadcast(model: &mut TypedModel) -> TractResult<()> {
+    let mut found = Vec::new();
+    for node in model.nodes().iter().filter(|node| node.op_is::<MultiBroadcastTo>()) {
+        let ([from], [to]) = (&node.inputs[..], &node.outputs[..]) else { continue };
+        let missing = to.fact.rank().saturating_sub(model.outlet_fact(*from)?.rank());
+        if missing > 0 {
+            found.push((node.id, node.name.clone(), *from, missing));
+        }
+    }
+    for (node, name, mut from, missing) in found {
+        for axis in 0..missing {
+            let name = format!("{name}.axis_{axis}");
+            from = model.wire_node(name, AxisOp::Add(0), &[from])?[0];
+        }
         model.add_edge(from, InletId::new(node, 0))?;
     }
     Ok(())

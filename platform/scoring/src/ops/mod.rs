@@ -4,6 +4,7 @@
 //! what ONNX Runtime does, since that is what a data scientist compared the export with.
 
 mod correct;
+mod distances;
 mod elementwise;
 mod encoders;
 mod error_function;
@@ -30,6 +31,7 @@ pub(crate) fn onnx() -> Onnx {
     let operators = &mut onnx.op_register;
     operators.insert("ArrayFeatureExtractor", features::array_feature_extractor);
     operators.insert("Binarizer", features::binarizer);
+    operators.insert("CDist", distances::cdist);
     operators.insert("CategoryMapper", encoders::category_mapper);
     operators.insert("FeatureVectorizer", features::feature_vectorizer);
     operators.insert("Gemm", gemm::gemm);
