@@ -1,6 +1,7 @@
 //! A decoded and checked graph, before anything evaluates it.
 
 mod check;
+mod defaults;
 mod distances;
 mod sequences;
 mod tensor;
@@ -61,6 +62,7 @@ impl Graph {
         let operators = count_operators(graph);
         sequences::replace(graph)?;
         distances::replace(graph);
+        defaults::write_out(graph);
         check::graph(graph, limits)?;
         let constants: HashSet<&str> =
             graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();

@@ -16,7 +16,7 @@ pub(super) fn replace(graph: &mut GraphProto) -> Result<(), ModelError> {
     let constants: HashMap<String, TensorProto> = graph
         .initializer
         .iter()
-        .filter(|value| value.dims.iter().product::<i64>() == 1)
+        .filter(|value| tensor::values(&value.dims) == Some(1))
         .map(|value| (value.name.clone(), value.clone()))
         .collect();
     let mut sequences: HashMap<String, Vec<String>> = HashMap::new();

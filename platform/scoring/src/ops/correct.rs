@@ -5,7 +5,7 @@
 
 use tract_onnx::prelude::TypedModel;
 use tract_onnx::tract_core::ops::TypedOp;
-use tract_onnx::tract_core::ops::array::MultiBroadcastTo;
+use tract_onnx::tract_core::ops::array::{CumSum, MultiBroadcastTo};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
@@ -20,7 +20,7 @@ use super::elementwise::Elementwise;
 use super::integer_einsum::IntegerEinsum;
 use super::kernel::typed;
 use super::pairs::Pair;
-use super::reduce::{Extreme, LogSumExp, Place};
+use super::reduce::{Extreme, LogSumExp, Place, RunningSum};
 use super::text::TextCast;
 
 /// Replaces every operator that errs and turns outputs of shape `[1, N]` into `[N]`.
@@ -84,6 +84,10 @@ fn replacement(op: &dyn TypedOp, inputs: &[&TypedFact]) -> Option<Box<dyn TypedO
     if let Some(einsum) = op.downcast_ref::<EinSum>() {
         return matches!(kind, DatumType::I64 | DatumType::I32 | DatumType::TDim)
             .then(|| typed(IntegerEinsum { axes: einsum.axes.clone() }, inputs.len()));
+    }
+    if let Some(sum) = op.downcast_ref::<CumSum>() {
+        let own = RunningSum { axis: sum.axis, exclusive: sum.exclusive, reverse: sum.reverse };
+        return (kind == DatumType::TDim).then(|| typed(own, 1));
     }
     if let Some(cast) = op.downcast_ref::<Cast>() {
         let text = String::datum_type();

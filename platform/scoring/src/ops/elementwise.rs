@@ -5,7 +5,7 @@ use tract_onnx::tract_core::ops::math::tanh;
 use tract_onnx::tract_core::ops::nn::sigmoid;
 use tract_onnx::tract_hir::internal::{DatumType, Tensor, TractResult, bail};
 
-use super::error_function::erf;
+use super::error_function::{erf, erf_single};
 
 /// A function that is applied in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +25,12 @@ impl Elementwise {
     /// Whether tract gives something else for values of this type.
     pub(super) fn replaces(self, kind: DatumType) -> bool {
         match self {
-            // Vectorised there with bounds that turn NaN into a number.
-            Self::Sigmoid | Self::Tanh | Self::GeluByTanh => {
+            // Vectorised there with bounds that turn NaN into a number, or to fewer digits.
+            Self::Sigmoid | Self::Tanh | Self::GeluByTanh | Self::Erf => {
                 matches!(kind, DatumType::F32 | DatumType::F64)
             }
             Self::Square => matches!(kind, DatumType::I32 | DatumType::I64),
-            Self::Erf | Self::RoundHalfToEven | Self::LeakyRelu(_) | Self::HardSwish => {
-                kind == DatumType::F64
-            }
+            Self::RoundHalfToEven | Self::LeakyRelu(_) | Self::HardSwish => kind == DatumType::F64,
         }
     }
 
@@ -74,6 +72,11 @@ impl ElementWiseMiniOp for Elementwise {
             }
             (Self::Tanh, DatumType::F32) => {
                 keep_nan(tensor, |tensor| tanh().0.eval_in_place(tensor, out))
+            }
+            (Self::Erf, DatumType::F32) => {
+                let apply = |value: &mut f32| *value = erf_single(*value);
+                tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?.iter_mut().for_each(apply);
+                Ok(())
             }
             (_, DatumType::F32) => {
                 #[allow(clippy::cast_possible_truncation, reason = "the result is a 32-bit float")]

@@ -68,39 +68,53 @@ fn expect_float((kind, _): &ValueType) -> TractResult<()> {
     Ok(())
 }
 
-/// A smooth activation `x * gate(x)`.
+/// A smooth activation.
 #[derive(Debug)]
-enum Gated {
+enum Activation {
     /// `x * tanh(ln(1 + exp(x)))`.
     Mish,
     /// `x * sigmoid(alpha * x)`.
     Swish { alpha: f32 },
+    /// `x` above 0, `alpha * (exp(x / alpha) - 1)` below.
+    Celu { alpha: f32 },
 }
 
 pub(super) fn mish(_: &ParsingContext, _: &NodeProto) -> Built {
-    host(Gated::Mish, 1)
+    host(Activation::Mish, 1)
 }
 
 pub(super) fn swish(_: &ParsingContext, node: &NodeProto) -> Built {
-    host(Gated::Swish { alpha: node.get_attr_opt("alpha")?.unwrap_or(1.0) }, 1)
+    host(Activation::Swish { alpha: node.get_attr_opt("alpha")?.unwrap_or(1.0) }, 1)
 }
 
-impl Gated {
+pub(super) fn celu(_: &ParsingContext, node: &NodeProto) -> Built {
+    let alpha = node.get_attr_opt::<f32>("alpha")?.unwrap_or(1.0);
+    ensure!(alpha != 0.0, "expected an alpha other than 0");
+    host(Activation::Celu { alpha }, 1)
+}
+
+impl Activation {
     fn of(&self, x: f64) -> f64 {
         match self {
             // From here on the logarithm is x itself.
             Self::Mish if x > 30.0 => x,
             Self::Mish => x * x.exp().ln_1p().tanh(),
             Self::Swish { alpha } => x / (1.0 + (-f64::from(*alpha) * x).exp()),
+            Self::Celu { alpha } => {
+                let alpha = f64::from(*alpha);
+                let below = alpha * (x / alpha).exp_m1();
+                if x > 0.0 { x } else { below }
+            }
         }
     }
 }
 
-impl Kernel for Gated {
+impl Kernel for Activation {
     fn name(&self) -> &'static str {
         match self {
             Self::Mish => "Mish",
             Self::Swish { .. } => "Swish",
+            Self::Celu { .. } => "Celu",
         }
     }
 

@@ -176,8 +176,12 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
             partial[lane] += left[lane] * right[lane];
         }
     }
-    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
-    partial.iter().sum::<f32>() + rest
+    for (lane, (left, right)) in left_rest.iter().zip(right_rest).enumerate() {
+        partial[lane] += left * right;
+    }
+    // Neighbours first: the order in which ONNX Runtime adds up the product of a single row.
+    let pairs: [f32; 4] = std::array::from_fn(|at| partial[2 * at] + partial[2 * at + 1]);
+    (pairs[0] + pairs[1]) + (pairs[2] + pairs[3])
 }
 
 /// Values of an integer tensor.

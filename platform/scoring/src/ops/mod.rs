@@ -32,6 +32,7 @@ pub(crate) fn onnx() -> Onnx {
     operators.insert("ArrayFeatureExtractor", features::array_feature_extractor);
     operators.insert("Binarizer", features::binarizer);
     operators.insert("CDist", distances::cdist);
+    operators.insert("Celu", floats::celu);
     operators.insert("CategoryMapper", encoders::category_mapper);
     operators.insert("FeatureVectorizer", features::feature_vectorizer);
     operators.insert("Gemm", gemm::gemm);

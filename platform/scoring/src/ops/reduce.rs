@@ -3,10 +3,10 @@
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{
-    Datum, DatumType, IntoTensor, Tensor, ToDim, TractResult, bail, format_err,
+    Datum, DatumType, IntoTensor, Tensor, ToDim, TractResult, bail, format_err, tract_ndarray::Axis,
 };
 
-use super::kernel::{Built, Kernel, ValueType, host, tensor};
+use super::kernel::{Built, Kernel, ValueType, host, integers, tensor};
 use super::pairs::largest;
 
 /// Largest or smallest value along axes, which stay as 1; NaN when any is.
@@ -90,6 +90,42 @@ impl Place {
             }
         }
         i64::try_from(best).unwrap_or(i64::MAX)
+    }
+}
+
+/// Running sums of integers that tract holds as symbolic dimensions.
+#[derive(Debug)]
+pub(super) struct RunningSum {
+    pub(super) axis: usize,
+    /// Without the value itself.
+    pub(super) exclusive: bool,
+    /// From the end.
+    pub(super) reverse: bool,
+}
+
+impl Kernel for RunningSum {
+    fn name(&self) -> &'static str {
+        "CumSum"
+    }
+
+    fn infer(&self, inputs: &[ValueType]) -> TractResult<Vec<ValueType>> {
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn eval(&self, inputs: &[&Tensor]) -> TractResult<Vec<Tensor>> {
+        let found = tensor(inputs[0].shape(), integers(inputs[0])?)?;
+        let mut sums = found.to_plain_array_view::<i64>()?.to_owned();
+        for mut lane in sums.lanes_mut(Axis(self.axis)) {
+            let count = lane.len();
+            let mut sum = 0i64;
+            for step in 0..count {
+                let value = &mut lane[if self.reverse { count - 1 - step } else { step }];
+                let (before, after) = (sum, sum.wrapping_add(*value));
+                *value = if self.exclusive { before } else { after };
+                sum = after;
+            }
+        }
+        Ok(vec![sums.into_tensor().cast_to_dt(inputs[0].datum_type())?.into_owned()])
     }
 }
 

@@ -10,8 +10,6 @@ pub(super) use regressor::regressor;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{TractResult, bail, ensure};
 
-use super::kernel::dot;
-
 /// How a row is compared with a support vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Similarity {
@@ -46,16 +44,24 @@ impl Similarity {
         })
     }
 
-    fn of(self, row: &[f32], vector: &[f32]) -> f32 {
+    /// Of a dot product, or for [`Self::Radial`] of a squared distance.
+    fn of(self, product: f32) -> f32 {
         match self {
-            Self::Linear => dot(row, vector),
+            Self::Linear => product,
             Self::Polynomial { gamma, offset, degree } => {
-                power(gamma * dot(row, vector) + offset, degree)
+                power(fused(gamma, product, offset), degree)
             }
-            Self::Radial { gamma } => (-gamma * squared_distance(row, vector)).exp(),
-            Self::Sigmoid { gamma, offset } => (gamma * dot(row, vector) + offset).tanh(),
+            Self::Radial { gamma } => (-gamma * product).exp(),
+            Self::Sigmoid { gamma, offset } => fused(gamma, product, offset).tanh(),
         }
     }
+}
+
+/// `a * b + c`, rounded once: decisions are small differences of large sums, so their last digits
+/// are those of ONNX Runtime only if each step rounds as there. In 64 bits the product is exact.
+#[allow(clippy::cast_possible_truncation, reason = "the one rounding")]
+fn fused(a: f32, b: f32, c: f32) -> f32 {
+    (f64::from(a) * f64::from(b) + f64::from(c)) as f32
 }
 
 #[allow(clippy::float_cmp, reason = "degrees 2 and 3 are exact in the file")]
@@ -69,26 +75,17 @@ fn power(base: f32, degree: f32) -> f32 {
     }
 }
 
-/// In eight partial sums, which the compiler keeps in one vector register.
-fn squared_distance(left: &[f32], right: &[f32]) -> f32 {
-    let (left_chunks, left_rest) = left.as_chunks::<8>();
-    let (right_chunks, right_rest) = right.as_chunks::<8>();
-    let mut partial = [0f32; 8];
-    for (left, right) in left_chunks.iter().zip(right_chunks) {
-        for lane in 0..8 {
-            let difference = left[lane] - right[lane];
-            partial[lane] += difference * difference;
-        }
-    }
-    let rest: f32 =
-        left_rest.iter().zip(right_rest).map(|(left, right)| (left - right) * (left - right)).sum();
-    partial.iter().sum::<f32>() + rest
+/// Dot product in order, each step rounded once.
+fn fused_dot(left: &[f32], right: &[f32]) -> f32 {
+    left.iter().zip(right).fold(0.0, |sum, (left, right)| fused(*left, *right, sum))
 }
 
-/// Support vectors, one row each, and how a row of features is compared with them.
+/// Support vectors and how a row of features is compared with them.
 #[derive(Debug)]
 struct SupportVectors {
-    values: Vec<f32>,
+    /// One row of all vectors per feature, so that the innermost loop runs over neighbours in memory.
+    by_feature: Vec<f32>,
+    count: usize,
     features: usize,
     similarity: Similarity,
 }
@@ -101,26 +98,37 @@ impl SupportVectors {
             "expected {count} support vectors of one length, found {} numbers",
             values.len()
         );
-        Ok(Self { features: values.len() / count, values, similarity: Similarity::read(node)? })
+        let features = values.len() / count;
+        let by_feature = (0..features)
+            .flat_map(|feature| values.iter().skip(feature).step_by(features).copied())
+            .collect();
+        Ok(Self { by_feature, count, features, similarity: Similarity::read(node)? })
     }
 
     /// Similarity of one row with every support vector.
     fn similarities(&self, row: &[f32], similarities: &mut [f32]) {
-        for (similarity, vector) in
-            similarities.iter_mut().zip(self.values.chunks_exact(self.features))
-        {
-            *similarity = self.similarity.of(row, vector);
+        similarities.fill(0.0);
+        for (value, vectors) in row.iter().zip(self.by_feature.chunks_exact(self.count)) {
+            let sums = similarities.iter_mut().zip(vectors);
+            if matches!(self.similarity, Similarity::Radial { .. }) {
+                sums.for_each(|(sum, other)| *sum += (value - other) * (value - other));
+            } else {
+                sums.for_each(|(sum, other)| *sum = fused(*value, *other, *sum));
+            }
+        }
+        for similarity in similarities {
+            *similarity = self.similarity.of(*similarity);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Similarity, squared_distance};
+    use super::{Similarity, SupportVectors};
 
     #[test]
     fn every_kernel_is_its_textbook_formula() {
-        let (row, vector) = ([1.0, 2.0, -1.0], [0.5, -1.0, 3.0]);
+        let (row, vector) = ([1.0f32, 2.0, -1.0], [0.5f32, -1.0, 3.0]);
         let product = 0.5 - 2.0 - 3.0f32;
         let cases = [
             (Similarity::Linear, product),
@@ -140,19 +148,13 @@ mod tests {
             (Similarity::Sigmoid { gamma: 0.2, offset: -0.5 }, (0.2 * product - 0.5).tanh()),
         ];
         for (similarity, expected) in cases {
-            let found = similarity.of(&row, &vector);
-            assert!((found - expected).abs() <= 1e-6 * expected.abs(), "{similarity:?}: {found}");
-        }
-    }
-
-    #[test]
-    fn a_distance_counts_every_feature_also_beyond_whole_registers() {
-        for width in 1..40u16 {
-            let left: Vec<f32> = (0..width).map(f32::from).collect();
-            let right = vec![0f32; usize::from(width)];
-            let expected: u32 = (0..u32::from(width)).map(|value| value * value).sum();
-            let error = f64::from(squared_distance(&left, &right)) - f64::from(expected);
-            assert!(error.abs() < 0.5, "{width}: {error}");
+            // The second of two vectors, so that a confused order shows.
+            let by_feature = vector.iter().flat_map(|value| [9.0, *value]).collect();
+            let vectors = SupportVectors { by_feature, count: 2, features: 3, similarity };
+            let mut found = [0f32; 2];
+            vectors.similarities(&row, &mut found);
+            let error = (found[1] - expected).abs();
+            assert!(error <= 1e-6 * expected.abs(), "{similarity:?}: {found:?}");
         }
     }
 }

@@ -4,10 +4,8 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{Datum, Tensor, ToDim, TractResult, ensure};
 
-use super::SupportVectors;
-use crate::ops::kernel::{
-    Built, Kernel, ValueType, batch, dot, expect_width, float_rows, host, tensor,
-};
+use super::{SupportVectors, fused_dot};
+use crate::ops::kernel::{Built, Kernel, ValueType, batch, expect_width, float_rows, host, tensor};
 
 #[derive(Debug)]
 enum Decision {
@@ -82,9 +80,9 @@ impl Kernel for SvmRegressor {
                 let sum = match &self.decision {
                     Decision::Vectors { vectors, weights } => {
                         vectors.similarities(row, &mut similarities);
-                        dot(&similarities, weights)
+                        fused_dot(&similarities, weights)
                     }
-                    Decision::Linear { weights } => dot(row, weights),
+                    Decision::Linear { weights } => fused_dot(row, weights),
                 };
                 match (self.one_class, sum + self.offset) {
                     (false, decision) => decision,
