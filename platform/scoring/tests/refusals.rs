@@ -269,7 +269,7 @@ fn a_scorer_says_how_it_evaluates() {
             .expect(name)
             .describe()
     };
-    assert!(described("xgboost_binary").contains("bit-sliced"), "{}", described("xgboost_binary"));
+    assert!(described("xgboost_binary").contains("bytes"), "{}", described("xgboost_binary"));
     assert!(!described("network_binary").contains("trees"), "{}", described("network_binary"));
     let slowest = cameo_scoring::measure::Level::Portable.at_most(|| described("xgboost_binary"));
     assert!(slowest.contains("portable"), "{slowest}");

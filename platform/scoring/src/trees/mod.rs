@@ -13,8 +13,12 @@
 
 mod build;
 mod bytes;
+mod choose;
 mod finish;
+mod interleaved;
+mod key;
 mod listed;
+mod ordered;
 mod read;
 mod real;
 mod shape;
@@ -26,17 +30,16 @@ mod walk;
 
 use std::fmt;
 
+use crate::level::Level;
 use crate::scores::Labels;
-use bytes::ByteCoded;
+use choose::{Kernels, KernelsOf};
 use finish::Finish;
+use key::Keyed;
 use real::Real;
 use structure::Ensemble;
 
 pub(crate) use read::{is_ensemble, read};
 pub(crate) use structure::Precision;
-
-/// Below this many rows a block would be mostly padding, and walking is faster.
-const BYTES_ROWS_MIN: usize = 48;
 
 /// Where the features of a batch come from.
 pub(crate) trait Features: Sync {
@@ -91,18 +94,18 @@ impl Features for Matrix<'_, f64> {
     }
 }
 
-/// A checked ensemble with the kernel that fits it and the rules for its outputs.
+/// A checked ensemble with the kernels that fit it and the rules for its outputs.
 pub(crate) struct Model {
     ensemble: Ensemble,
-    bytes: Option<ByteCoded>,
+    kernels: Kernels,
     finish: Finish,
     gives_double: bool,
 }
 
 impl Model {
     fn new(ensemble: Ensemble, finish: Finish) -> Self {
-        let bytes = if finish.needs_presence() { None } else { ByteCoded::compile(&ensemble) };
-        Self { ensemble, bytes, finish, gives_double: false }
+        let kernels = Kernels::compile(&ensemble, &finish, Level::detect());
+        Self { ensemble, kernels, finish, gives_double: false }
     }
 
     /// The same model over features that are doubles: they are not rounded, and sums are in `f64`.
@@ -111,28 +114,22 @@ impl Model {
         Self { gives_double: self.gives_double, ..Self::new(ensemble, self.finish.clone()) }
     }
 
-    /// The same model on the walk and on each level of the byte-coded kernel.
+    /// The same model on each of its kernels alone, for batches of any size.
     pub(crate) fn on_every_kernel(&self) -> Vec<Self> {
-        let on = |bytes| Self {
-            ensemble: self.ensemble.clone(),
-            bytes,
-            finish: self.finish.clone(),
-            gives_double: self.gives_double,
-        };
-        let mut models = vec![on(None)];
-        if self.bytes.is_some() {
-            models
-                .extend(ByteCoded::levels(&self.ensemble).into_iter().map(|bytes| on(Some(bytes))));
-        }
-        models
+        Kernels::each(&self.ensemble, &self.finish)
+            .into_iter()
+            .map(|kernels| Self {
+                ensemble: self.ensemble.clone(),
+                kernels,
+                finish: self.finish.clone(),
+                gives_double: self.gives_double,
+            })
+            .collect()
     }
 
-    /// Name of the kernel that runs it, with its instructions.
+    /// Name of the kernel that runs large batches.
     pub(crate) fn kernel(&self) -> String {
-        self.bytes.as_ref().map_or_else(
-            || "walk, row by row".to_owned(),
-            |bytes| format!("bit-sliced, {}", bytes.level()),
-        )
+        self.kernels.name()
     }
 
     /// Scores per row.
@@ -169,19 +166,15 @@ impl Model {
         scores: &mut [f32],
         chosen: &mut [u32],
     ) {
-        match (self.ensemble.precision, &self.bytes) {
-            (Precision::Double, _) => {
+        match &self.kernels {
+            Kernels::Single(kernels) => self.run(kernels, features, rows, scores, chosen),
+            Kernels::Double(kernels) => {
                 let mut doubles = vec![0f64; scores.len()];
-                self.score_double(features, rows, &mut doubles, chosen);
+                self.run(kernels, features, rows, &mut doubles, chosen);
                 for (to, from) in scores.iter_mut().zip(doubles) {
                     *to = f32::of(from);
                 }
             }
-            (Precision::Single, Some(bytes)) if rows >= BYTES_ROWS_MIN => {
-                bytes.sums(features, rows, scores);
-                self.finish.all(scores, chosen);
-            }
-            _ => walk::score(&self.ensemble, &self.finish, features, rows, scores, chosen),
         }
     }
 
@@ -193,18 +186,37 @@ impl Model {
         scores: &mut [f64],
         chosen: &mut [u32],
     ) {
-        match self.ensemble.precision {
-            Precision::Single => {
+        match &self.kernels {
+            Kernels::Single(kernels) => {
                 let mut singles = vec![0f32; scores.len()];
-                self.score(features, rows, &mut singles, chosen);
+                self.run(kernels, features, rows, &mut singles, chosen);
                 for (to, from) in scores.iter_mut().zip(singles) {
                     *to = f64::from(from);
                 }
             }
-            Precision::Double => {
+            Kernels::Double(kernels) => self.run(kernels, features, rows, scores, chosen),
+        }
+    }
+
+    fn run<S: Keyed>(
+        &self,
+        kernels: &KernelsOf<S>,
+        features: &impl Features,
+        rows: usize,
+        scores: &mut [S],
+        chosen: &mut [u32],
+    ) {
+        match (&kernels.bytes, &kernels.interleaved) {
+            (Some(bytes), _) if rows >= kernels.bytes_rows_min => {
+                bytes.sums(features, rows, scores);
+            }
+            (_, Some(interleaved)) => interleaved.sums(features, rows, scores),
+            _ => {
                 walk::score(&self.ensemble, &self.finish, features, rows, scores, chosen);
+                return;
             }
         }
+        self.finish.all(scores, chosen);
     }
 }
 
@@ -214,7 +226,7 @@ impl fmt::Debug for Model {
             .field("trees", &self.ensemble.trees.len())
             .field("targets", &self.ensemble.targets)
             .field("features", &self.ensemble.features)
-            .field("byte_coded", &self.bytes.is_some())
+            .field("kernel", &self.kernel())
             .finish_non_exhaustive()
     }
 }

@@ -26,6 +26,8 @@ pub(super) trait Real:
 
     fn double(self) -> f64;
 
+    fn is_nan(self) -> bool;
+
     /// Copies rows of a feature; see [`Features`].
     fn fill(features: &impl Features, feature: usize, start: usize, into: &mut [Self]);
 
@@ -45,6 +47,10 @@ impl Real for f32 {
 
     fn double(self) -> f64 {
         f64::from(self)
+    }
+
+    fn is_nan(self) -> bool {
+        f32::is_nan(self)
     }
 
     fn fill(features: &impl Features, feature: usize, start: usize, into: &mut [Self]) {
@@ -67,6 +73,10 @@ impl Real for f64 {
 
     fn double(self) -> f64 {
         self
+    }
+
+    fn is_nan(self) -> bool {
+        f64::is_nan(self)
     }
 
     fn fill(features: &impl Features, feature: usize, start: usize, into: &mut [Self]) {

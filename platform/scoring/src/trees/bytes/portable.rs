@@ -1,84 +1,58 @@
-//! The block evaluation that every machine can run.
+//! The block evaluation that every machine can run. Its loops are of the shape that compilers turn
+//! into whatever vector instructions the target has.
 
-#![allow(clippy::inline_always, reason = "compiled again for the instructions of each caller")]
+use super::leaves::{Numbers, Weighted};
+use super::place::Step;
+use super::{BLOCK_ROWS, ByteCoded, LANE_ROWS, LANES, Lane, Scratch};
+use crate::level::Level;
 
-use super::program::{Select, Side, Table, Tree};
-use super::{BLOCK_ROWS, Bits, ByteCoded, Codes, LEAF_BITS, LEAVES_MAX, Scratch, WORDS};
-
-pub(super) fn block(program: &ByteCoded, scratch: &mut Scratch) {
+pub(super) fn block<S: Weighted>(program: &ByteCoded<S>, scratch: &mut Scratch<S>) {
     for tree in &program.trees {
-        for (bits, comparison) in scratch.comparisons.iter_mut().zip(&tree.comparisons) {
-            *bits = compare(&scratch.codes[comparison.column as usize], comparison.code);
+        for step in &tree.steps {
+            run(step, &scratch.codes, &mut scratch.numbers);
         }
-        select(tree, &scratch.comparisons, &mut scratch.leaf_numbers);
-        let numbers = numbers(tree, &scratch.leaf_numbers[0]);
-        for table in &program.tables[tree.tables.clone()] {
-            add(table, &numbers, &mut scratch.sums[table.target]);
-        }
+        let numbers = Numbers { lanes: &scratch.numbers, low: tree.low, high: tree.high };
+        tree.table.add(&numbers, &mut scratch.sums, Level::Portable);
     }
 }
 
-fn compare(codes: &Codes, code: u8) -> Bits {
-    let mut bits = Bits([0; WORDS]);
-    let (words, _) = codes.as_chunks::<64>();
-    for (word, codes) in bits.0.iter_mut().zip(words) {
-        for (row, found) in codes.iter().enumerate() {
-            *word |= u64::from(*found > code) << row;
-        }
+fn run(step: &Step, codes: &[Lane], numbers: &mut [Lane]) {
+    let codes = &codes[step.codes as usize..][..LANES];
+    for (lane, codes) in codes.iter().enumerate() {
+        let below = &numbers[step.below.at() + lane * step.below.stride()];
+        let above = &numbers[step.above.at() + lane * step.above.stride()];
+        let selected = select(codes, step.code, below, above);
+        numbers[step.into.at() + lane] = selected;
     }
-    bits
 }
 
-/// Leaf numbers from the leaves to the root, one bit plane at a time.
-#[inline(always)]
-pub(super) fn select(
-    tree: &Tree,
-    comparisons: &[Bits; LEAVES_MAX],
-    leaf_numbers: &mut [[Bits; LEAF_BITS]],
-) {
-    for Select { node, below, above } in &tree.selects {
-        let comparison = comparisons[*node as usize];
-        for bit in 0..tree.leaf_bits {
-            let below = plane(*below, bit, leaf_numbers);
-            let above = plane(*above, bit, leaf_numbers);
-            let to = &mut leaf_numbers[*node as usize][bit].0;
-            let sides = above.0.iter().zip(&below.0);
-            for ((to, comparison), (above, below)) in to.iter_mut().zip(&comparison.0).zip(sides) {
-                *to = (comparison & above) | (!comparison & below);
+#[inline]
+fn select(codes: &Lane, code: u8, below: &Lane, above: &Lane) -> Lane {
+    let mut selected = *below;
+    let sides = codes.0.iter().zip(&above.0);
+    for (number, (found, above)) in selected.0.iter_mut().zip(sides) {
+        // A mask of the whole byte, so that the choice is no branch.
+        let greater = 0u8.wrapping_sub(u8::from(*found > code));
+        *number = (*above & greater) | (*number & !greater);
+    }
+    selected
+}
+
+pub(super) fn add<S: Weighted>(weights: &[S], numbers: &Numbers, sums: &mut [S; BLOCK_ROWS]) {
+    let (lanes, _) = sums.as_chunks_mut::<LANE_ROWS>();
+    for (lane, sums) in lanes.iter_mut().enumerate() {
+        let low = numbers.low(lane);
+        match numbers.high(lane) {
+            None => {
+                for (sum, number) in sums.iter_mut().zip(low) {
+                    *sum += weights[usize::from(*number)];
+                }
+            }
+            Some(high) => {
+                for (sum, (low, high)) in sums.iter_mut().zip(low.iter().zip(high)) {
+                    *sum += weights[usize::from(*low) | usize::from(*high) << 8];
+                }
             }
         }
-    }
-}
-
-#[inline(always)]
-fn plane(side: Side, bit: usize, leaf_numbers: &[[Bits; LEAF_BITS]]) -> Bits {
-    match side {
-        Side::Node(node) => leaf_numbers[node as usize][bit],
-        Side::Leaf(leaf) => Bits([if (leaf >> bit) & 1 == 1 { u64::MAX } else { 0 }; WORDS]),
-    }
-}
-
-/// Leaf number of each row from the bit planes at the root; 0 for a tree that is one leaf.
-#[inline(always)]
-pub(super) fn numbers(tree: &Tree, root: &[Bits; LEAF_BITS]) -> [u8; BLOCK_ROWS] {
-    let mut numbers = [0u8; BLOCK_ROWS];
-    if tree.selects.is_empty() {
-        return numbers;
-    }
-    for (bit, plane) in root.iter().enumerate().take(tree.leaf_bits) {
-        let (rows, _) = numbers.as_chunks_mut::<64>();
-        for (rows, word) in rows.iter_mut().zip(plane.0) {
-            for (row, number) in rows.iter_mut().enumerate() {
-                *number |= u8::from((word >> row) & 1 == 1) << bit;
-            }
-        }
-    }
-    numbers
-}
-
-#[inline(always)]
-pub(super) fn add(table: &Table, numbers: &[u8; BLOCK_ROWS], sums: &mut [f32; BLOCK_ROWS]) {
-    for (sum, number) in sums.iter_mut().zip(numbers) {
-        *sum += table.weights[*number as usize];
     }
 }

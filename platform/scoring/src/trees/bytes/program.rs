@@ -1,29 +1,34 @@
-//! From a checked ensemble to the program that a block runs.
+//! From ordered trees to the program that a block runs.
+//!
+//! Not compiled are ensembles of which one feature has more than 65,535 thresholds, a leaf has two
+//! weights for one target, or a tree has more leaves than two bytes number or more nodes than are
+//! worth evaluating all of them; and trees that share subtrees and have more than [`BYTE_LEAVES`]
+//! leaves.
 
 use std::collections::HashMap;
 
-use super::super::real::Real;
-use super::super::structure::{Child, Ensemble, Mode, Node, Precision};
-use super::{ByteCoded, LEAVES_MAX};
+use super::super::ordered::{OrderedTree, Split};
+use super::super::structure::{self, Child, Ensemble};
+use super::leaves::{Layout, Table, Weighted};
+use super::place::{Operand, Place, Placed, Slots, Step};
+use super::{BYTE_LEAVES, ByteCoded};
 use crate::level::Level;
 
 /// Thresholds that one byte column can tell apart: ranks 0 to 255 need 255 of them.
-const COLUMN_THRESHOLDS: usize = 255;
+pub(super) const COLUMN_THRESHOLDS: usize = 255;
 /// Most thresholds of one feature, so that a rank fits 16 bits.
 const FEATURE_THRESHOLDS_MAX: usize = u16::MAX as usize;
-/// Entries that a weight table has at least, so that a path may load whole registers.
-const TABLE_ENTRIES_MIN: usize = 16;
 
 /// A feature, its thresholds in ascending order, and its code columns.
-pub(super) struct Column {
+pub(super) struct Column<S> {
     pub(super) feature: usize,
-    pub(super) thresholds: Vec<f32>,
+    pub(super) thresholds: super::code::Thresholds<S>,
     pub(super) codes: Vec<CodeColumn>,
 }
 
 /// Ranks from `segment * 255` on, clamped to a byte.
 pub(super) struct CodeColumn {
-    /// Where the codes are in the scratch.
+    /// Its number among all code columns.
     pub(super) at: usize,
     pub(super) segment: usize,
     /// Code of NaN: 0 stays at or below every threshold, 255 is above every one.
@@ -31,183 +36,244 @@ pub(super) struct CodeColumn {
 }
 
 /// A node's comparison: codes of `column` greater than `code`.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Comparison {
     pub(super) column: u32,
     pub(super) code: u8,
 }
 
-/// A node's select, children before parents.
-#[derive(Clone, Copy)]
-pub(super) struct Select {
-    pub(super) node: u8,
-    /// Side of the rows whose comparison is false.
-    pub(super) below: Side,
-    /// Side of the rows whose comparison is true.
-    pub(super) above: Side,
+pub(super) struct Tree<S> {
+    pub(super) steps: Vec<Step>,
+    /// Where its leaf numbers are after the steps.
+    pub(super) low: Operand,
+    /// Where the numbers of the leaves' groups are; `None` when all leaves are of one group.
+    pub(super) high: Option<Operand>,
+    pub(super) table: Table<S>,
 }
 
-#[derive(Clone, Copy)]
-pub(super) enum Side {
-    Node(u8),
-    Leaf(u8),
-}
-
-/// Weights of a tree's leaves for one target.
-pub(super) struct Table {
-    pub(super) target: usize,
-    pub(super) weights: Vec<f32>,
-}
-
-pub(super) struct Tree {
-    /// By node.
-    pub(super) comparisons: Vec<Comparison>,
-    pub(super) selects: Vec<Select>,
-    /// Bits of its leaf numbers.
-    pub(super) leaf_bits: usize,
-    /// Its tables, one per target that it has weights for.
-    pub(super) tables: std::ops::Range<usize>,
-}
-
-/// A node as `feature > threshold`, with the sides of both outcomes.
-struct Above {
-    feature: usize,
-    threshold: f32,
-    missing_passes: bool,
-    otherwise: Child,
-    then: Child,
-}
-
-pub(super) fn compile(ensemble: &Ensemble, level: Level) -> Option<ByteCoded> {
-    if ensemble.precision == Precision::Double {
-        return None;
-    }
-    let mut trees = Vec::with_capacity(ensemble.trees.len());
-    for tree in &ensemble.trees {
-        if tree.shares_subtrees || tree.leaves.len() > LEAVES_MAX {
-            return None;
-        }
-        trees.push(tree.nodes.iter().map(above).collect::<Option<Vec<_>>>()?);
-    }
-    let mut columns = columns(ensemble.features, &trees)?;
-    let mut places: HashMap<(usize, usize, bool), u32> = HashMap::new();
+pub(super) fn compile<S: Weighted>(
+    ensemble: &Ensemble,
+    trees: &[OrderedTree],
+    level: Level,
+) -> Option<ByteCoded<S>> {
+    let mut coder = Coder::of(ensemble.features, trees)?;
+    let mut slots = Slots::default();
     let mut program = ByteCoded {
         columns: vec![],
-        trees: vec![],
-        tables: vec![],
+        code_columns: 0,
+        slots: 0,
+        trees: Vec::with_capacity(trees.len()),
         targets: ensemble.targets,
+        layout: Layout::of(ensemble),
         level,
     };
-    for (nodes, tree) in trees.iter().zip(&ensemble.trees) {
-        let mut comparisons = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            let column = &mut columns[node.feature];
-            let rank = column.thresholds.partition_point(|threshold| *threshold < node.threshold);
-            let (segment, code) = (rank / COLUMN_THRESHOLDS, rank % COLUMN_THRESHOLDS);
-            let next = u32::try_from(places.len()).ok()?;
-            let place =
-                *places.entry((node.feature, segment, node.missing_passes)).or_insert_with(|| {
-                    let missing = if node.missing_passes { u8::MAX } else { 0 };
-                    column.codes.push(CodeColumn { at: next as usize, segment, missing });
-                    next
-                });
-            comparisons.push(Comparison { column: place, code: u8::try_from(code).ok()? });
-        }
-        // Children have larger indices than their parents, so backwards is leaves to root.
-        let selects = nodes
-            .iter()
-            .enumerate()
-            .rev()
-            .map(|(node, at)| {
-                Some(Select {
-                    node: u8::try_from(node).ok()?,
-                    below: side(at.otherwise)?,
-                    above: side(at.then)?,
-                })
-            })
-            .collect::<Option<Vec<_>>>()?;
-        let first = program.tables.len();
-        let leaf_bits = tree.leaves.len().next_power_of_two().trailing_zeros() as usize;
-        for target in 0..ensemble.targets {
-            let mut weights = vec![0f32; (1 << leaf_bits).max(TABLE_ENTRIES_MIN)];
-            let mut used = false;
-            for (weight, leaf) in weights.iter_mut().zip(&tree.leaves) {
-                let mut for_target = leaf.iter().filter(|weight| weight.target as usize == target);
-                if let Some(first) = for_target.next() {
-                    *weight = f32::of(first.value);
-                    used = true;
-                }
-                // Two weights of a leaf for one target would have to be added one after the other.
-                if for_target.next().is_some() {
-                    return None;
-                }
-            }
-            if used {
-                program.tables.push(Table { target, weights });
-            }
-        }
-        program.trees.push(Tree {
-            comparisons,
-            selects,
-            leaf_bits,
-            tables: first..program.tables.len(),
-        });
+    let layout = program.layout;
+    let table = |tree: &structure::Tree, numbers: &[usize]| {
+        Table::of(tree, numbers, ensemble.targets, layout)
+    };
+    for (ordered, tree) in trees.iter().zip(&ensemble.trees) {
+        slots.reset();
+        program.trees.push(compile_tree(ordered, tree, &mut coder, &mut slots, table)?);
     }
-    program.columns = columns.into_iter().filter(|column| !column.codes.is_empty()).collect();
+    program.slots = slots.count;
+    program.code_columns = coder.places.len();
+    program.columns = coder.columns();
     Some(program)
 }
 
-/// Every comparison of order as `feature > threshold`; `None` for what cannot be one.
-fn above(node: &Node) -> Option<Above> {
-    let at = f32::of(node.threshold);
-    let (threshold, swapped) = match node.mode {
-        Mode::LessOrEqual => (at, false),
-        Mode::Greater => (at, true),
-        // `x < t` is `x <= t'` with t' the float below t.
-        Mode::Less => (below(at)?, false),
-        Mode::GreaterOrEqual => (below(at)?, true),
-        Mode::Equal | Mode::NotEqual | Mode::Member(_) => return None,
-    };
-    if threshold.is_nan() {
-        return None;
+fn compile_tree<S: Weighted>(
+    ordered: &OrderedTree,
+    tree: &structure::Tree,
+    coder: &mut Coder,
+    slots: &mut Slots,
+    table: impl Fn(&structure::Tree, &[usize]) -> Option<Table<S>>,
+) -> Option<Tree<S>> {
+    let mut steps = Vec::with_capacity(ordered.splits.len());
+    if tree.leaves.len() <= BYTE_LEAVES {
+        let nodes = ordered
+            .splits
+            .iter()
+            .map(|split| {
+                Some(Placed {
+                    comparison: coder.comparison(split)?,
+                    otherwise: Place::of(split.otherwise)?,
+                    then: Place::of(split.then)?,
+                })
+            })
+            .collect::<Option<Vec<_>>>()?;
+        let low = slots.place(&nodes, Place::of(ordered.root)?, &mut steps)?;
+        let numbers: Vec<usize> = (0..tree.leaves.len()).collect();
+        let table = table(tree, &numbers)?;
+        return Some(Tree { steps, low, high: None, table });
     }
-    let (otherwise, then) =
-        if swapped { (node.on_false, node.on_true) } else { (node.on_true, node.on_false) };
-    Some(Above {
-        feature: node.feature as usize,
-        // -0 and 0 are one threshold.
-        threshold: threshold + 0.0,
-        missing_passes: node.missing_true == swapped,
-        otherwise,
-        then,
-    })
+    let groups = Groups::of(ordered, tree)?;
+    let mut low = Vec::with_capacity(ordered.splits.len());
+    let mut high = Vec::with_capacity(ordered.splits.len());
+    for split in &ordered.splits {
+        let comparison = coder.comparison(split)?;
+        let (otherwise, then) = (groups.index(split.otherwise), groups.index(split.then));
+        low.push(Placed { comparison, otherwise, then });
+        let (otherwise, then) = (groups.group(split.otherwise), groups.group(split.then));
+        high.push(Placed { comparison, otherwise, then });
+    }
+    let root = Place::of(ordered.root)?;
+    let low = slots.place(&low, root, &mut steps)?;
+    let high = slots.place(&high, root, &mut steps)?;
+    let table = table(tree, &groups.numbers)?;
+    Some(Tree { steps, low, high: Some(high), table })
 }
 
-/// The next float below a threshold; `None` where there is none.
-fn below(threshold: f32) -> Option<f32> {
-    (threshold != f32::NEG_INFINITY && !threshold.is_nan()).then(|| threshold.next_down())
+/// The leaves of a large tree in groups that one byte numbers: each is the largest subtree that fits.
+struct Groups {
+    /// Group of the node when its whole subtree is in one.
+    of_node: Vec<Option<u8>>,
+    /// Group times 256 plus the index in the group, by leaf.
+    numbers: Vec<usize>,
 }
 
-fn columns(features: usize, trees: &[Vec<Above>]) -> Option<Vec<Column>> {
-    let mut columns: Vec<Column> = (0..features)
-        .map(|feature| Column { feature, thresholds: vec![], codes: vec![] })
-        .collect();
-    for node in trees.iter().flatten() {
-        columns[node.feature].thresholds.push(node.threshold);
+impl Groups {
+    fn of(ordered: &OrderedTree, tree: &structure::Tree) -> Option<Self> {
+        let mut leaves: Vec<usize> = Vec::with_capacity(ordered.splits.len());
+        let mut parents = vec![0u32; ordered.splits.len()];
+        let mut leaf_parents = vec![0u32; tree.leaves.len()];
+        for split in &ordered.splits {
+            let mut below = 0;
+            for child in [split.otherwise, split.then] {
+                let parents = match child {
+                    Child::Node(node) => {
+                        below += leaves[node as usize];
+                        &mut parents[node as usize]
+                    }
+                    Child::Leaf(leaf) => {
+                        below += 1;
+                        &mut leaf_parents[leaf as usize]
+                    }
+                };
+                *parents += 1;
+                // Shared: its leaves would be in two groups.
+                if *parents > 1 {
+                    return None;
+                }
+            }
+            leaves.push(below);
+        }
+        let mut groups =
+            Self { of_node: vec![None; ordered.splits.len()], numbers: vec![0; tree.leaves.len()] };
+        let mut count = 0;
+        let mut members = 0;
+        // Depth first from the root, with the group that a subtree belongs to.
+        let mut open = vec![(ordered.root, None)];
+        while let Some((child, inherited)) = open.pop() {
+            let fits = match child {
+                Child::Leaf(_) => true,
+                Child::Node(node) => leaves[node as usize] <= BYTE_LEAVES,
+            };
+            let group = inherited.or_else(|| {
+                fits.then(|| {
+                    members = 0;
+                    count += 1;
+                    count - 1
+                })
+            });
+            match (child, group) {
+                (Child::Leaf(leaf), Some(group)) => {
+                    groups.numbers[leaf as usize] = group * BYTE_LEAVES + members;
+                    members += 1;
+                }
+                (Child::Node(node), group) => {
+                    groups.of_node[node as usize] = match group {
+                        Some(group) => Some(u8::try_from(group).ok()?),
+                        None => None,
+                    };
+                    let split = &ordered.splits[node as usize];
+                    open.extend([(split.then, group), (split.otherwise, group)]);
+                }
+                (Child::Leaf(_), None) => return None,
+            }
+        }
+        (count <= BYTE_LEAVES).then_some(groups)
     }
-    for column in &mut columns {
-        column.thresholds.sort_by(f32::total_cmp);
-        column.thresholds.dedup();
-        if column.thresholds.len() > FEATURE_THRESHOLDS_MAX {
-            return None;
+
+    /// A child by the index of leaves in their groups.
+    fn index(&self, child: Child) -> Place {
+        match child {
+            Child::Node(node) => Place::Node(node),
+            Child::Leaf(leaf) => Place::Number(low_byte(self.numbers[leaf as usize])),
         }
     }
-    Some(columns)
+
+    /// A child by the number of groups.
+    fn group(&self, child: Child) -> Place {
+        match child {
+            Child::Node(node) => {
+                self.of_node[node as usize].map_or(Place::Node(node), Place::Number)
+            }
+            Child::Leaf(leaf) => Place::Number(low_byte(self.numbers[leaf as usize] / BYTE_LEAVES)),
+        }
+    }
 }
 
-fn side(child: Child) -> Option<Side> {
-    Some(match child {
-        Child::Node(node) => Side::Node(u8::try_from(node).ok()?),
-        Child::Leaf(leaf) => Side::Leaf(u8::try_from(leaf).ok()?),
-    })
+fn low_byte(number: usize) -> u8 {
+    u8::try_from(number % BYTE_LEAVES).unwrap_or(u8::MAX)
+}
+
+/// Gives each comparison its code column and code.
+struct Coder {
+    /// Thresholds of each feature, ascending.
+    thresholds: Vec<Vec<f64>>,
+    codes: Vec<Vec<CodeColumn>>,
+    /// Code columns by feature, segment and the side of NaN.
+    places: HashMap<(u32, usize, bool), u32>,
+}
+
+impl Coder {
+    fn of(features: usize, trees: &[OrderedTree]) -> Option<Self> {
+        let mut thresholds: Vec<Vec<f64>> = vec![vec![]; features];
+        for split in trees.iter().flat_map(|tree| &tree.splits) {
+            thresholds[split.feature as usize].push(split.threshold);
+        }
+        for thresholds in &mut thresholds {
+            thresholds.sort_by(f64::total_cmp);
+            thresholds.dedup();
+            if thresholds.len() > FEATURE_THRESHOLDS_MAX {
+                return None;
+            }
+        }
+        let codes = std::iter::repeat_with(Vec::new).take(features).collect();
+        Some(Self { thresholds, codes, places: HashMap::new() })
+    }
+
+    fn comparison(&mut self, split: &Split) -> Option<Comparison> {
+        let thresholds = &self.thresholds[split.feature as usize];
+        let rank = thresholds.partition_point(|threshold| *threshold < split.threshold);
+        let (segment, code) = (rank / COLUMN_THRESHOLDS, rank % COLUMN_THRESHOLDS);
+        let next = u32::try_from(self.places.len()).ok()?;
+        let codes = &mut self.codes[split.feature as usize];
+        let column = *self
+            .places
+            .entry((split.feature, segment, split.missing_passes))
+            .or_insert_with(|| {
+                let missing = if split.missing_passes { u8::MAX } else { 0 };
+                codes.push(CodeColumn { at: next as usize, segment, missing });
+                next
+            });
+        Some(Comparison { column, code: u8::try_from(code).ok()? })
+    }
+
+    /// The features that have a code column.
+    fn columns<S: Weighted>(self) -> Vec<Column<S>> {
+        self.thresholds
+            .into_iter()
+            .zip(self.codes)
+            .enumerate()
+            .filter(|(_, (_, codes))| !codes.is_empty())
+            .map(|(feature, (thresholds, codes))| Column {
+                feature,
+                thresholds: super::code::Thresholds::of(
+                    thresholds.into_iter().map(S::of).collect(),
+                ),
+                codes,
+            })
+            .collect()
+    }
 }

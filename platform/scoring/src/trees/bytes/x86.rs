@@ -1,250 +1,201 @@
 //! The block evaluation on AVX2 and AVX-512.
 //!
 //! The one module with `unsafe`: vector loads and stores take pointers, look-ups gather, and a
-//! function for newer instructions may only be called on a machine that has them. Pointers come
-//! from arrays of exactly the size that is read, leaf numbers are below the length of their table
-//! by construction of the program, and a [`super::Level`] is chosen by detection alone.
+//! function for newer instructions may only be called on a machine that has them. Operands of steps
+//! point into the memory that [`super::place::lanes`] makes for their program, pointers into arrays
+//! come from arrays of exactly the size that is read, leaf numbers are below the length of their
+//! table by construction of the program, and a [`crate::level::Level`] is chosen by detection alone.
 #![allow(unsafe_code, reason = "measured: 2 to 4 times the portable path; bounds are in the types")]
 #![allow(clippy::cast_possible_wrap, reason = "vector instructions take bytes as signed")]
 
 use std::arch::x86_64::{
-    __m512, __m512i, _CMP_GT_OQ, _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_ps,
-    _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_cvtepu8_epi32, _mm256_i32gather_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_epu8, _mm256_movemask_epi8, _mm256_or_si256,
-    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi8,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m256i, __m512, __m512i, _CMP_GT_OQ, _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128,
+    _mm256_add_ps, _mm256_blendv_epi8, _mm256_cmpeq_epi8, _mm256_cvtepu8_epi32,
+    _mm256_i32gather_ps, _mm256_load_si256, _mm256_loadu_ps, _mm256_max_epu8, _mm256_or_si256,
+    _mm256_set1_epi8, _mm256_slli_epi32, _mm256_store_si256, _mm256_storeu_ps, _mm256_storeu_si256,
     _mm512_add_epi32, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask,
     _mm512_cvtepi32_epi16, _mm512_cvtepu8_epi32, _mm512_i32gather_ps, _mm512_load_si512,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_blend_ps,
-    _mm512_maskz_mov_epi8, _mm512_min_epi32, _mm512_mullo_epi32, _mm512_or_si512,
-    _mm512_permutex2var_ps, _mm512_permutexvar_ps, _mm512_set1_epi8, _mm512_set1_epi32,
-    _mm512_set1_epi64, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_si512,
-    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_test_epi32_mask,
+    _mm512_loadu_ps, _mm512_mask_add_epi32, _mm512_mask_blend_epi8, _mm512_mask_blend_ps,
+    _mm512_min_epi32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutex2var_ps,
+    _mm512_permutexvar_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_store_si512, _mm512_storeu_ps,
+    _mm512_test_epi32_mask,
 };
 
-use super::portable;
-use super::program::{Comparison, Select, Side, Table, Tree};
-use super::{BLOCK_ROWS, Bits, ByteCoded, Codes, LEAF_BITS, LEAVES_MAX, Scratch, WORDS};
+use super::leaves::{Numbers, Weighted};
+use super::place::Step;
+use super::{BLOCK_ROWS, ByteCoded, LANES, Lane, Scratch};
+use crate::level::Level;
 
 /// Evaluates a block with AVX2. The program's level says that the machine has it.
-pub(super) fn avx2(program: &ByteCoded, scratch: &mut Scratch) {
-    // SAFETY: `Level::Avx2` exists only where detection found AVX2.
-    unsafe { block_avx2(program, scratch) }
+pub(super) fn avx2<S: Weighted>(program: &ByteCoded<S>, scratch: &mut Scratch<S>) {
+    for tree in &program.trees {
+        check(&tree.steps, scratch);
+        // SAFETY: `Level::Avx2` exists only where detection found AVX2; the steps are checked.
+        unsafe { steps_avx2(&tree.steps, &scratch.codes, &mut scratch.numbers) };
+        let numbers = Numbers { lanes: &scratch.numbers, low: tree.low, high: tree.high };
+        tree.table.add(&numbers, &mut scratch.sums, Level::Avx2);
+    }
 }
 
 /// Evaluates a block with AVX-512. The program's level says that the machine has it.
-pub(super) fn avx512(program: &ByteCoded, scratch: &mut Scratch) {
-    // SAFETY: `Level::Avx512` exists only where detection found AVX-512 F, BW, DQ and VL.
-    unsafe { block_avx512(program, scratch) }
+pub(super) fn avx512<S: Weighted>(program: &ByteCoded<S>, scratch: &mut Scratch<S>) {
+    for tree in &program.trees {
+        check(&tree.steps, scratch);
+        // SAFETY: `Level::Avx512` exists only where detection found AVX-512 F, BW, DQ and VL; the
+        // steps are checked.
+        unsafe { steps_avx512(&tree.steps, &scratch.codes, &mut scratch.numbers) };
+        let numbers = Numbers { lanes: &scratch.numbers, low: tree.low, high: tree.high };
+        tree.table.add(&numbers, &mut scratch.sums, Level::Avx512);
+    }
 }
 
-/// Ranks of a block with AVX-512; see `code::ranks`.
+/// Debug builds hold the program to the bounds that the unsafe code relies on.
+fn check<S>(steps: &[Step], scratch: &Scratch<S>) {
+    debug_assert!(steps.iter().all(|step| {
+        step.codes as usize + LANES <= scratch.codes.len()
+            && [step.below, step.above, step.into].iter().all(|operand| {
+                operand.at() + operand.stride() * (LANES - 1) < scratch.numbers.len()
+            })
+            && step.into.stride() == 1
+    }));
+}
+
+/// Adds weights with AVX2; see [`Weighted::add`].
+pub(super) fn add_on_avx2(weights: &[f32], numbers: &Numbers, sums: &mut [f32; BLOCK_ROWS]) {
+    // SAFETY: called for programs of `Level::Avx2` only.
+    unsafe { add_avx2(weights, numbers, sums) }
+}
+
+/// Adds weights with AVX-512; see [`Weighted::add`].
+pub(super) fn add_on_avx512(weights: &[f32], numbers: &Numbers, sums: &mut [f32; BLOCK_ROWS]) {
+    // SAFETY: called for programs of `Level::Avx512` only.
+    unsafe { add_avx512(weights, numbers, sums) }
+}
+
+/// Ranks of a block with AVX-512; see [`Weighted::ranks`].
 pub(super) fn ranks(thresholds: &[f32], values: &[f32; BLOCK_ROWS], ranks: &mut [u16; BLOCK_ROWS]) {
     // SAFETY: called for programs of `Level::Avx512` only.
     unsafe { ranks_avx512(thresholds, values, ranks) }
 }
 
 #[target_feature(enable = "avx2")]
-fn block_avx2(program: &ByteCoded, scratch: &mut Scratch) {
-    for tree in &program.trees {
-        for (bits, comparison) in scratch.comparisons.iter_mut().zip(&tree.comparisons) {
-            *bits = compare_avx2(&scratch.codes[comparison.column as usize], *comparison);
+fn steps_avx2(steps: &[Step], codes: &[Lane], numbers: &mut [Lane]) {
+    let codes: *const __m256i = codes.as_ptr().cast();
+    let numbers: *mut __m256i = numbers.as_mut_ptr().cast();
+    for step in steps {
+        // There is no unsigned byte comparison: `a > c` is `max(a, c + 1) == a`, and c is at most 254.
+        let code = _mm256_set1_epi8(step.code.wrapping_add(1) as i8);
+        let (below, above) = (step.below.at() * 2, step.above.at() * 2);
+        let (below_stride, above_stride) = (step.below.stride() * 2, step.above.stride() * 2);
+        let (codes_at, into) = (step.codes as usize * 2, step.into.at() * 2);
+        for lane in 0..LANES {
+            for half in 0..2 {
+                // SAFETY: operands of a program are inside its memory, which is aligned to 64 bytes.
+                unsafe {
+                    let codes = _mm256_load_si256(codes.add(codes_at + lane * 2 + half));
+                    let below = _mm256_load_si256(numbers.add(below + lane * below_stride + half));
+                    let above = _mm256_load_si256(numbers.add(above + lane * above_stride + half));
+                    let greater = _mm256_cmpeq_epi8(_mm256_max_epu8(codes, code), codes);
+                    let number = _mm256_blendv_epi8(below, above, greater);
+                    _mm256_store_si256(numbers.add(into + lane * 2 + half), number);
+                }
+            }
         }
-        portable::select(tree, &scratch.comparisons, &mut scratch.leaf_numbers);
-        let numbers = numbers_avx2(tree, &scratch.leaf_numbers[0]);
-        for table in &program.tables[tree.tables.clone()] {
-            add_avx2(table, &numbers, &mut scratch.sums[table.target]);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn steps_avx512(steps: &[Step], codes: &[Lane], numbers: &mut [Lane]) {
+    let codes: *const __m512i = codes.as_ptr().cast();
+    let numbers: *mut __m512i = numbers.as_mut_ptr().cast();
+    for step in steps {
+        let code = _mm512_set1_epi8(step.code as i8);
+        let (below, above) = (step.below.at(), step.above.at());
+        let (below_stride, above_stride) = (step.below.stride(), step.above.stride());
+        let (codes_at, into) = (step.codes as usize, step.into.at());
+        for lane in 0..LANES {
+            // SAFETY: operands of a program are inside its memory, which is aligned to 64 bytes.
+            unsafe {
+                let codes = _mm512_load_si512(codes.add(codes_at + lane));
+                let below = _mm512_load_si512(numbers.add(below + lane * below_stride));
+                let above = _mm512_load_si512(numbers.add(above + lane * above_stride));
+                let greater = _mm512_cmpgt_epu8_mask(codes, code);
+                let number = _mm512_mask_blend_epi8(greater, below, above);
+                _mm512_store_si512(numbers.add(into + lane), number);
+            }
         }
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn compare_avx2(codes: &Codes, comparison: Comparison) -> Bits {
-    let mut bits = Bits([0; WORDS]);
-    // There is no unsigned byte comparison: `a > c` is `max(a, c + 1) == a`, and c is at most 254.
-    let above = _mm256_set1_epi8(comparison.code.wrapping_add(1) as i8);
-    let (words, _) = codes.as_chunks::<64>();
-    for (word, codes) in bits.0.iter_mut().zip(words) {
-        let (halves, _) = codes.as_chunks::<32>();
-        let mut both = [0u32; 2];
-        for (half, codes) in both.iter_mut().zip(halves) {
-            // SAFETY: the array has the 32 bytes that are read.
-            let codes = unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) };
-            let greater = _mm256_cmpeq_epi8(_mm256_max_epu8(codes, above), codes);
-            *half = _mm256_movemask_epi8(greater).cast_unsigned();
-        }
-        *word = u64::from(both[0]) | u64::from(both[1]) << 32;
-    }
-    bits
-}
-
-#[target_feature(enable = "avx2")]
-fn numbers_avx2(tree: &Tree, root: &[Bits; LEAF_BITS]) -> [u8; BLOCK_ROWS] {
-    let mut numbers = [0u8; BLOCK_ROWS];
-    if tree.selects.is_empty() {
-        return numbers;
-    }
-    // Byte k of a 32-bit word's quarter goes to lanes 8k to 8k + 7, then each lane tests its bit.
-    let spread = _mm256_setr_epi8(
-        0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3,
-        3, 3,
-    );
-    let lane_bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-    let (groups, _) = numbers.as_chunks_mut::<32>();
-    for (group, rows) in groups.iter_mut().enumerate() {
-        let mut number = _mm256_setzero_si256();
-        for (bit, plane) in root.iter().enumerate().take(tree.leaf_bits) {
-            #[allow(clippy::cast_possible_truncation, reason = "one half of a word")]
-            let word = (plane.0[group / 2] >> (32 * (group % 2))) as u32;
-            let spread_word = _mm256_shuffle_epi8(_mm256_set1_epi32(word as i32), spread);
-            let set = _mm256_cmpeq_epi8(_mm256_and_si256(spread_word, lane_bit), lane_bit);
-            number = _mm256_or_si256(
-                number,
-                _mm256_and_si256(set, _mm256_set1_epi8((1u8 << bit) as i8)),
-            );
-        }
-        // SAFETY: the array has the 32 bytes that are written.
-        unsafe { _mm256_storeu_si256(rows.as_mut_ptr().cast(), number) };
-    }
-    numbers
-}
-
-#[target_feature(enable = "avx2")]
-fn add_avx2(table: &Table, numbers: &[u8; BLOCK_ROWS], sums: &mut [f32; BLOCK_ROWS]) {
-    let weights = table.weights.as_ptr();
-    let (numbers, _) = numbers.as_chunks::<8>();
-    let (sums, _) = sums.as_chunks_mut::<8>();
-    for (numbers, sums) in numbers.iter().zip(sums) {
-        // SAFETY: 8 bytes and 8 floats as the arrays say; leaf numbers are below 2^leaf_bits, which
-        // is at most the length of the table.
-        unsafe {
-            let index = _mm256_cvtepu8_epi32(_mm_loadl_epi64(numbers.as_ptr().cast()));
-            let weight = _mm256_i32gather_ps::<4>(weights, index);
-            let sum = _mm256_add_ps(_mm256_loadu_ps(sums.as_ptr()), weight);
-            _mm256_storeu_ps(sums.as_mut_ptr(), sum);
+fn add_avx2(weights: &[f32], numbers: &Numbers, sums: &mut [f32; BLOCK_ROWS]) {
+    let (lanes, _) = sums.as_chunks_mut::<64>();
+    for (lane, sums) in lanes.iter_mut().enumerate() {
+        let (low, _) = numbers.low(lane).as_chunks::<8>();
+        let high = numbers.high(lane).map(|high| high.as_chunks::<8>().0);
+        let (sums, _) = sums.as_chunks_mut::<8>();
+        for (group, (low, sums)) in low.iter().zip(sums).enumerate() {
+            // SAFETY: 8 bytes and 8 floats as the arrays say; leaf numbers are below the length of
+            // the table.
+            unsafe {
+                let mut index = _mm256_cvtepu8_epi32(_mm_loadl_epi64(low.as_ptr().cast()));
+                if let Some(high) = high {
+                    let high = _mm_loadl_epi64(high[group].as_ptr().cast());
+                    let high = _mm256_slli_epi32::<8>(_mm256_cvtepu8_epi32(high));
+                    index = _mm256_or_si256(index, high);
+                }
+                let weight = _mm256_i32gather_ps::<4>(weights.as_ptr(), index);
+                let sum = _mm256_add_ps(_mm256_loadu_ps(sums.as_ptr()), weight);
+                _mm256_storeu_ps(sums.as_mut_ptr(), sum);
+            }
         }
     }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn block_avx512(program: &ByteCoded, scratch: &mut Scratch) {
-    for tree in &program.trees {
-        for (bits, comparison) in scratch.comparisons.iter_mut().zip(&tree.comparisons) {
-            compare_avx512(&scratch.codes[comparison.column as usize], *comparison, bits);
-        }
-        select_avx512(tree, &scratch.comparisons, &mut scratch.leaf_numbers);
-        let numbers = numbers_avx512(tree, &scratch.leaf_numbers[0]);
-        for table in &program.tables[tree.tables.clone()] {
-            add_avx512(table, tree.leaf_bits, &numbers, &mut scratch.sums[table.target]);
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn compare_avx512(codes: &Codes, comparison: Comparison, bits: &mut Bits) {
-    let code = _mm512_set1_epi8(comparison.code as i8);
-    let (words, _) = codes.as_chunks::<64>();
-    for (word, codes) in bits.0.iter_mut().zip(words) {
-        // SAFETY: the array has the 64 bytes that are read.
-        let codes = unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) };
-        *word = _mm512_cmpgt_epu8_mask(codes, code);
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn select_avx512(
-    tree: &Tree,
-    comparisons: &[Bits; LEAVES_MAX],
-    leaf_numbers: &mut [[Bits; LEAF_BITS]],
-) {
-    for Select { node, below, above } in &tree.selects {
-        let comparison = load(&comparisons[*node as usize]);
-        for bit in 0..tree.leaf_bits {
-            let below = plane(*below, bit, leaf_numbers);
-            let above = plane(*above, bit, leaf_numbers);
-            // 0xCA is "first operand ? second : third".
-            let number = _mm512_ternarylogic_epi64::<0xCA>(comparison, above, below);
-            let to = &mut leaf_numbers[*node as usize][bit];
-            // SAFETY: `Bits` has the 64 bytes that are written and is aligned to them.
-            unsafe { _mm512_store_si512(to.0.as_mut_ptr().cast(), number) };
-        }
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn load(bits: &Bits) -> __m512i {
-    // SAFETY: `Bits` has the 64 bytes that are read and is aligned to them.
-    unsafe { _mm512_load_si512(bits.0.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn plane(side: Side, bit: usize, leaf_numbers: &[[Bits; LEAF_BITS]]) -> __m512i {
-    match side {
-        Side::Node(node) => load(&leaf_numbers[node as usize][bit]),
-        Side::Leaf(leaf) => _mm512_set1_epi64(-i64::from((leaf >> bit) & 1)),
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn numbers_avx512(tree: &Tree, root: &[Bits; LEAF_BITS]) -> [u8; BLOCK_ROWS] {
-    let mut numbers = [0u8; BLOCK_ROWS];
-    if tree.selects.is_empty() {
-        return numbers;
-    }
-    let (groups, _) = numbers.as_chunks_mut::<64>();
-    for (group, rows) in groups.iter_mut().enumerate() {
-        let mut number = _mm512_setzero_si512();
-        for (bit, plane) in root.iter().enumerate().take(tree.leaf_bits) {
-            let value = _mm512_maskz_mov_epi8(plane.0[group], _mm512_set1_epi8((1u8 << bit) as i8));
-            number = _mm512_or_si512(number, value);
-        }
-        // SAFETY: the array has the 64 bytes that are written.
-        unsafe { _mm512_storeu_si512(rows.as_mut_ptr().cast(), number) };
-    }
-    numbers
 }
 
 /// Weights of up to 64 leaves are looked up in registers, more in memory.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn add_avx512(
-    table: &Table,
-    leaf_bits: usize,
-    numbers: &[u8; BLOCK_ROWS],
-    sums: &mut [f32; BLOCK_ROWS],
-) {
-    let (registers, _) = table.weights.as_chunks::<16>();
+fn add_avx512(weights: &[f32], numbers: &Numbers, sums: &mut [f32; BLOCK_ROWS]) {
+    let (registers, _) = weights.as_chunks::<16>();
     let register = |index: usize| match registers.get(index) {
         // SAFETY: the array has the 16 floats that are read.
         Some(weights) => unsafe { _mm512_loadu_ps(weights.as_ptr()) },
         None => _mm512_setzero_ps(),
     };
-    let weights = [register(0), register(1), register(2), register(3)];
-    let (numbers, _) = numbers.as_chunks::<16>();
-    let (sums, _) = sums.as_chunks_mut::<16>();
-    for (numbers, sums) in numbers.iter().zip(sums) {
-        // SAFETY: the array has the 16 bytes that are read.
-        let index = _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(numbers.as_ptr().cast()) });
-        let weight = match leaf_bits {
-            0..=4 => _mm512_permutexvar_ps(index, weights[0]),
-            5 => _mm512_permutex2var_ps(weights[0], index, weights[1]),
-            6 => {
-                let low = _mm512_permutex2var_ps(weights[0], index, weights[1]);
-                let high = _mm512_permutex2var_ps(weights[2], index, weights[3]);
-                _mm512_mask_blend_ps(
-                    _mm512_test_epi32_mask(index, _mm512_set1_epi32(32)),
-                    low,
-                    high,
-                )
+    let tables = [register(0), register(1), register(2), register(3)];
+    let (lanes, _) = sums.as_chunks_mut::<64>();
+    for (lane, sums) in lanes.iter_mut().enumerate() {
+        let (low, _) = numbers.low(lane).as_chunks::<16>();
+        let high = numbers.high(lane).map(|high| high.as_chunks::<16>().0);
+        let (sums, _) = sums.as_chunks_mut::<16>();
+        for (group, (low, sums)) in low.iter().zip(sums).enumerate() {
+            // SAFETY: the array has the 16 bytes that are read.
+            let index = _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(low.as_ptr().cast()) });
+            let weight = match (weights.len(), high) {
+                (16, None) => _mm512_permutexvar_ps(index, tables[0]),
+                (32, None) => _mm512_permutex2var_ps(tables[0], index, tables[1]),
+                (64, None) => {
+                    let low = _mm512_permutex2var_ps(tables[0], index, tables[1]);
+                    let high = _mm512_permutex2var_ps(tables[2], index, tables[3]);
+                    let upper = _mm512_test_epi32_mask(index, _mm512_set1_epi32(32));
+                    _mm512_mask_blend_ps(upper, low, high)
+                }
+                // SAFETY: leaf numbers are below the length of the table.
+                (_, None) => unsafe { _mm512_i32gather_ps::<4>(index, weights.as_ptr()) },
+                // SAFETY: the array has the 16 bytes that are read, and leaf numbers are below the
+                // length of the table.
+                (_, Some(high)) => unsafe {
+                    let high = _mm_loadu_si128(high[group].as_ptr().cast());
+                    let high = _mm512_slli_epi32::<8>(_mm512_cvtepu8_epi32(high));
+                    let index = _mm512_or_si512(index, high);
+                    _mm512_i32gather_ps::<4>(index, weights.as_ptr())
+                },
+            };
+            // SAFETY: the array has the 16 floats that are read and written.
+            unsafe {
+                let sum = _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), weight);
+                _mm512_storeu_ps(sums.as_mut_ptr(), sum);
             }
-            // SAFETY: leaf numbers are below 2^leaf_bits, which is at most the length of the table.
-            _ => unsafe { _mm512_i32gather_ps::<4>(index, table.weights.as_ptr()) },
-        };
-        // SAFETY: the array has the 16 floats that are read and written.
-        unsafe {
-            let sum = _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), weight);
-            _mm512_storeu_ps(sums.as_mut_ptr(), sum);
         }
     }
 }
