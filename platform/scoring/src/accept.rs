@@ -1,6 +1,7 @@
 //! From a batch to converted columns, without the rows that cannot be scored.
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::compute::filter;
 
 use crate::bind::BoundColumn;
@@ -19,10 +20,20 @@ pub struct Rejected {
     pub reason: String,
 }
 
+/// How an engine reads columns of strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strings {
+    /// One string per row.
+    Plain,
+    /// As the batch has them, dictionaries included.
+    AsGiven,
+}
+
 /// Converts the bound columns and leaves out the rows that cannot be scored.
 pub(crate) fn accept<'a>(
     columns: impl Iterator<Item = &'a BoundColumn>,
     features: &RecordBatch,
+    strings: Strings,
 ) -> Result<(Vec<ArrayRef>, Vec<Rejected>), ScoreError> {
     let rows = features.num_rows();
     let mut accepted = Vec::new();
@@ -30,15 +41,32 @@ pub(crate) fn accept<'a>(
     let mut keep: Option<Vec<bool>> = None;
     for bound in columns {
         let given = find(features, bound)?;
-        let column = columns::convert(given, bound.kind)?;
-        if !bound.kind.is_float() && column.null_count() > 0 {
+        let column = match (bound.kind, strings) {
+            (PortKind::String, Strings::AsGiven) => ArrayRef::clone(given),
+            _ => columns::convert(given, bound.kind)?,
+        };
+        // A dictionary may hold its null among the values.
+        let column = match (&bound.default, column.is_nullable()) {
+            (Some(default), true) => match given.logical_nulls() {
+                Some(given) if given.null_count() > 0 => default.fill(&column, &given)?,
+                _ => column,
+            },
+            _ => column,
+        };
+        if !bound.kind.is_float()
+            && column.is_nullable()
+            && let Some(nulls) = column.logical_nulls().filter(|nulls| nulls.null_count() > 0)
+        {
+            let given = given.logical_nulls();
+            let was_null =
+                |row| given.as_ref().is_some_and(|given: &NullBuffer| given.is_null(row));
             let keep = keep.get_or_insert_with(|| vec![true; rows]);
-            for row in (0..rows).filter(|row| column.is_null(*row)) {
+            for row in (0..rows).filter(|row| nulls.is_null(*row)) {
                 if std::mem::replace(&mut keep[row], false) {
                     rejected.push(Rejected {
                         row,
                         column: bound.name.clone(),
-                        reason: reason(given.is_null(row), bound.kind),
+                        reason: reason(was_null(row), bound.kind),
                     });
                 }
             }
@@ -53,7 +81,7 @@ pub(crate) fn accept<'a>(
     Ok((accepted, rejected))
 }
 
-fn reason(null: bool, kind: PortKind) -> String {
+pub(crate) fn reason(null: bool, kind: PortKind) -> String {
     if null {
         format!(
             "it is null and the model wants {kind}; give it a default (COALESCE) in features.sql"

@@ -3,6 +3,7 @@
 use arrow::datatypes::Schema;
 
 use crate::columns;
+use crate::defaults::{NullDefault, NullDefaults};
 use crate::error::ModelError;
 use crate::signature::{Port, PortKind};
 
@@ -14,6 +15,8 @@ pub(crate) struct BoundColumn {
     /// Position in the feature schema.
     pub(crate) position: usize,
     pub(crate) kind: PortKind,
+    /// What stands for a null.
+    pub(crate) default: Option<NullDefault>,
 }
 
 /// An input and the columns that feed it, left to right.
@@ -39,6 +42,31 @@ pub(crate) fn inputs(
         [port] => Ok(vec![lone(port, feature_names, features)?]),
         several => several.iter().map(|port| by_name(port, features)).collect(),
     }
+}
+
+/// Gives bound columns the values that stand for their nulls.
+pub(crate) fn defaults(
+    inputs: &mut [BoundInput],
+    declared: &NullDefaults,
+    features: &Schema,
+) -> Result<(), ModelError> {
+    for (name, default) in declared {
+        let columns = inputs.iter_mut().flat_map(|input| &mut input.columns);
+        let Some(column) =
+            columns.into_iter().find(|column| column.name.eq_ignore_ascii_case(name))
+        else {
+            return Err(ModelError::NullDefault {
+                column: name.clone(),
+                problem: format!(
+                    "the model reads no feature column of that name; the columns are {}",
+                    names(features)
+                ),
+            });
+        };
+        default.check(&column.name, &column.data_type, column.kind)?;
+        column.default = Some(default.clone());
+    }
+    Ok(())
 }
 
 fn lone(
@@ -135,6 +163,7 @@ fn bound(port: &Port, positions: &[usize], features: &Schema) -> Result<BoundInp
                 data_type: field.data_type().clone(),
                 position,
                 kind: port.kind,
+                default: None,
             })
         })
         .collect::<Result<Vec<_>, ModelError>>()?;

@@ -74,6 +74,14 @@ pub enum ModelError {
         /// What the author of the SQL can do.
         cure: String,
     },
+    /// A declared default that cannot stand for a null.
+    #[error("the default for nulls of feature column `{column}`: {problem}")]
+    NullDefault {
+        /// Name of the column, as declared.
+        column: String,
+        /// Expected and found.
+        problem: String,
+    },
     /// The runtime cannot compile or evaluate the graph.
     #[error("the graph cannot be {stage}: {problem}")]
     Engine {
@@ -107,6 +115,22 @@ pub enum ScoreError {
         expected: String,
         /// Arrow type in the batch.
         found: String,
+    },
+    /// A row has another number of values than the model reads columns.
+    #[error("the row has {found} values; expected {expected}, one per column that the model reads")]
+    RowWidth {
+        /// Columns that the model reads.
+        expected: usize,
+        /// Values that were given.
+        found: usize,
+    },
+    /// A value of a single row cannot be scored.
+    #[error("feature column `{column}`: {problem}")]
+    Row {
+        /// Name of the column.
+        column: String,
+        /// Expected, found and what to do.
+        problem: String,
     },
     /// The model failed on the values of this batch.
     #[error("the model failed on this batch: {problem}")]

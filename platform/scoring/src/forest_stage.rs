@@ -8,14 +8,15 @@ use tract_onnx::pb::tensor_proto::DataType as TensorType;
 
 use crate::columns::Float;
 use crate::error::ModelError;
+use crate::fused::{self, RowOutput};
 use crate::graph::{Graph, node_error};
 use crate::scores::Labels;
 use crate::signature::{Port, PortKind};
-use crate::trees::{self, Features, Model};
+use crate::trees::{self, Features, Matrix, Model};
 
 /// What an output of the graph is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub(crate) enum Source {
     Label,
     Scores,
 }
@@ -80,6 +81,20 @@ impl Forest {
             })
             .collect();
         let (Some(sources), Some(model)) = (sources, model) else { return Ok(None) };
+        let reads_doubles = input.kind == PortKind::Float64;
+        Self::over(ensemble, model, width, &graph.outputs, sources)
+            .map(|forest| Some(Self { reads_doubles, ..forest }))
+    }
+
+    /// An ensemble over `width` features, with what each declared output of the graph is and the type
+    /// that a cast may have made of it.
+    pub(crate) fn over(
+        ensemble: &NodeProto,
+        model: Model,
+        width: usize,
+        declared: &[Port],
+        sources: Vec<(Source, PortKind)>,
+    ) -> Result<Self, ModelError> {
         if model.feature_count() > width {
             return Err(node_error(
                 ensemble,
@@ -89,15 +104,12 @@ impl Forest {
                 ),
             ));
         }
-        let outputs = graph
-            .outputs
+        let outputs = declared
             .iter()
             .zip(&sources)
             .map(|(declared, (source, kind))| output_port(declared, *source, *kind, &model))
             .collect::<Result<Vec<_>, _>>()?;
-        let reads_doubles = input.kind == PortKind::Float64;
-        let model = Box::new(model);
-        Ok(Some(Self { model, reads_doubles, sources, outputs }))
+        Ok(Self { model: Box::new(model), reads_doubles: false, sources, outputs })
     }
 
     /// How it is evaluated, in words.
@@ -147,6 +159,39 @@ impl Forest {
     }
 }
 
+/// Scores and class of one row.
+#[derive(Debug)]
+pub(crate) struct ForestRow {
+    scores: Vec<f32>,
+    chosen: Vec<u32>,
+}
+
+impl Forest {
+    /// Memory for [`Forest::score_row`].
+    pub(crate) fn row(&self) -> ForestRow {
+        let labels = usize::from(self.model.labels().is_some());
+        ForestRow { scores: vec![0.0; self.model.width()], chosen: vec![0; labels] }
+    }
+
+    /// Scores one row of features, as many as the ensemble was made for.
+    pub(crate) fn score_row(&self, values: &[f32], row: &mut ForestRow) {
+        let matrix = Matrix { values, width: values.len() };
+        self.model.score(&matrix, 1, &mut row.scores, &mut row.chosen);
+    }
+
+    /// The outputs of a scored row, in the order of the columns.
+    pub(crate) fn row_outputs<'s>(&'s self, row: &ForestRow, mut each: impl FnMut(RowOutput<'s>)) {
+        for (source, _) in &self.sources {
+            match (source, self.model.labels(), &row.chosen[..]) {
+                (Source::Label, Some(labels), [class]) => {
+                    each(fused::label(labels, *class as usize));
+                }
+                _ => row.scores.iter().for_each(|score| each(RowOutput::Float(*score))),
+            }
+        }
+    }
+}
+
 /// A value of the graph on the way.
 #[derive(Debug, Clone, Copy)]
 struct Value<'a> {
@@ -157,7 +202,7 @@ struct Value<'a> {
 }
 
 /// What the outputs of an ensemble are, in order.
-fn sources(ensemble: &NodeProto) -> &'static [Source] {
+pub(crate) fn sources(ensemble: &NodeProto) -> &'static [Source] {
     if ensemble.op_type == "TreeEnsembleClassifier" {
         &[Source::Label, Source::Scores]
     } else {
@@ -165,7 +210,8 @@ fn sources(ensemble: &NodeProto) -> &'static [Source] {
     }
 }
 
-fn kind_of(source: Source, model: &Model) -> PortKind {
+/// Type of an output of an ensemble.
+pub(crate) fn kind_of(source: Source, model: &Model) -> PortKind {
     match (source, model.labels()) {
         (Source::Label, Some(Labels::Integers(_))) => PortKind::Int64,
         (Source::Label, _) => PortKind::String,
