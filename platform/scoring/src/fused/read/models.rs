@@ -95,7 +95,10 @@ impl<'g> Reader<'g> {
         let targets = node.get_attr_opt::<usize>("targets").ok()?.unwrap_or(1);
         let post = post_transform(node)?;
         let run = self.linear(node, targets)?;
-        self.post_transform(post, run);
+        // A single target goes through PROBIT alone: so ONNX Runtime.
+        if targets > 1 || post == PostTransform::Probit {
+            self.post_transform(post, run);
+        }
         self.matrix_of(run, Shape::Matrix)
     }
 

@@ -16,8 +16,7 @@ impl Reader<'_> {
         match self.alias(&node.input)?.0 {
             Value::Matrix(matrix) => {
                 // A column of doubles reads as the nearest float, which is what the cast gives.
-                let rounds = is_number(matrix.kind)
-                    || matches!(matrix.kind, PortKind::Float64 | PortKind::Bool);
+                let rounds = is_number(matrix.kind) || matrix.kind == PortKind::Float64;
                 let keeps = to == DataType::String && matrix.kind == PortKind::String;
                 if keeps {
                     return Some(Value::Matrix(matrix));
