@@ -11,7 +11,7 @@ pub fn arrow_type(declared: DataType) -> ArrowType {
     match declared {
         DataType::Int => ArrowType::Int64,
         DataType::Float64 => ArrowType::Float64,
-        DataType::String => ArrowType::Utf8,
+        DataType::String | DataType::Json => ArrowType::Utf8,
         DataType::Bool => ArrowType::Boolean,
         DataType::Date => ArrowType::Date32,
         DataType::Timestamp => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
@@ -41,7 +41,7 @@ pub fn is_assignable(found: &ArrowType, declared: DataType) -> bool {
         | (A::Date32 | A::Date64, DataType::Date)
         | (A::Timestamp(..), DataType::Timestamp)
         | (A::Boolean, DataType::Bool)
-        | (A::Utf8 | A::LargeUtf8 | A::Utf8View, DataType::String)
+        | (A::Utf8 | A::LargeUtf8 | A::Utf8View, DataType::String | DataType::Json)
         | (A::Float16 | A::Float32 | A::Float64, DataType::Float64) => true,
         (
             A::Decimal32(_, scale)

@@ -154,6 +154,13 @@ codes! {
         "A prediction table has at most 256 columns.",
         "Split the service." }
 
+    // Explanations.
+    50 ExplanationNameTaken { "A column has the name of the stored explanations.",
+        "With STORE: PREDICTION each prediction carries its contributions in the column `explanation`.",
+        "Rename the prediction or the model's output, or write STORE: ON_DEMAND in EXPLANATION_CONFIG." }
+    51 ExplanationSettingUnused { "A setting of EXPLANATION_CONFIG has no effect.",
+        "Another setting of the section makes it meaningless: TOP_K counts what is stored, SAMPLES belongs to KERNEL.",
+        "Remove it, or change the other setting." }
     // Ranking.
     60 RankMissing { "The second prediction name of a service that ranks is not the rank.",
         "Such a service has several rows per customer; `rank`, an INT from 1, tells them apart.",
@@ -178,6 +185,9 @@ codes! {
     103 FeatureTwice { "The query gives a column twice.",
         "A column could not be told from its twin; SQL ignores case.",
         "Give one of them another alias." }
+    104 CohortUnusable { "A column cannot split importance into cohorts.",
+        "Each of COHORTS is a column of features.sql with few values; not the key, and not a fraction.",
+        "Name such a column, or group its values in features.sql, for example with CASE." }
     105 ItemKeyNotSelected { "The items' query does not give the item key.",
         "ITEM_KEY names a column of the query of ITEM_SQL_PATH, which has one row per item.",
         "Select the item under exactly that name." }
@@ -201,6 +211,9 @@ codes! {
     204 FeatureUnused { "A feature column is used by no model input.",
         "The query pays for a column that nothing reads; often an input's name is misspelt.",
         "Remove the column or correct its name." }
+    205 ExplainedOutputUnknown { "The model does not give the output that is explained.",
+        "OUTPUT of EXPLANATION_CONFIG names one column of the model's outputs.",
+        "Use one of the names in the message, or leave OUTPUT out to explain the last column of scores." }
     206 RankedOutputUnknown { "The model does not give the output that ranks.",
         "SCORE of RANKING_CONFIG names one column of the model's outputs.",
         "Use one of the names in the message, or leave SCORE out to rank by the last column of floats." }
@@ -212,6 +225,9 @@ codes! {
     301 PredictionTypeDiffers { "A prediction's source does not fit its declared type.",
         "A value becomes the declared type only where nothing is lost: FLOAT64 does not become INT.",
         "Declare the type that the source gives, or CAST in predictions.sql." }
+    302 ExplanationNotPassedOn { "predictions.sql does not pass the explanations on.",
+        "With STORE: PREDICTION the table model_outputs has a column `explanation`, which predictions.sql gives as it is.",
+        "Add `explanation` to each SELECT of predictions.sql, or write STORE: ON_DEMAND in EXPLANATION_CONFIG." }
 }
 
 impl Code {

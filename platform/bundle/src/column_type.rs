@@ -49,11 +49,16 @@ impl Kind {
             DataType::Float64 => {
                 matches!(self, Self::Int | Self::Float | Self::Decimal | Self::WholeDecimal)
             }
-            DataType::String => self == Self::String,
+            DataType::String | DataType::Json => self == Self::String,
             DataType::Bool => self == Self::Bool,
             DataType::Date => self == Self::Date,
             DataType::Timestamp => self == Self::Timestamp,
         }
+    }
+
+    /// Whether rows can be grouped by a column of this kind.
+    pub(crate) fn has_few_values(self) -> bool {
+        matches!(self, Self::Int | Self::WholeDecimal | Self::String | Self::Bool | Self::Date)
     }
 
     /// Whether a model's input of this kind takes a feature of kind `feature`.

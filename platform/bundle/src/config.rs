@@ -7,6 +7,7 @@ use crate::run_config::RunConfig;
 use crate::{
     code::Code,
     diagnostic::{Diagnostic, Located},
+    explanation_config::{self, ExplanationSection},
     prediction_config,
     ranking_config::{self, RankingConfig},
     reader::{Key, Reader, Section, optional, required},
@@ -21,6 +22,7 @@ pub(crate) const SECTIONS: &[Key] = &[
     required("FEATURE_CONFIG", "FEATURE_CONFIG:"),
     required("PREDICTION_CONFIG", "PREDICTION_CONFIG:"),
     optional("RANKING_CONFIG"),
+    optional("EXPLANATION_CONFIG"),
     optional("RUN_CONFIG"),
 ];
 /// The keys of `MODEL_CONFIG`.
@@ -43,8 +45,24 @@ pub struct Config {
     pub prediction: PredictionConfig,
     /// `RANKING_CONFIG`, where the service ranks items for customers.
     pub ranking: Option<RankingConfig>,
+    /// `EXPLANATION_CONFIG`, where there is one.
+    pub explanation: Option<ExplanationSection>,
     /// `RUN_CONFIG`
     pub run: RunConfig,
+}
+
+impl Config {
+    /// The columns of each generation: those that are declared, then the explanations where each
+    /// prediction keeps its own.
+    #[must_use]
+    pub fn published_schema(&self) -> PredictionSchema {
+        let declared = self.prediction.schema().clone();
+        if !self.explanation.as_ref().is_some_and(ExplanationSection::is_stored) {
+            return declared;
+        }
+        // A declared column of that name was refused when the config was read.
+        declared.clone().with_explanation().unwrap_or(declared)
+    }
 }
 
 /// What scores.
@@ -143,6 +161,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
     let features = inner("FEATURE_CONFIG", FEATURE_KEYS).unwrap_or_default();
     let prediction = inner("PREDICTION_CONFIG", prediction_config::KEYS).unwrap_or_default();
     let ranking = inner("RANKING_CONFIG", ranking_config::KEYS);
+    let explanation = inner("EXPLANATION_CONFIG", explanation_config::KEYS);
     let run = inner("RUN_CONFIG", run_config::KEYS).unwrap_or_default();
 
     let model_path = filled(reader, &model, "MODEL_PATH");
@@ -169,6 +188,14 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
         ranking_config::apply(reader, ranking, preprocess, prediction);
     }
     let item_sql_path = ranking.as_ref().map(|ranking| ranking.item_sql_path.clone());
+    if let Some(span) = sections.blank("EXPLANATION_CONFIG") {
+        let problem = reader
+            .problem(Code::ValueEmpty, span, "`EXPLANATION_CONFIG` has no value")
+            .help("for example `EXPLANATION_CONFIG: {TOP_K: 3}`");
+        reader.report(problem);
+    }
+    let explanation =
+        explanation.map(|section| explanation_config::read(reader, &section, prediction.as_ref()));
     let run = run_config::read(reader, &run);
     let config = (|| {
         Some(Config {
@@ -179,6 +206,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
             },
             prediction: prediction?,
             ranking: if ranks { Some(ranking?) } else { None },
+            explanation: explanation.clone(),
             run,
         })
     })();

@@ -11,6 +11,8 @@ mod column_type;
 mod config;
 mod diagnostic;
 mod discover;
+mod explanation_config;
+mod explanation_steps;
 mod manifest;
 mod nearest;
 mod paths;
@@ -32,6 +34,9 @@ pub use code::{Code, CodeError, Explanation};
 pub use config::{Config, FeatureConfig, Framework, ModelConfig, PredictionConfig};
 pub use diagnostic::{Diagnostic, Located, Severity, Span};
 pub use discover::{BUNDLES_MAX, Discovery, discover};
+pub use explanation_config::{
+    ExplanationConfig, ExplanationMethod, ExplanationSection, ExplanationStore,
+};
 pub use manifest::{Hashes, ReleaseManifest};
 pub use paths::PathError;
 pub use prediction_config::COLUMNS_MAX;

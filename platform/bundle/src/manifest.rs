@@ -3,7 +3,10 @@
 use cameo_domain::{PredictionSchema, ReleaseId, ServicePath, Sha256};
 use serde::{Deserialize, Serialize};
 
-use crate::{bundle::Bundle, ranking_config::RankingSettings, run_config::RunConfig};
+use crate::{
+    bundle::Bundle, explanation_config::ExplanationConfig, ranking_config::RankingSettings,
+    run_config::RunConfig,
+};
 
 /// The digests that each generation carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +26,7 @@ pub struct ReleaseManifest {
     pub path: ServicePath,
     /// `VERSION`
     pub version: String,
-    /// The key, then the predictions.
+    /// The key, then the predictions, then the explanations where each prediction keeps its own.
     pub schema: PredictionSchema,
     /// `PREDICTION_SCHEDULE`
     pub cron: String,
@@ -32,6 +35,9 @@ pub struct ReleaseManifest {
     /// `RANKING_CONFIG` with the items' query, where the service ranks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranking: Option<RankingSettings>,
+    /// `EXPLANATION_CONFIG`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<ExplanationConfig>,
     /// `RUN_CONFIG`
     pub run: RunConfig,
     /// The feature query.
@@ -58,6 +64,7 @@ impl ReleaseManifest {
         git_commit: Option<String>,
     ) -> Self {
         let prediction = &bundle.config.prediction;
+        let explanation = bundle.config.explanation.as_ref();
         let feature_sql = bundle.feature_sql.text.to_string();
         let predictions_sql = bundle.predictions_sql.as_ref().map(|sql| sql.text.to_string());
         let mut sql = vec![("features", feature_sql.as_bytes())];
@@ -78,10 +85,11 @@ impl ReleaseManifest {
         Self {
             path: bundle.path.clone(),
             version: prediction.version.value.clone(),
-            schema: prediction.schema().clone(),
+            schema: bundle.config.published_schema(),
             cron: prediction.schedule.pattern().to_owned(),
             timezone: prediction.schedule.zone().name().to_owned(),
             ranking,
+            explanation: explanation.map(|section| section.settings.clone()),
             run: bundle.config.run.clone(),
             feature_sql,
             predictions_sql,

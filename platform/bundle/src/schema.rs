@@ -5,7 +5,10 @@
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-use crate::{prediction_config::COLUMNS_MAX, ranking_config::TOP_N_MAX, run_config::RunConfig};
+use crate::{
+    explanation_config::ExplanationConfig, prediction_config::COLUMNS_MAX,
+    ranking_config::TOP_N_MAX, run_config::RunConfig,
+};
 
 /// A service of Cameo: what scores, what it is fed with, what comes out and when.
 #[derive(JsonSchema)]
@@ -21,6 +24,9 @@ struct ConfigDocument {
     prediction_config: PredictionDocument,
     /// Which items are ranked for each customer. Only for a service that ranks.
     ranking_config: Option<RankingDocument>,
+    /// How predictions are explained. Without this section the importance of features is found where
+    /// that is exact and cheap: for tree ensembles and linear models.
+    explanation_config: Option<ExplanationConfig>,
     /// How the service runs. Every key is optional.
     run_config: Option<RunConfig>,
 }
@@ -134,17 +140,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{config, prediction_config, ranking_config, reader::Key, run_config};
+    use crate::{
+        config, explanation_config, prediction_config, ranking_config, reader::Key, run_config,
+    };
 
     #[test]
     fn the_schema_has_the_keys_that_the_reader_knows() {
         let schema = json_schema();
-        let sections: [(&str, &[Key]); 6] = [
+        let sections: [(&str, &[Key]); 7] = [
             ("", config::SECTIONS),
             ("/properties/MODEL_CONFIG", config::MODEL_KEYS),
             ("/properties/FEATURE_CONFIG", config::FEATURE_KEYS),
             ("/properties/PREDICTION_CONFIG", prediction_config::KEYS),
             ("/properties/RANKING_CONFIG", ranking_config::KEYS),
+            ("/properties/EXPLANATION_CONFIG", explanation_config::KEYS),
             ("/properties/RUN_CONFIG", run_config::KEYS),
         ];
         for (pointer, keys) in sections {

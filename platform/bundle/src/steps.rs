@@ -8,6 +8,7 @@ use crate::{
     code::Code,
     column_type::Kind,
     diagnostic::{self, Diagnostic, Located, Span},
+    explanation_steps,
     nearest::nearest,
     ranking_steps,
     source::SourceFile,
@@ -87,13 +88,14 @@ pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
         _ => {}
     }
     ranking_steps::check(bundle, steps, &mut check.problems);
+    explanation_steps::check(bundle, steps, &mut check.problems);
     diagnostic::sort(&mut check.problems);
     check.problems
 }
 
 /// Something that a prediction can be taken from.
-struct Given {
-    name: String,
+pub(crate) struct Given {
+    pub(crate) name: String,
     data_type: Option<String>,
     /// The model leaves open how many columns there are: `<name>` or `<name>_0`, `<name>_1`, …
     open: bool,
@@ -105,7 +107,7 @@ impl Given {
     }
 
     /// A matrix output gives a column for each of its columns.
-    fn of_port(port: &ModelPort) -> Vec<Self> {
+    pub(crate) fn of_port(port: &ModelPort) -> Vec<Self> {
         let data_type = || Some(port.kind.clone());
         match port.width {
             Some(width) if width != 1 => (0..width.min(crate::COLUMNS_MAX))
@@ -122,7 +124,7 @@ impl Given {
         }
     }
 
-    fn gives(&self, name: &str) -> bool {
+    pub(crate) fn gives(&self, name: &str) -> bool {
         let numbered = || {
             let (start, number) = name.rsplit_once('_')?;
             Some(same(start, &self.name) && number.bytes().all(|b| b.is_ascii_digit()))

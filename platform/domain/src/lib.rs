@@ -17,4 +17,4 @@ pub use key::Key;
 pub use name::{ColumnName, NameError, ServiceName, ServicePath, TenantName};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
-pub use schema::{Column, DataType, PredictionSchema, RANK_COLUMN};
+pub use schema::{Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN};

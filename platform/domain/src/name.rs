@@ -110,6 +110,14 @@ name!(
     "a letter or underscore, then up to 62 letters, digits or underscores"
 );
 
+impl ColumnName {
+    /// [`EXPLANATION_COLUMN`](crate::EXPLANATION_COLUMN) as a name.
+    #[must_use]
+    pub fn explanation() -> Self {
+        Self(crate::EXPLANATION_COLUMN.to_owned())
+    }
+}
+
 /// A service together with its tenant, written `tenant/service`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ServicePath {

@@ -27,10 +27,13 @@ pub enum DataType {
     /// Instant in UTC, microseconds.
     #[serde(rename = "TIMESTAMP")]
     Timestamp,
+    /// A JSON document as text. Only the platform gives such columns; a config cannot name the type.
+    #[serde(rename = "JSON")]
+    Json,
 }
 
 impl DataType {
-    /// Every type, in the order in which docs list them.
+    /// Every type that a config can name, in the order in which docs list them.
     pub const ALL: [Self; 6] =
         [Self::Int, Self::Float64, Self::String, Self::Bool, Self::Date, Self::Timestamp];
 
@@ -44,6 +47,7 @@ impl DataType {
             Self::Bool => "BOOL",
             Self::Date => "DATE",
             Self::Timestamp => "TIMESTAMP",
+            Self::Json => "JSON",
         }
     }
 
@@ -85,6 +89,9 @@ pub struct Column {
     #[serde(rename = "type")]
     pub data_type: DataType,
 }
+
+/// The column that carries stored explanations, and their place in answers.
+pub const EXPLANATION_COLUMN: &str = "explanation";
 
 /// The columns of a service's predictions: the key first, then at least one prediction.
 ///
@@ -170,6 +177,22 @@ impl PredictionSchema {
     pub fn identity(&self) -> impl Iterator<Item = &Column> {
         let ranks = usize::from(self.top_n.is_some());
         std::iter::once(&self.key).chain(self.predictions.iter().take(ranks))
+    }
+
+    /// The same columns followed by [`EXPLANATION_COLUMN`].
+    ///
+    /// # Errors
+    /// [`SchemaError::Duplicate`] where a column has that name already.
+    pub fn with_explanation(self) -> Result<Self, SchemaError> {
+        let explanation = Column { name: ColumnName::explanation(), data_type: DataType::Json };
+        let columns = self.columns().cloned().chain([explanation]).collect();
+        Ok(Self { top_n: self.top_n, ..Self::new(columns)? })
+    }
+
+    /// Whether the rows carry explanations.
+    #[must_use]
+    pub fn is_explained(&self) -> bool {
+        self.predictions.iter().any(|column| column.data_type == DataType::Json)
     }
 
     /// The key column.

@@ -7,6 +7,7 @@ use cameo_domain::{
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use sqlx::{
     AssertSqlSafe, FromRow, PgPool, Postgres, Row, postgres::PgRow, query::Query, types::Json,
 };
@@ -131,6 +132,15 @@ pub enum Value {
     Date(NaiveDate),
     /// `TIMESTAMP`.
     Timestamp(DateTime<Utc>),
+    /// `JSON`: a document as it was written.
+    #[serde(serialize_with = "as_document")]
+    Json(String),
+}
+
+/// Writes the document itself, not a string that holds it.
+fn as_document<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let document: &RawValue = serde_json::from_str(text).map_err(serde::ser::Error::custom)?;
+    document.serialize(serializer)
 }
 
 /// The predictions for one key.
@@ -157,6 +167,7 @@ impl Prediction {
             Value::Timestamp(value) => {
                 value.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true).into()
             }
+            Value::Json(text) => serde_json::from_str(text).unwrap_or_default(),
         });
         names.zip(values).collect()
     }
@@ -302,6 +313,7 @@ fn value(row: &PgRow, index: usize, declared: DataType) -> Result<Value, sqlx::E
         DataType::Int => row.try_get::<Option<i64>, _>(index)?.map(Value::Int),
         DataType::Float64 => row.try_get::<Option<f64>, _>(index)?.map(Value::Float),
         DataType::String => row.try_get::<Option<String>, _>(index)?.map(Value::Text),
+        DataType::Json => row.try_get::<Option<String>, _>(index)?.map(Value::Json),
         DataType::Bool => row.try_get::<Option<bool>, _>(index)?.map(Value::Bool),
         DataType::Date => row.try_get::<Option<NaiveDate>, _>(index)?.map(Value::Date),
         DataType::Timestamp => {

@@ -95,7 +95,7 @@ fn hash_sql(schema: &PredictionSchema) -> String {
             DataType::Float64 => {
                 format!("hashfloat8extended(coalesce({name}, '{NULL_FLOAT:e}'), {seed})")
             }
-            DataType::String => {
+            DataType::String | DataType::Json => {
                 let null = NULL_TEXT.replace('\u{1}', "\\x01");
                 format!("hashtextextended(coalesce({name}, e'{null}') collate \"C\", {seed})")
             }

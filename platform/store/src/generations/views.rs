@@ -1,6 +1,6 @@
 //! The view of each service, for SQL users.
 
-use cameo_domain::{GenerationId, PredictionSchema, ServicePath};
+use cameo_domain::{DataType, GenerationId, PredictionSchema, ServicePath};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
 use super::Table;
@@ -93,8 +93,17 @@ async fn point(connection: &mut PgConnection, path: &ServicePath) -> Result<(), 
             .execute(&mut *connection)
             .await?;
     }
-    let columns: Vec<String> =
-        behind.schema.columns().map(|column| quoted(column.name.as_str())).collect();
+    let columns: Vec<String> = behind
+        .schema
+        .columns()
+        .map(|column| {
+            let name = quoted(column.name.as_str());
+            match column.data_type {
+                DataType::Json => format!("{name}::json as {name}"),
+                _ => name,
+            }
+        })
+        .collect();
     let sql = format!(
         "create or replace view {view} as select {} from {}",
         columns.join(", "),

@@ -39,7 +39,7 @@ impl Column {
         match declared {
             DataType::Int => Self::Int(Int64Builder::with_capacity(BATCH_ROWS)),
             DataType::Float64 => Self::Float(Float64Builder::with_capacity(BATCH_ROWS)),
-            DataType::String => Self::Text(StringBuilder::new()),
+            DataType::String | DataType::Json => Self::Text(StringBuilder::new()),
             DataType::Bool => Self::Bool(BooleanBuilder::with_capacity(BATCH_ROWS)),
             DataType::Date => Self::Date(Date32Builder::with_capacity(BATCH_ROWS)),
             DataType::Timestamp => Self::Timestamp(
