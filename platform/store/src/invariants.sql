@@ -122,3 +122,24 @@ union all
 select 'the ledger agrees with the time of publication', format('generation %s', generation)
 from cameo.generations
 where (state = 'published') is distinct from (published_at is not null)
+union all
+select 'a generation carries explanations if and only if its record says so',
+       format('generation %s: %s', g.generation, coalesce(e.stored::text, 'no record'))
+from cameo.generations g left join cameo.explanations e using (generation)
+where g.state in ('published', 'retired')
+  and coalesce(e.stored, false) is distinct from
+      jsonb_path_exists(g.schema, '$[*] ? (@.type == "JSON" && @.name == "explanation")')
+union all
+select 'an explanation is of rows that its run read',
+       format('generation %s: %s of %s rows', g.generation, e.rows, r.rows_read)
+from cameo.explanations e join cameo.generations g using (generation)
+join cameo.runs r on (r.run, r.epoch) = (g.run, g.epoch)
+where g.state in ('published', 'retired') and e.rows > r.rows_read
+union all
+select 'the cohorts of a column are all rows, each once',
+       format('generation %s: %s has %s of %s rows', e.generation, c.cohort_column, c.rows, e.rows)
+from cameo.explanations e
+join (select generation, cohort_column, feature, sum(rows) as rows
+      from cameo.importances where cohort_column is not null
+      group by generation, cohort_column, feature) c using (generation)
+where c.rows <> e.rows

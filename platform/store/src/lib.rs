@@ -11,6 +11,7 @@
 
 mod connect;
 mod error;
+pub mod explanations;
 pub mod generations;
 pub mod invariants;
 pub mod keys;

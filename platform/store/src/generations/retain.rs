@@ -123,7 +123,32 @@ async fn drop_table(
         .await?;
     sqlx::query("update cameo.generations set dropped_at = now() where generation = $1")
         .bind(candidate.generation.0)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    drop_importances(connection, candidate.generation).await?;
     Ok(true)
+}
+
+/// What belongs to cohorts goes with the table, and with an abandoned one everything; the importance
+/// over all rows of a published generation stays for its history.
+async fn drop_importances(
+    connection: &mut PgConnection,
+    generation: GenerationId,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "delete from cameo.importances i using cameo.generations g
+         where i.generation = $1 and g.generation = $1
+           and (i.cohort_column is not null or g.state = 'abandoned')",
+    )
+    .bind(generation.0)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "delete from cameo.explanations e using cameo.generations g
+         where e.generation = $1 and g.generation = $1 and g.state = 'abandoned'",
+    )
+    .bind(generation.0)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod cancellation;
 mod digests;
+mod explanations;
 mod outbox;
 mod publishing;
 mod queue;
