@@ -7,8 +7,9 @@ create table cameo.explanation_backgrounds (
     service             text not null,
     release             text not null,
     rows                integer not null check (rows >= 1),
-    -- An Arrow IPC stream of the feature columns.
-    batch               bytea not null,
+    -- The feature columns: [{"name": …, "values": [text or null, …]}, …]. Text, because it is cast to
+    -- the types that features.sql gives when it is used.
+    columns             jsonb not null check (jsonb_typeof(columns) = 'array'),
     created_at          timestamptz not null default now(),
     primary key (tenant, service, release),
     foreign key (tenant, service, release) references cameo.releases

@@ -12,7 +12,7 @@ pub const CRASH_AT: &str = "CAMEO_CRASH_AT";
 pub const STOP_AT: &str = "CAMEO_STOP_AT";
 
 /// Every place in a run at which a worker can be killed, in the order of a run.
-pub const RUN: [&str; 20] = [
+pub const RUN: [&str; 21] = [
     "run_claimed",
     "release_loaded",
     "plan_prepared",
@@ -27,6 +27,7 @@ pub const RUN: [&str; 20] = [
     "all_scored",
     "all_written",
     "quarantine_stored",
+    "explanation_stored",
     "index_built",
     "generation_sealed",
     "publish_locked",

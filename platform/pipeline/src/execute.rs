@@ -15,7 +15,7 @@ use cameo_crashpoint::hit;
 use cameo_domain::GenerationId;
 use cameo_scoring::rank::Ranker;
 use cameo_store::{
-    Store,
+    Store, explanations as explained,
     generations::{self, Generation, Writer},
     quarantine::{self as stored, QuarantinedRow},
     runs::{self, ClaimedRun, Progress, RunCounts},
@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{RunError, chain},
-    plan::{Plan, Scoring},
+    explain::{self, Explanations},
+    plan::{ModelFiles, Plan, Scoring},
     progress::Tracker,
     quarantine::Quarantine,
     ranking::{self, RankingStep},
@@ -75,17 +76,21 @@ pub struct Outcome {
     pub digest: RowDigest,
 }
 
-/// Runs the plan to its publication.
+/// Runs the plan to its publication. `files` are those of the plan: explanations take them apart.
 ///
 /// Dropping the future, cancelling `cancel` or reaching the time limit stops every stage; what was
 /// written then belongs to no published generation and is dropped later.
 ///
 /// # Errors
 /// See [`RunError`]; on every error the serving generation is untouched.
-pub async fn execute(execution: Execution, cancel: CancellationToken) -> Result<Outcome, RunError> {
+pub async fn execute(
+    execution: Execution,
+    files: Arc<ModelFiles>,
+    cancel: CancellationToken,
+) -> Result<Outcome, RunError> {
     let limit = execution.time_limit;
     tokio::select! {
-        outcome = flow(execution) => outcome,
+        outcome = flow(execution, files) => outcome,
         () = cancel.cancelled() => Err(RunError::Cancelled),
         () = tokio::time::sleep(limit) => Err(RunError::halt(
             "time_limit",
@@ -98,7 +103,8 @@ pub async fn execute(execution: Execution, cancel: CancellationToken) -> Result<
     }
 }
 
-async fn flow(execution: Execution) -> Result<Outcome, RunError> {
+async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, RunError> {
+    let explanations = prepare_explanations(&execution, files).await?;
     let Execution { plan, claimed, store, tracker, predicted_at, .. } = &execution;
     let generation = generations::begin(
         store,
@@ -116,7 +122,7 @@ async fn flow(execution: Execution) -> Result<Outcome, RunError> {
     hit("generation_begun");
 
     let quarantine = Arc::new(Quarantine::default());
-    let written = stages(&execution, &generation, &quarantine).await?;
+    let written = stages(&execution, &generation, &quarantine, explanations.as_ref()).await?;
     hit("all_written");
 
     let progress = tracker.snapshot();
@@ -124,6 +130,13 @@ async fn flow(execution: Execution) -> Result<Outcome, RunError> {
     let sample = Arc::into_inner(quarantine).unwrap_or_default().into_sample();
     stored::insert(store, claimed.run, claimed.epoch, &sample).await?;
     hit("quarantine_stored");
+    if let Some(explanations) = explanations {
+        let importance = tokio::task::spawn_blocking(move || explanations.finish())
+            .await
+            .map_err(|error| RunError::halt("stage_panicked", error.to_string()))??;
+        explained::record(store, &generation, &importance).await?;
+    }
+    hit("explanation_stored");
 
     tracker.begin("seal");
     let sealed = generations::seal(store, &generation).await?;
@@ -146,6 +159,17 @@ async fn flow(execution: Execution) -> Result<Outcome, RunError> {
     tracker.end("publish");
     hit("publish_committed");
     Ok(Outcome { generation: generation.id, publication, digest: written })
+}
+
+async fn prepare_explanations(
+    execution: &Execution,
+    files: Arc<ModelFiles>,
+) -> Result<Option<Arc<Explanations>>, RunError> {
+    let Execution { plan, store, warehouse, tracker, read, .. } = execution;
+    tracker.begin("background");
+    let explanations = Explanations::prepare(plan, files, store, warehouse.as_ref(), read).await?;
+    tracker.end("background");
+    Ok(explanations.map(Arc::new))
 }
 
 /// Counts are of customers; one has a row, or up to `top_n` of a service that ranks.
@@ -178,6 +202,7 @@ async fn stages(
     execution: &Execution,
     generation: &Generation,
     quarantine: &Arc<Quarantine>,
+    explanations: Option<&Arc<Explanations>>,
 ) -> Result<RowDigest, RunError> {
     let Execution { plan, warehouse, tracker, read, .. } = execution;
     let tenant = &plan.manifest.path.tenant;
@@ -207,7 +232,7 @@ async fn stages(
     for _ in 0..execution.scorers.max(1) {
         tasks.spawn(score_batches(
             Arc::clone(plan),
-            ranker.clone(),
+            Beside { ranker: ranker.clone(), explanations: explanations.cloned() },
             batch_out.clone(),
             scored_in.clone(),
             Arc::clone(tracker),
@@ -276,9 +301,17 @@ async fn read_partition(
     Ok(End::Done)
 }
 
+/// What the score stage works with beside the plan: the items of a service that ranks, and what takes
+/// the scores apart where they are explained.
+#[derive(Clone)]
+struct Beside {
+    ranker: Option<Arc<Ranker>>,
+    explanations: Option<Arc<Explanations>>,
+}
+
 async fn score_batches(
     plan: Arc<Plan>,
-    ranker: Option<Arc<Ranker>>,
+    beside: Beside,
     batches: Receiver<RecordBatch>,
     scored: Sender<RecordBatch>,
     tracker: Arc<Tracker>,
@@ -289,13 +322,13 @@ async fn score_batches(
         tracker.begin("score");
         for batch in steps_of(&plan, &batch) {
             let customers = batch.num_rows();
-            let (plan, own_ranker) = (Arc::clone(&plan), ranker.clone());
-            let work = move || score(&plan, own_ranker.as_deref(), &batch);
+            let (plan, own) = (Arc::clone(&plan), beside.clone());
+            let work = move || score(&plan, &own, &batch);
             let (outputs, rejected) = tokio::task::spawn_blocking(work)
                 .await
                 .map_err(|error| RunError::halt("model_panicked", error.to_string()))??;
             tracker.quarantined(rejected.len());
-            if ranker.is_some() {
+            if beside.ranker.is_some() {
                 // A customer is scored with all its rows or not at all; see `write_batches`.
                 tracker.scored(customers - rejected.len());
             }
@@ -312,16 +345,16 @@ async fn score_batches(
     Ok(End::Done)
 }
 
-/// Keys and model outputs of one batch, side by side, and the rows that were left out.
+/// Keys, model outputs and explanations of one batch, side by side, and the rows that were left out.
 fn score(
     plan: &Plan,
-    ranker: Option<&Ranker>,
+    beside: &Beside,
     batch: &RecordBatch,
 ) -> Result<(RecordBatch, Vec<QuarantinedRow>), RunError> {
     let broken = |error: arrow::error::ArrowError| RunError::halt("batch", chain(&error));
     let key = plan.manifest.schema.key();
     let (keyed, mut rejected) = rows::split(batch, plan.key_index, key).map_err(broken)?;
-    let model = match (&plan.scoring, ranker) {
+    let model = match (&plan.scoring, &beside.ranker) {
         (Scoring::Rows(model), _) => model,
         (Scoring::Ranking(_), Some(ranker)) => {
             let (rows, unranked) = ranking::rank(ranker, key, &keyed)?;
@@ -334,18 +367,28 @@ fn score(
     };
     let scored =
         model.score(&keyed.features).map_err(|error| RunError::halt("model", chain(&error)))?;
-    let keys = if scored.rejected.is_empty() {
-        keyed.keys
+    let keyed = if scored.rejected.is_empty() {
+        keyed
     } else {
-        let keys = rows::without_rows(&keyed.keys, scored.rejected.iter().map(|row| row.row));
+        let left_out: Vec<usize> = scored.rejected.iter().map(|row| row.row).collect();
         rejected.extend(scored.rejected.into_iter().map(|row| QuarantinedRow {
             key: rows::key_text(&keyed.keys, row.row),
             column: Some(row.column),
             reason: row.reason,
         }));
-        keys.map_err(broken)?
+        keyed.without_rows(left_out).map_err(broken)?
     };
-    let joined = rows::join(key, keys, &scored.outputs).map_err(broken)?;
+    let joined = rows::join(key, keyed.keys, &scored.outputs).map_err(broken)?;
+    let joined = match &beside.explanations {
+        Some(explanations) => explanations.add(joined, &keyed.features)?,
+        None if plan.is_explained() && joined.num_rows() > 0 => {
+            return Err(RunError::transient(
+                "explanation_background",
+                "there were no customers to compare with when the run began, but there are now",
+            ));
+        }
+        None => joined,
+    };
     if plan.postprocessed.is_none() {
         return Ok((joined, rejected));
     }
@@ -419,6 +462,9 @@ async fn write_batches(
         let unfit =
             |error: &dyn std::error::Error| RunError::halt("prediction_value", chain(error));
         let batch = conform(&batch, &plan.manifest.schema).map_err(|error| unfit(&error))?;
+        if plan.postprocessed.is_some() && plan.is_explained() {
+            explain::check_documents(&batch)?;
+        }
         let (batch, unusable) = rows::finite(batch).map_err(|error| unfit(&error))?;
         if plan.ranking().is_some() {
             whole_customers(&unusable)?;

@@ -6,6 +6,7 @@
 
 mod error;
 mod execute;
+mod explain;
 mod plan;
 mod progress;
 mod quarantine;
@@ -15,6 +16,7 @@ mod steps;
 
 pub use error::RunError;
 pub use execute::{Execution, Outcome, execute};
+pub use explain::{Contribution, ExplainedCustomer, explain_one};
 pub use plan::{ModelFiles, Plan};
 pub use progress::Tracker;
 pub use steps::{Port, StepView};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use cameo_batch::is_assignable;
 use cameo_bundle::ReleaseManifest;
-use cameo_domain::{Sha256, TenantName};
+use cameo_domain::{EXPLANATION_COLUMN, Sha256, TenantName};
 use cameo_scoring::{Scorer, ScoringLimits};
 use cameo_warehouse::{Parameters, PostProcess, Query, QueryDescription, Warehouse};
 
@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::{RunError, chain},
+    explain,
     ranking::RankingStep,
     rows,
 };
@@ -69,7 +70,7 @@ impl Plan {
     /// [`RunError::Transient`] where the warehouse could not be asked.
     pub async fn prepare(
         manifest: ReleaseManifest,
-        files: ModelFiles,
+        files: Arc<ModelFiles>,
         warehouse: &dyn Warehouse,
         parameters: Parameters,
     ) -> Result<Self, RunError> {
@@ -83,7 +84,7 @@ impl Plan {
             Some(settings) => Scoring::Ranking(
                 RankingStep::prepare(
                     settings,
-                    files.model,
+                    files.model.clone(),
                     features,
                     warehouse,
                     tenant,
@@ -93,7 +94,11 @@ impl Plan {
             ),
         };
         let key = manifest.schema.key();
-        let outputs = Arc::new(rows::scored_schema(key, &scoring.output_schema()));
+        let mut outputs = rows::scored_schema(key, &scoring.output_schema());
+        if manifest.schema.is_explained() {
+            outputs = with_explanation(&outputs)?;
+        }
+        let outputs = Arc::new(outputs);
         let postprocessed = match &manifest.predictions_sql {
             None => None,
             Some(sql) => Some(
@@ -112,6 +117,24 @@ impl Plan {
         };
         plan.check_predictions()?;
         Ok(plan)
+    }
+
+    /// The columns of `features.sql` without the key.
+    pub(crate) fn feature_schema(&self) -> Schema {
+        without(&self.description.schema, self.key_index)
+    }
+
+    /// The model that gives one row per customer; a service that ranks has none.
+    pub(crate) fn scorer(&self) -> Option<&Scorer> {
+        match &self.scoring {
+            Scoring::Rows(scorer) => Some(scorer),
+            Scoring::Ranking(_) => None,
+        }
+    }
+
+    /// Whether each prediction carries its explanation.
+    pub(crate) fn is_explained(&self) -> bool {
+        self.manifest.schema.is_explained()
     }
 
     /// What `features.sql` gives and reads.
@@ -185,7 +208,7 @@ impl Plan {
     }
 }
 
-async fn load(files: ModelFiles, features: Schema) -> Result<Arc<Scorer>, RunError> {
+async fn load(files: Arc<ModelFiles>, features: Schema) -> Result<Arc<Scorer>, RunError> {
     let load = move || {
         let limits = ScoringLimits::default();
         Scorer::load(&files.model, files.preprocess.as_deref(), &features, &limits)
@@ -195,6 +218,24 @@ async fn load(files: ModelFiles, features: Schema) -> Result<Arc<Scorer>, RunErr
         .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))?
         .map(Arc::new)
         .map_err(|error| RunError::halt("model", chain(&error)))
+}
+
+/// The column of stored explanations follows the model's outputs.
+fn with_explanation(outputs: &Schema) -> Result<Schema, RunError> {
+    let taken = |field: &&Arc<Field>| field.name().eq_ignore_ascii_case(EXPLANATION_COLUMN);
+    if let Some(field) = outputs.fields().iter().find(taken) {
+        return Err(RunError::halt(
+            "explanation_name_taken",
+            format!(
+                "the model's output `{}` has the name of the stored explanations; rename it, or \
+                 write STORE: ON_DEMAND in EXPLANATION_CONFIG",
+                field.name()
+            ),
+        ));
+    }
+    let mut fields = outputs.fields().to_vec();
+    fields.push(Arc::new(explain::field()));
+    Ok(Schema::new(fields))
 }
 
 fn find_key(manifest: &ReleaseManifest, features: &Schema) -> Result<usize, RunError> {

@@ -58,16 +58,23 @@ fn usable_keys(keys: &ArrayRef) -> BooleanArray {
     }
 }
 
-/// Leaves out the rows that the scorer rejected, so that keys and outputs stay side by side.
-pub(crate) fn without_rows(
-    keys: &ArrayRef,
-    rejected: impl IntoIterator<Item = usize>,
-) -> Result<ArrayRef, ArrowError> {
-    let mut kept = vec![true; keys.len()];
-    for row in rejected {
-        kept[row] = false;
+impl Keyed {
+    /// Leaves out the rows that the scorer rejected, so that keys, features and outputs stay side by
+    /// side.
+    pub(crate) fn without_rows(
+        self,
+        rejected: impl IntoIterator<Item = usize>,
+    ) -> Result<Self, ArrowError> {
+        let mut kept = vec![true; self.keys.len()];
+        for row in rejected {
+            kept[row] = false;
+        }
+        let kept = BooleanArray::from(kept);
+        Ok(Self {
+            keys: filter(&self.keys, &kept)?,
+            features: filter_record_batch(&self.features, &kept)?,
+        })
     }
-    filter(keys, &BooleanArray::from(kept))
 }
 
 /// Puts the key column before the model's outputs.

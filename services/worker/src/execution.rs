@@ -166,7 +166,7 @@ async fn publish(
                 ),
             ))
         })?;
-    let files = fetch(dependencies, &manifest).await?;
+    let files = Arc::new(fetch(dependencies, &manifest).await?);
     hit("release_loaded");
 
     let zone: Tz = manifest.timezone.parse().unwrap_or(Tz::UTC);
@@ -176,7 +176,8 @@ async fn publish(
     };
     let memory_mb = u64::from(manifest.run.memory_limit_mb).min(config.memory_max_mb);
     let time_limit = Duration::from_secs(u64::from(manifest.run.time_limit_minutes) * 60);
-    let plan = Plan::prepare(manifest, files, dependencies.warehouse.as_ref(), parameters).await?;
+    let warehouse = dependencies.warehouse.as_ref();
+    let plan = Plan::prepare(manifest, Arc::clone(&files), warehouse, parameters).await?;
     tracker.end("prepare");
     hit("plan_prepared");
 
@@ -198,7 +199,7 @@ async fn publish(
         lease_seconds: config.lease_seconds,
         tracker: Arc::clone(tracker),
     };
-    cameo_pipeline::execute(execution, cancel).await
+    cameo_pipeline::execute(execution, files, cancel).await
 }
 
 async fn fetch(

@@ -6,7 +6,7 @@ mod background;
 mod find;
 mod record;
 
-pub use background::{background, keep_background};
+pub use background::{BackgroundColumn, background, keep_background};
 pub use find::find;
 pub use record::record;
 

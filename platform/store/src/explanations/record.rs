@@ -70,7 +70,7 @@ struct Rows {
     cohort_columns: Vec<Option<String>>,
     cohort_values: Vec<Option<String>>,
     features: Vec<String>,
-    rows: Vec<i64>,
+    row_counts: Vec<i64>,
     means_absolute: Vec<f64>,
     means: Vec<f64>,
 }
@@ -94,7 +94,7 @@ impl Rows {
             self.cohort_columns.push(cohort.map(|(column, _)| column.to_owned()));
             self.cohort_values.push(cohort.map(|(_, value)| clean(value)));
             self.features.push(feature.feature.clone());
-            self.rows.push(signed(rows));
+            self.row_counts.push(signed(rows));
             self.means_absolute.push(feature.mean_absolute);
             self.means.push(feature.mean);
         }
@@ -115,7 +115,7 @@ impl Rows {
         .bind(self.cohort_columns)
         .bind(self.cohort_values)
         .bind(self.features)
-        .bind(self.rows)
+        .bind(self.row_counts)
         .bind(self.means_absolute)
         .bind(self.means)
         .execute(connection)

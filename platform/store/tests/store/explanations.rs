@@ -165,13 +165,17 @@ async fn the_first_background_of_a_release_stays() {
     let path = cameo_domain::ServicePath::new(crm(), new.service.clone());
     let found = explanations::background(&world.store, &path, new.release).await;
     assert_eq!(found.expect("read"), None);
-    let keep = async |bytes: &[u8]| {
-        explanations::keep_background(&world.store, &path, new.release, 2, bytes.to_vec())
+    let column = |text: &str| explanations::BackgroundColumn {
+        name: "level".to_owned(),
+        values: vec![Some(text.to_owned()), None],
+    };
+    let keep = async |text: &str| {
+        explanations::keep_background(&world.store, &path, new.release, vec![column(text)])
             .await
             .expect("kept")
     };
-    assert_eq!(keep(b"first").await, b"first");
-    assert_eq!(keep(b"second").await, b"first");
+    assert_eq!(keep("1.5\0").await, [column("1.5\u{fffd}")]);
+    assert_eq!(keep("2.5").await, [column("1.5\u{fffd}")]);
     world.sql("update cameo.explanation_backgrounds set rows = 3").await.expect_err("immutable");
     let mut other = path.clone();
     other.tenant = tenant("other");

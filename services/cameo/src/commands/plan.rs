@@ -78,7 +78,7 @@ async fn plan(
     let manifest = ReleaseManifest::new(bundle, Sha256::of(&model), preprocess_hash, None);
     let release = manifest.id();
     let change = change(&manifest, current);
-    let files = ModelFiles { model, preprocess: inspection.preprocess };
+    let files = Arc::new(ModelFiles { model, preprocess: inspection.preprocess });
     let plan = Plan::prepare(manifest, files, warehouse.as_ref(), parameters(bundle)).await?;
     let description = plan.description();
     Ok(ServicePlan {
