@@ -41,6 +41,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
     ),
     tags(
         (name = "predictions", description = "Look predictions up."),
+        (name = "explanations", description = "Why predictions are what they are."),
         (name = "services", description = "What a tenant hosts."),
         (name = "runs", description = "The executions that make predictions."),
         (name = "generations", description = "What was published, and going back."),

@@ -38,6 +38,10 @@ pub(crate) enum Code {
     MethodNotAllowed,
     /// The service has not published predictions yet.
     NotPublished,
+    /// The generation is not explained.
+    NotExplained,
+    /// The service computes explanations on demand, which this API cannot.
+    ExplanationNotStored,
     /// No other generation is kept that the service could go back to.
     NothingToRollBackTo,
     /// The body exceeds the route's limit.
@@ -58,7 +62,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
@@ -67,6 +71,8 @@ impl Code {
         Self::UnknownKey,
         Self::MethodNotAllowed,
         Self::NotPublished,
+        Self::NotExplained,
+        Self::ExplanationNotStored,
         Self::NothingToRollBackTo,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -115,6 +121,12 @@ impl Code {
             }
             Self::NotPublished => {
                 ("not_published", S::CONFLICT, "The service has not published predictions yet")
+            }
+            Self::NotExplained => {
+                ("not_explained", S::NOT_FOUND, "The generation is not explained")
+            }
+            Self::ExplanationNotStored => {
+                ("explanation_not_stored", S::CONFLICT, "The service stores no explanations")
             }
             Self::NothingToRollBackTo => {
                 ("nothing_to_roll_back_to", S::CONFLICT, "No such generation is kept")

@@ -12,7 +12,7 @@ use crate::{
     envelope::envelope,
     openapi::{self, Document},
     problem::Problem,
-    routes::{generations, health, predictions, runs, services, tenants},
+    routes::{explanations, generations, health, predictions, runs, services, tenants},
 };
 
 /// Largest body of a route that says nothing else.
@@ -66,6 +66,8 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(runs::list_runs, runs::create_run))
         .routes(routes!(runs::get_run))
         .routes(routes!(generations::list_generations))
+        .routes(routes!(explanations::get_explanation))
+        .routes(routes!(explanations::get_importance))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.
     let tenants = tenants.route(generations::ACTION_PATH, actions);

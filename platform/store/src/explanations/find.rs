@@ -1,6 +1,6 @@
 //! Reading how a generation is explained.
 
-use cameo_domain::{GenerationId, ServiceName, TenantName};
+use cameo_domain::{GenerationId, ServiceName, ServicePath, TenantName};
 use sqlx::{FromRow, Row, postgres::PgRow};
 
 use super::{Cohort, Explanation, FeatureImportance, Found, Importance, Unit};
@@ -20,6 +20,24 @@ impl FromRow<'_, PgRow> for Explanation {
             standard_error: row.try_get("standard_error")?,
         })
     }
+}
+
+/// What holds for all explanations of a generation of the service; none where it is not explained.
+pub async fn about(
+    store: &Store,
+    path: &ServicePath,
+    generation: GenerationId,
+) -> Result<Option<Explanation>, StoreError> {
+    let explanation = sqlx::query_as(
+        "select * from cameo.explanations
+         where tenant = $1 and service = $2 and generation = $3",
+    )
+    .bind(path.tenant.as_str())
+    .bind(path.service.as_str())
+    .bind(generation.0)
+    .fetch_optional(store.control())
+    .await?;
+    Ok(explanation)
 }
 
 /// The importance of a complete generation of the service: `generation`, or else the current one.
@@ -42,16 +60,8 @@ pub async fn find(
     .fetch_optional(store.control())
     .await?;
     let Some(generation) = generation.map(GenerationId) else { return Ok(None) };
-    let explanation: Option<Explanation> = sqlx::query_as(
-        "select * from cameo.explanations
-         where tenant = $1 and service = $2 and generation = $3",
-    )
-    .bind(tenant.as_str())
-    .bind(service.as_str())
-    .bind(generation.0)
-    .fetch_optional(store.control())
-    .await?;
-    let importance = match explanation {
+    let path = ServicePath::new(tenant.clone(), service.clone());
+    let importance = match about(store, &path, generation).await? {
         None => None,
         Some(explanation) => Some(with_importances(store, generation, explanation).await?),
     };

@@ -7,7 +7,7 @@ mod find;
 mod record;
 
 pub use background::{BackgroundColumn, background, keep_background};
-pub use find::find;
+pub use find::{about, find};
 pub use record::record;
 
 use cameo_domain::GenerationId;

@@ -49,7 +49,8 @@ pub(crate) struct Prediction {
     /// Whom the prediction is about.
     key: KeyView,
     /// The declared prediction columns by name. `null` where the model said nothing; a number that is
-    /// not finite is `null` as well.
+    /// not finite is `null` as well. Where the service stores explanations, `explanation` lists the
+    /// greatest contributions: `[{"feature": …, "value": …, "contribution": …}, …]`.
     predictions: Predictions,
     /// The publication that says so; two answers with the same generation belong together.
     #[schema(example = 42)]

@@ -22,6 +22,7 @@ use cameo_runtime::{
 };
 use cameo_store::{
     ConnectOptions, Store,
+    explanations::{self, Cohort, Explanation, FeatureImportance, Importance, Unit},
     generations::{self, GenerationMeta, Writer},
     keys::{self, NewKey},
     releases::{self, NewRelease, ReleaseHashes},
@@ -111,6 +112,16 @@ impl World {
 
     /// Applies a service whose key is of type `key`.
     pub(crate) async fn apply(&self, tenant: &str, service: &str, key: DataType) {
+        self.apply_schema(tenant, service, schema(key)).await;
+    }
+
+    /// Applies a service that stores explanations.
+    pub(crate) async fn apply_explained(&self, tenant: &str, service: &str) {
+        let schema = schema(DataType::Int).with_explanation().expect("a schema");
+        self.apply_schema(tenant, service, schema).await;
+    }
+
+    async fn apply_schema(&self, tenant: &str, service: &str, schema: PredictionSchema) {
         let release = ReleaseId(Sha256::of(format!("{tenant}/{service}")));
         let part = |part: &str| Sha256::of(part);
         let new = NewRelease {
@@ -123,7 +134,7 @@ impl World {
                 sql: part("sql"),
                 model: part("model"),
             },
-            schema: schema(key),
+            schema,
             cron: "00 18 * * *".to_owned(),
             timezone: "Asia/Tokyo".to_owned(),
             next_due_at: Utc::now() + Duration::days(1),
@@ -167,6 +178,10 @@ impl World {
         let mut writer = Writer::open(store, &generation).await.expect("a writer");
         writer.send(&batch(&run.schema, rows, first)).await.expect("the rows are sent");
         let digest = writer.finish().await.expect("the rows arrive");
+        if run.schema.is_explained() {
+            let importance = importance(rows.unsigned_abs());
+            explanations::record(store, &generation, &importance).await.expect("recorded");
+        }
         generations::seal(store, &generation).await.expect("a sealed generation");
         let rows = rows.unsigned_abs();
         let counts = RunCounts { rows_read: rows, rows_scored: rows, rows_quarantined: 0 };
@@ -255,7 +270,7 @@ fn batch(schema: &PredictionSchema, rows: i64, score: f64) -> RecordBatch {
         .clone()
         .map(|key| odd(key).then_some(1_700_000_000_000_000 + key))
         .collect::<TimestampMicrosecondArray>();
-    let columns: Vec<ArrayRef> = vec![
+    let mut columns: Vec<ArrayRef> = vec![
         key,
         Arc::new(keys.clone().map(|key| Some(score + key as f64)).collect::<Float64Array>()),
         Arc::new(keys.clone().map(|key| odd(key).then_some("High \"1\"")).collect::<StringArray>()),
@@ -264,5 +279,38 @@ fn batch(schema: &PredictionSchema, rows: i64, score: f64) -> RecordBatch {
         Arc::new(keys.clone().map(|key| odd(key).then_some(19_000)).collect::<Date32Array>()),
         Arc::new(at.with_timezone("UTC")),
     ];
+    if schema.is_explained() {
+        let text = |key| format!(r#"[{{"feature":"visits","value":{key},"contribution":0.5}}]"#);
+        let texts = keys.map(|key| odd(key).then(|| text(key)));
+        columns.push(Arc::new(texts.collect::<StringArray>()));
+    }
     RecordBatch::try_new(cameo_batch::arrow_schema(schema), columns).expect("the declared columns")
+}
+
+fn importance(rows: u64) -> Importance {
+    let feature = |feature: &str, mean_absolute: f64, mean: f64| FeatureImportance {
+        feature: feature.to_owned(),
+        mean_absolute,
+        mean,
+    };
+    let features = vec![feature("visits", 0.75, -0.5), feature("tenure", 0.25, 0.25)];
+    Importance {
+        explanation: Explanation {
+            method: "TREE_PATH".to_owned(),
+            description: "exact, path-dependent".to_owned(),
+            output: "score".to_owned(),
+            unit: Unit::Margin,
+            base_value: 0.125,
+            stored: true,
+            rows,
+            standard_error: None,
+        },
+        cohorts: vec![Cohort {
+            column: "country".to_owned(),
+            value: "JP".to_owned(),
+            rows,
+            features: features.clone(),
+        }],
+        features,
+    }
 }
