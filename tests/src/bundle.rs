@@ -21,6 +21,7 @@ pub struct Bundle {
     cron: String,
     timezone: String,
     settings: String,
+    explanation: String,
     features: String,
     predictions: Option<String>,
     runs_max: u32,
@@ -38,6 +39,7 @@ impl Bundle {
             cron: "0 18 * * *".to_owned(),
             timezone: "UTC".to_owned(),
             settings: String::new(),
+            explanation: String::new(),
             features: "SELECT user_id, level, visits FROM shop.customers".to_owned(),
             predictions: None,
             runs_max: 2,
@@ -63,6 +65,13 @@ impl Bundle {
     #[must_use]
     pub fn setting(mut self, key: &str, value: impl Display) -> Self {
         let _ = writeln!(self.settings, "  {key}: {value}");
+        self
+    }
+
+    /// `EXPLANATION_CONFIG`, as YAML in one line.
+    #[must_use]
+    pub fn explained(mut self, section: &str) -> Self {
+        self.explanation = format!("EXPLANATION_CONFIG: {section}\n");
         self
     }
 
@@ -130,6 +139,7 @@ PREDICTION_CONFIG:
   PREDICTION_NAMES_DATATYPE: [INT, FLOAT64, FLOAT64]
 "
         );
+        config.push_str(&self.explanation);
         if !self.settings.is_empty() {
             let _ = write!(config, "RUN_CONFIG:\n{}", self.settings);
         }

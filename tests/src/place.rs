@@ -46,7 +46,9 @@ impl Place {
         Arc::new(Lake::open(&self.lake_folder(), limits).expect("the Lake opens"))
     }
 
-    pub(crate) fn artifacts(&self) -> Arc<ArtifactStore> {
+    /// The models of the world.
+    #[must_use]
+    pub fn artifacts(&self) -> Arc<ArtifactStore> {
         Arc::new(open_artifacts(&self.artifact_folder()))
     }
 

@@ -79,6 +79,11 @@ pub(crate) enum Command {
     Runs(Runs),
     /// List the generations of a service, newest first.
     Generations(ServiceArgument),
+    /// Rank the features of a service by what they add to its predictions, over all customers and by
+    /// cohort.
+    Importance(Importance),
+    /// Take one customer's prediction apart: what each feature adds to it.
+    Explain(Explain),
     /// Serve an earlier generation again.
     Rollback(Rollback),
     /// Manage API keys.
@@ -146,6 +151,24 @@ pub(crate) struct Bundles {
 pub(crate) struct ServiceArgument {
     /// Which service, as `tenant/service`.
     pub(crate) service: ServicePath,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Importance {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Which generation; by default the one that is served.
+    #[arg(long)]
+    pub(crate) generation: Option<GenerationId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Whose prediction.
+    #[arg(long)]
+    pub(crate) key: String,
 }
 
 #[derive(Debug, Args)]

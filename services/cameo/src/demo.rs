@@ -14,7 +14,7 @@ use cameo_store::{
 };
 
 use crate::{
-    commands::{apply, demo_data, keys as key_commands, run},
+    commands::{apply, demo_data, importance, keys as key_commands, run},
     deployment::Deployment,
     output::{Output, grouped},
     picture,
@@ -24,6 +24,8 @@ use crate::{
 const TABLES: &str = "deploy/demo/lake";
 /// The demo's bundles.
 const TENANTS: &str = "tenants";
+/// Features in the picture of what matters.
+const FEATURES_SHOWN: usize = 5;
 /// How long the mirror may take before the pictures are left out.
 const MIRROR_MAX: Duration = Duration::from_secs(30);
 
@@ -62,6 +64,8 @@ pub(crate) async fn run(
             .await?
             .with_context(|| format!("{path} has vanished"))?;
         output.line(picture::of_current(deployment, &service).await?);
+        let features = FEATURES_SHOWN;
+        output.line(importance::of_current(&deployment.store, path, features, output).await?);
     }
     for bundle in &applied {
         let path = &bundle.path;
@@ -144,7 +148,9 @@ fn calls(service: &ServiceRecord, key: &str, api: SocketAddr, output: Output) ->
     format!(
         "\n{}\n  curl {header} {base}/predictions/1\n  curl {header} {base}/predictions:batchGet \
          --json '{{\"keys\": [1, 2, 3]}}'\n  curl {header} {base}/runs\n  curl -X POST {header} \
-         -H 'Idempotency-Key: again' {base}/runs",
+         -H 'Idempotency-Key: again' {base}/runs\n  curl {header} {base}/importance\n  cameo \
+         explain {} --key 1",
         output.bold(&format!("Ask {}:", service.path)),
+        service.path,
     )
 }

@@ -9,7 +9,7 @@ use cameo_bundle::{
     Bundle, Code, Diagnostic, Located, ModelPort, SourceFile, Span, StepColumn, Steps, artifact,
     check_steps,
 };
-use cameo_domain::RANK_COLUMN;
+use cameo_domain::{EXPLANATION_COLUMN, RANK_COLUMN};
 use cameo_scoring::{ModelSignature, Port, PortKind};
 use cameo_warehouse::{
     Parameters, PostProcess, Query, SqlError, Warehouse, WarehouseError,
@@ -196,6 +196,9 @@ fn scored(bundle: &Bundle, model: &ModelSignature) -> Option<Schema> {
     for port in &model.outputs {
         let kind = arrow_kind(port.kind);
         fields.extend(port.columns()?.into_iter().map(|name| Field::new(name, kind.clone(), true)));
+    }
+    if bundle.config.published_schema().is_explained() {
+        fields.push(Field::new(EXPLANATION_COLUMN, ArrowType::Utf8, true));
     }
     Some(Schema::new(fields))
 }

@@ -1,5 +1,6 @@
 //! `cameo`: the one binary. It parses the command line, wires the platform together and prints.
 
+mod bars;
 mod cli;
 mod commands;
 mod demo;
@@ -71,6 +72,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(run) => commands::run::run(global, run, output).await,
         Command::Runs(runs) => commands::runs::run(global, runs, output).await,
         Command::Generations(service) => commands::generations::run(global, service, output).await,
+        Command::Importance(wanted) => commands::importance::run(global, wanted, output).await,
+        Command::Explain(wanted) => commands::explain::run(global, wanted, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Keys(keys) => commands::keys::run(global, keys, output).await,
         Command::Doctor => commands::doctor::run(global, output).await,

@@ -53,6 +53,7 @@ pub(crate) async fn of_current(
                         let values = numbers.entry(column.name.as_str()).or_default();
                         add_numbers(&batch, column, values)?;
                     }
+                    DataType::Json => {}
                     _ => add_words(&batch, column, words.entry(column.name.as_str()).or_default())?,
                 }
             }

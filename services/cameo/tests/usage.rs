@@ -10,7 +10,7 @@ const EXIT_USAGE: i32 = 64;
 #[test]
 fn help_tells_every_command_and_every_exit_code() {
     insta::assert_snapshot!("help", cameo(&["--help"]).exits(0).stdout);
-    for command in ["up", "check", "plan", "run", "keys"] {
+    for command in ["up", "check", "plan", "run", "explain", "importance", "keys"] {
         insta::assert_snapshot!(format!("help-{command}"), cameo(&[command, "-h"]).exits(0).stdout);
     }
 }

@@ -81,5 +81,14 @@ async fn survive(point: &str) {
         (tables.len() == 2).then_some(())
     })
     .await;
+    let explained = world
+        .texts(
+            "select g.state || ' ' || e.rows || ' ' || count(i.feature)
+             from cameo.explanations e join cameo.generations g using (generation)
+             left join cameo.importances i using (generation)
+             group by g.generation, e.rows order by g.generation",
+        )
+        .await;
+    assert_eq!(explained, vec![format!("published {ROWS} 2"); 2], "{point}: once, and no other");
     world.assert_sound().await;
 }

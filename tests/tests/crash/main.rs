@@ -23,7 +23,9 @@ pub(crate) const TODAY: &str = "2024-03-02T18:00:00Z";
 pub(crate) async fn published(world: &World) -> Service<'_> {
     world.customers("marketing", ROWS, 1.0).await;
     // A busy machine may cost a lease, which must not use up the attempts of the scenario.
-    let bundle = Bundle::new("marketing", "gender").setting("ATTEMPTS_MAX", 10);
+    let bundle = Bundle::new("marketing", "gender")
+        .setting("ATTEMPTS_MAX", 10)
+        .explained("{BACKGROUND_ROWS: 10}");
     let gender = world.apply(&bundle).await;
     gender.publish(YESTERDAY).await;
     gender

@@ -1,5 +1,6 @@
 //! What Cameo promises, one sentence each, over a real Postgres, a real Lake and the real roles.
 
+mod explanations;
 mod failures;
 mod generations;
 mod golden;

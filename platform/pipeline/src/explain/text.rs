@@ -107,10 +107,11 @@ pub(super) fn value(column: &ArrayRef, row: usize) -> Result<serde_json::Value, 
 
 /// The shortest digits that read back as the same number; what is not finite has no digits in JSON.
 fn write_number<N: Copy + std::fmt::Debug + Into<f64>>(number: N, out: &mut String) {
-    let _ = match number.into().is_finite() {
-        true => write!(out, "{number:?}"),
-        false => write!(out, "null"),
-    };
+    if number.into().is_finite() {
+        let _ = write!(out, "{number:?}");
+    } else {
+        out.push_str("null");
+    }
 }
 
 fn write_text(text: &str, out: &mut String) {
