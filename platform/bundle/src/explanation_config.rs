@@ -17,8 +17,8 @@ use crate::{
 pub(crate) const TOP_K_MAX: u32 = 32;
 /// Least and most rows that predictions are compared with.
 pub(crate) const BACKGROUND_ROWS: (u32, u32) = (10, 10_000);
-/// Least and most model evaluations for each explained row of the method `KERNEL`.
-pub(crate) const SAMPLES: (u32, u32) = (32, 65_536);
+/// Least and most drawn orders of the features for each row of the method `KERNEL`.
+pub(crate) const SAMPLES: (u32, u32) = (2, 65_536);
 /// Most columns by which importance is split.
 pub(crate) const COHORTS_MAX: usize = 8;
 
@@ -99,7 +99,7 @@ pub struct ExplanationConfig {
     /// How many customers make up the background that predictions are compared with.
     #[schemars(range(min = BACKGROUND_ROWS.0, max = BACKGROUND_ROWS.1))]
     pub background_rows: u32,
-    /// Evaluations of the model for each row; only for the method `KERNEL`.
+    /// Drawn orders of the features for each row of the method `KERNEL`: more are slower and nearer.
     #[schemars(with = "u32", range(min = SAMPLES.0, max = SAMPLES.1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<u32>,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
+    array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array},
     compute::{CastOptions, cast, cast_with_options, concat_batches},
     datatypes::{DataType, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
     error::ArrowError,
@@ -90,6 +90,18 @@ fn features_of(plan: &Plan, batches: &[RecordBatch]) -> Result<RecordBatch, Arro
     let whole = concat_batches(&plan.description.schema, batches)?;
     let others: Vec<_> = (0..whole.num_columns()).filter(|at| *at != plan.key_index).collect();
     whole.project(&others)
+}
+
+/// One customer of zeros, to ask a model how it could be explained.
+pub(super) fn made_up(features: &Schema) -> RecordBatch {
+    let zero: ArrayRef = Arc::new(Int32Array::from(vec![0]));
+    let columns = features.fields().iter().map(|field| {
+        let wanted = field.data_type();
+        let made = cast(&zero, wanted).unwrap_or_else(|_| new_null_array(wanted, 1));
+        (field.name().clone(), made, true)
+    });
+    RecordBatch::try_from_iter_with_nullable(columns)
+        .unwrap_or_else(|_| RecordBatch::new_empty(Arc::new(features.clone())))
 }
 
 /// The columns as text; rows at the end are left out where the text would be too long.

@@ -67,14 +67,21 @@ impl Explanations {
         if settings.store == ExplanationStore::None || plan.scorer().is_none() {
             return Ok(None);
         }
+        // What nobody asked for must cost little: one made-up customer tells which method it would be.
+        if asked.is_none() {
+            let probe = background::made_up(&plan.feature_schema());
+            let probe = load(plan, Arc::clone(&files), &probe, &settings).await?;
+            if !probe.is_ok_and(|explainer| is_exact(explainer.method())) {
+                return Ok(None);
+            }
+        }
         let rows = settings.background_rows;
         let background = background::of_release(plan, rows, store, warehouse, read).await?;
         if background.num_rows() == 0 {
             return Ok(None);
         }
         let explainer = match load(plan, files, &background, &settings).await? {
-            Ok(explainer) if asked.is_some() || is_exact(explainer.method()) => explainer,
-            Ok(_) => return Ok(None),
+            Ok(explainer) => explainer,
             Err(error) if asked.is_some() => {
                 return Err(RunError::halt(
                     "explanation",
@@ -229,7 +236,7 @@ async fn load(
     settings: &ExplanationConfig,
 ) -> Result<Result<Explainer, ModelError>, RunError> {
     let features = plan.feature_schema();
-    let (background, options) = (background.clone(), options(settings));
+    let (background, options) = (background.clone(), options(plan, settings));
     let load = move || {
         Explainer::load(
             &files.model,
@@ -245,8 +252,12 @@ async fn load(
         .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))
 }
 
-fn options(settings: &ExplanationConfig) -> ExplainOptions {
+fn options(plan: &Plan, settings: &ExplanationConfig) -> ExplainOptions {
     let default = ExplainOptions::default();
+    // Of a classifier's probabilities the last one is that of the positive class.
+    let outputs = plan.scorer.output_schema();
+    let last = outputs.fields().iter().rfind(|field| field.data_type().is_floating());
+    let last = last.map(|field| field.name().clone());
     let samples = settings.samples.and_then(|samples| usize::try_from(samples).ok());
     ExplainOptions {
         method: match settings.method {
@@ -256,7 +267,7 @@ fn options(settings: &ExplanationConfig) -> ExplainOptions {
             ExplanationMethod::Linear => Method::Linear,
             ExplanationMethod::Kernel => Method::Kernel,
         },
-        output: settings.output.clone(),
+        output: settings.output.clone().or(last),
         samples: samples.unwrap_or(default.samples),
         ..default
     }
