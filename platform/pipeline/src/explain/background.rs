@@ -26,9 +26,9 @@ use crate::{
     plan::Plan,
 };
 
-/// Shares of the customers that are tried in turn until there are enough: hashes below `004` are one
-/// in 1,024, below `08` one in 32.
-const SHARES: [Option<&str>; 3] = [Some("004"), Some("08"), None];
+/// Shares of the customers that are tried in turn until there are enough: hashes below `01` are one
+/// in 256, below `1` one in 16.
+const SHARES: [Option<&str>; 3] = [Some("01"), Some("1"), None];
 /// Most bytes of text that a background is kept with; a wider one has fewer rows.
 const TEXT_BYTES_MAX: usize = 16 << 20;
 
