@@ -196,6 +196,11 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
     }
     let explanation =
         explanation.map(|section| explanation_config::read(reader, &section, prediction.as_ref()));
+    if let (Some(explanation), Some(node), true) =
+        (&explanation, sections.get("EXPLANATION_CONFIG"), ranks)
+    {
+        explanation_config::refuse_beside_ranking(reader, explanation, node);
+    }
     let run = run_config::read(reader, &run);
     let config = (|| {
         Some(Config {

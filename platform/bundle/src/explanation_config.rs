@@ -255,6 +255,22 @@ fn refuse_unused(reader: &mut Reader<'_>, section: &Section<'_>, settings: &Expl
     }
 }
 
+/// A service that ranks has scores of pairs, and nothing takes those apart.
+pub(crate) fn refuse_beside_ranking(
+    reader: &mut Reader<'_>,
+    section: &ExplanationSection,
+    node: &Node,
+) {
+    if section.settings.store != ExplanationStore::None {
+        let message =
+            "a service that ranks is not explained: its scores are of customers and items";
+        let problem = reader
+            .problem(Code::ExplanationSettingUnused, node.span, message)
+            .help("remove EXPLANATION_CONFIG or RANKING_CONFIG");
+        reader.report(problem);
+    }
+}
+
 fn refuse_taken_name(
     reader: &mut Reader<'_>,
     settings: &ExplanationConfig,

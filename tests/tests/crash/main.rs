@@ -25,7 +25,7 @@ pub(crate) async fn published(world: &World) -> Service<'_> {
     // A busy machine may cost a lease, which must not use up the attempts of the scenario.
     let bundle = Bundle::new("marketing", "gender")
         .setting("ATTEMPTS_MAX", 10)
-        .explained("{BACKGROUND_ROWS: 10}");
+        .explained("{BACKGROUND_ROWS: 10, SAMPLES: 2}");
     let gender = world.apply(&bundle).await;
     gender.publish(YESTERDAY).await;
     gender

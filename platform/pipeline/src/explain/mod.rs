@@ -255,7 +255,7 @@ async fn load(
 fn options(plan: &Plan, settings: &ExplanationConfig) -> ExplainOptions {
     let default = ExplainOptions::default();
     // Of a classifier's probabilities the last one is that of the positive class.
-    let outputs = plan.scorer.output_schema();
+    let outputs = plan.scoring.output_schema();
     let last = outputs.fields().iter().rfind(|field| field.data_type().is_floating());
     let last = last.map(|field| field.name().clone());
     let samples = settings.samples.and_then(|samples| usize::try_from(samples).ok());

@@ -102,11 +102,11 @@ impl Explanations {
         features: &RecordBatch,
         key: &Key,
     ) -> Result<ExplainedCustomer, RunError> {
-        let scorer = plan.scorer().ok_or_else(|| {
+        let model = plan.scorer().ok_or_else(|| {
             RunError::halt("explanation", "a service that ranks cannot be explained")
         })?;
         let scored =
-            scorer.score(features).map_err(|error| RunError::halt("model", chain(&error)))?;
+            model.score(features).map_err(|error| RunError::halt("model", chain(&error)))?;
         if let Some(rejected) = scored.rejected.first() {
             return Err(RunError::halt(
                 "row_rejected",
