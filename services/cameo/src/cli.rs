@@ -79,8 +79,7 @@ pub(crate) enum Command {
     Runs(Runs),
     /// List the generations of a service, newest first.
     Generations(ServiceArgument),
-    /// Rank the features of a service by what they add to its predictions, over all customers and by
-    /// cohort.
+    /// Rank the features of a service by what they add to its predictions.
     Importance(Importance),
     /// Take one customer's prediction apart: what each feature adds to it.
     Explain(Explain),
