@@ -101,7 +101,6 @@ pub fn anatomy(model: &[u8], limits: &ScoringLimits) -> Result<Anatomy, ModelErr
             Ok(model.shape(node_name(node)))
         })
         .collect::<Result<Vec<_>, ModelError>>()?;
-    let constants = graph.proto.graph.as_ref().map_or(&[][..], |graph| &graph.initializer);
     Ok(Anatomy {
         bytes: model.len(),
         producer: format!("{} {}", graph.proto.producer_name, graph.proto.producer_version)
@@ -118,11 +117,7 @@ pub fn anatomy(model: &[u8], limits: &ScoringLimits) -> Result<Anatomy, ModelErr
             .collect(),
         operator_uses: operator_uses(&signature.operators),
         ensembles,
-        constant_values: constants
-            .iter()
-            .map(|tensor| tensor.dims.iter().product::<i64>())
-            .filter_map(|values| usize::try_from(values).ok())
-            .sum(),
+        constant_values: graph.constant_values(),
         warnings: warnings(&graph, &signature),
         nodes: graph.proto.graph.as_ref().map_or_else(Vec::new, |proto| views(proto, &signature)),
         signature,

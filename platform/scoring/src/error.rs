@@ -138,6 +138,19 @@ pub enum ScoreError {
         /// What the runtime said.
         problem: String,
     },
+    /// The batch took longer than [`crate::ScoringLimits::batch_time_max`].
+    #[error(
+        "scoring a batch took longer than {seconds_max} s, with {done} of {rows} rows done; \
+         make the model smaller or raise the limit"
+    )]
+    Time {
+        /// The limit.
+        seconds_max: f64,
+        /// Rows that were scored by then.
+        done: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
     /// An output has another number of rows than the batch.
     #[error(
         "model output `{output}` has shape {found} for {rows} rows; every output must keep one row per customer"

@@ -1,6 +1,5 @@
 //! A graph compiled by tract, with the number of rows left open.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::{InferenceFact, InferenceModelExt, TypedModel, TypedRunnableModel};
@@ -11,11 +10,13 @@ use tract_onnx::tract_hir::internal::{
     tvec,
 };
 
+use crate::cost::row_values;
 use crate::error::{ModelError, ScoreError};
 use crate::graph::Graph;
 use crate::limits::ScoringLimits;
 use crate::ops;
 use crate::outputs::port_kind;
+use crate::quiet;
 use crate::signature::{Port, PortKind};
 
 /// Name of the symbol that stands for the rows of a batch.
@@ -92,10 +93,10 @@ impl Plan {
         inputs: TVec<TValue>,
         rows: usize,
     ) -> Result<TVec<TValue>, ScoreError> {
-        let outputs = match catch_unwind(AssertUnwindSafe(|| self.runnable.run(inputs))) {
+        let outputs = match quiet::catch(|| self.runnable.run(inputs)) {
             Ok(Ok(outputs)) => outputs,
             Ok(Err(error)) => return Err(ScoreError::Evaluation { problem: chain(&error) }),
-            Err(panic) => return Err(ScoreError::Evaluation { problem: panic_text(&*panic) }),
+            Err(problem) => return Err(ScoreError::Evaluation { problem }),
         };
         for (output, port) in outputs.iter().zip(&self.outputs) {
             if output.shape().first() != Some(&rows) {
@@ -129,10 +130,10 @@ impl Plan {
 
 /// Runs a step of the compiler; its panics are refusals like its errors.
 fn guard<T>(stage: &'static str, step: impl FnOnce() -> TractResult<T>) -> Result<T, ModelError> {
-    match catch_unwind(AssertUnwindSafe(step)) {
+    match quiet::catch(step) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(ModelError::Engine { stage, problem: chain(&error) }),
-        Err(panic) => Err(ModelError::Engine { stage, problem: panic_text(&*panic) }),
+        Err(problem) => Err(ModelError::Engine { stage, problem }),
     }
 }
 
@@ -147,64 +148,12 @@ fn chain(error: &TractError) -> String {
     causes.join("; ")
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    format!(
-        "the runtime gave up ({text}); a value or a constant is out of the range that an operator allows"
-    )
-}
-
 fn input_index(model: &InferenceModel, name: &str) -> TractResult<usize> {
     model
         .input_outlets()?
         .iter()
         .position(|outlet| model.node(outlet.node).name == name)
         .ok_or_else(|| format_err!("no input `{name}`"))
-}
-
-/// Values per row of the widest intermediate result.
-fn row_values(
-    model: &TypedModel,
-    rows: &Symbol,
-    limits: &ScoringLimits,
-) -> Result<usize, ModelError> {
-    let one_row = SymbolValues::default().with(rows, 1);
-    let mut widest = 1;
-    for node in model.nodes() {
-        for output in &node.outputs {
-            let constant = output.fact.konst.is_some();
-            let limit = if constant { limits.tensor_values_max } else { limits.row_values_max };
-            let volume = output.fact.shape.iter().try_fold(1usize, |volume, dim| {
-                let dim =
-                    dim.eval(&one_row).to_i64().ok().and_then(|dim| usize::try_from(dim).ok());
-                // A dimension that depends on the data has no bound to check here.
-                volume.checked_mul(dim.unwrap_or(1))
-            });
-            match volume {
-                Some(volume) if volume <= limit => {
-                    if !constant {
-                        widest = widest.max(volume);
-                    }
-                }
-                _ => {
-                    return Err(ModelError::Limit {
-                        what: format!(
-                            "the number of values per row that node `{}` ({}) makes",
-                            node.name,
-                            node.op.name()
-                        ),
-                        found: volume.map_or(u64::MAX, |volume| volume as u64),
-                        limit: limit as u64,
-                    });
-                }
-            }
-        }
-    }
-    Ok(widest)
 }
 
 /// Refuses a `TopK` that asks for more values than there are: tract fills up with zeros.

@@ -99,7 +99,14 @@ impl Scorer {
         let entry = first.unwrap_or(graph);
         let inputs = bind::inputs(&entry.inputs, entry.feature_names.as_deref(), features)?;
         let bound: Vec<Port> = inputs.iter().map(|input| input.port.clone()).collect();
-        let (engine, ports) = if let Some(fused) = Fused::recognise(graph, first, &bound)? {
+        // A fused graph costs a row at most one step per weight; the runtime refuses what costs more.
+        let weights = [Some(graph), first].into_iter().flatten().map(Graph::constant_values).sum();
+        let fused = if limits.row_steps_max < weights {
+            None
+        } else {
+            Fused::recognise(graph, first, &bound)?
+        };
+        let (engine, ports) = if let Some(fused) = fused {
             let ports = fused.ports.clone();
             (Engine::Fused(fused), ports)
         } else {

@@ -1,5 +1,7 @@
 //! The general way: a graph on tract, with an optional preprocess graph in front, in chunks of rows.
 
+use std::time::{Duration, Instant};
+
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
 use tract_onnx::tract_hir::internal::{IntoTValue, TValue, TVec, Tensor, TractError, TractResult};
@@ -25,6 +27,7 @@ pub(crate) struct Stages {
     inputs: Vec<BoundInput>,
     preprocess: Option<Plan>,
     engine: Engine,
+    batch_time_max: Duration,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,8 @@ impl Stages {
             let outputs = plan.outputs.clone();
             (Engine::Graph { plan, links }, outputs)
         };
-        let stages = Self { inputs: inputs.to_vec(), preprocess, engine };
+        let batch_time_max = limits.batch_time_max;
+        let stages = Self { inputs: inputs.to_vec(), preprocess, engine, batch_time_max };
         stages.probe()?;
         Ok((stages, outputs))
     }
@@ -106,7 +110,12 @@ impl Stages {
             outputs.ports().iter().map(|port| Collector::new(port, rows)).collect();
         let mut arrays: Vec<Vec<ArrayRef>> = Vec::new();
         let chunk_rows = self.chunk_rows();
+        let began = Instant::now();
         for start in (0..rows).step_by(chunk_rows) {
+            if began.elapsed() > self.batch_time_max {
+                let seconds_max = self.batch_time_max.as_secs_f64();
+                return Err(ScoreError::Time { seconds_max, done: start, rows });
+            }
             let count = chunk_rows.min(rows - start);
             let values = self.tensors(columns, start, count).map_err(|error| evaluation(&error))?;
             match self.evaluate(values, count)? {

@@ -1,9 +1,10 @@
 //! Checks that need no evaluation. What passes here can be handed to the runtime.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
+use super::growth::Growth;
 use super::{node_error, node_name, tensor};
 use crate::error::ModelError;
 use crate::limits::ScoringLimits;
@@ -49,10 +50,32 @@ const MEANING_SINCE: [(&str, i64); 30] = [
 const VENDOR_OPERATORS: [(&str, &str); 1] = [("com.microsoft", "CDist")];
 /// Operator-set versions of `ai.onnx.ml`.
 const ML_OPSET_RANGE: std::ops::RangeInclusive<i64> = 1..=5;
+/// A comparison in a tree waits for memory; it takes as long as this many multiply-adds.
+const COMPARISON_STEPS: usize = 16;
 /// Domain of the classical machine-learning operators.
 const ML_DOMAIN: &str = "ai.onnx.ml";
-/// Operators whose result is as large as a constant input says, and the input's place.
-const SHAPE_INPUTS: [(&str, usize); 3] = [("ConstantOfShape", 0), ("Expand", 1), ("Tile", 1)];
+/// Its operators. The runtime looks operators up without their domain.
+const ML_OPERATORS: [&str; 19] = [
+    "ArrayFeatureExtractor",
+    "Binarizer",
+    "CastMap",
+    "CategoryMapper",
+    "DictVectorizer",
+    "FeatureVectorizer",
+    "Imputer",
+    "LabelEncoder",
+    "LinearClassifier",
+    "LinearRegressor",
+    "Normalizer",
+    "OneHotEncoder",
+    "SVMClassifier",
+    "SVMRegressor",
+    "Scaler",
+    "TreeEnsemble",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
+    "ZipMap",
+];
 
 pub(super) fn model(proto: &ModelProto, limits: &ScoringLimits) -> Result<(), ModelError> {
     for import in &proto.opset_import {
@@ -84,12 +107,35 @@ pub(super) fn model(proto: &ModelProto, limits: &ScoringLimits) -> Result<(), Mo
             ),
         });
     }
-    let nodes = proto.graph.as_ref().map_or(0, |graph| graph.node.len());
-    if nodes > limits.nodes_max {
+    let count = |count: fn(&GraphProto) -> usize| proto.graph.as_ref().map_or(0, count);
+    for (what, found, limit) in [
+        ("nodes in the graph", count(|graph| graph.node.len()), limits.nodes_max),
+        ("constants in the graph", count(|graph| graph.initializer.len()), limits.constants_max),
+        ("inputs of the graph", count(|graph| graph.input.len()), limits.constants_max),
+    ] {
+        if found > limit {
+            return Err(ModelError::Limit {
+                what: format!("the number of {what}"),
+                found: found as u64,
+                limit: limit as u64,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Reads the trees of a node, which checks them, and bounds the way through them.
+fn ensemble(node: &NodeProto, limits: &ScoringLimits) -> Result<(), ModelError> {
+    let comparisons = trees::read(node)?.comparisons_max();
+    let comparisons_max = limits.row_steps_max / COMPARISON_STEPS;
+    if comparisons > comparisons_max {
         return Err(ModelError::Limit {
-            what: "the number of nodes in the graph".to_owned(),
-            found: nodes as u64,
-            limit: limits.nodes_max as u64,
+            what: format!(
+                "the number of comparisons on the longest ways through the trees of node `{}`",
+                node_name(node)
+            ),
+            found: comparisons as u64,
+            limit: comparisons_max as u64,
         });
     }
     Ok(())
@@ -128,10 +174,9 @@ pub(super) fn graph(graph: &GraphProto, limits: &ScoringLimits) -> Result<(), Mo
     for constant in &graph.initializer {
         tensor::check(constant, &format!("constant `{}`", constant.name), limits)?;
     }
-    let constants: HashMap<&str, &TensorProto> =
-        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    let mut constant_outputs: HashMap<&str, &TensorProto> = HashMap::new();
-    let mut known: HashSet<&str> = constants.keys().copied().collect();
+    let mut growth = Growth::new(graph, limits);
+    let mut known: HashSet<&str> =
+        graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     known.extend(graph.input.iter().map(|input| input.name.as_str()));
     let operators = ops::register();
     for node in &graph.node {
@@ -141,20 +186,11 @@ pub(super) fn graph(graph: &GraphProto, limits: &ScoringLimits) -> Result<(), Mo
             if let Some(value) = &attribute.t {
                 let place = format!("node `{}`, attribute `{}`", node_name(node), attribute.name);
                 tensor::check(value, &place, limits)?;
-                if node.op_type == "Constant"
-                    && let Some(output) = node.output.first()
-                {
-                    constant_outputs.insert(output, value);
-                }
             }
         }
-        expansion(
-            node,
-            |name| constants.get(name).or_else(|| constant_outputs.get(name)).copied(),
-            limits,
-        )?;
+        growth.node(node)?;
         if trees::is_ensemble(&node.op_type) {
-            trees::read(node)?;
+            ensemble(node, limits)?;
         }
     }
     if graph.output.is_empty() {
@@ -191,6 +227,11 @@ fn operator(
     if !matches!(node.domain.as_str(), "" | "ai.onnx" | ML_DOMAIN) && !vendor {
         return Err(refused(
             "only the domains ai.onnx and ai.onnx.ml are; export without custom or vendor operators",
+        ));
+    }
+    if node.domain == ML_DOMAIN && !ML_OPERATORS.contains(&node.op_type.as_str()) {
+        return Err(refused(
+            "it is not an operator of that domain; the file is damaged or not an export",
         ));
     }
     if node.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty())
@@ -234,37 +275,6 @@ fn wiring<'a>(node: &'a NodeProto, known: &mut HashSet<&'a str>) -> Result<(), M
                 node,
                 format!("its output `{output}` is already defined; names must be unique"),
             ));
-        }
-    }
-    Ok(())
-}
-
-/// Bounds what an operator would allocate on the word of a constant, since the runtime evaluates
-/// such nodes while it compiles.
-fn expansion<'a>(
-    node: &NodeProto,
-    constant: impl Fn(&str) -> Option<&'a TensorProto>,
-    limits: &ScoringLimits,
-) -> Result<(), ModelError> {
-    for (_, place) in SHAPE_INPUTS.iter().filter(|(operator, _)| *operator == node.op_type) {
-        let Some(shape) =
-            node.input.get(*place).and_then(|name| constant(name)).and_then(tensor::integers)
-        else {
-            continue;
-        };
-        let values = tensor::values(&shape).ok_or_else(|| {
-            node_error(node, format!("its shape {shape:?} is negative or overflows"))
-        })?;
-        if values > limits.row_values_max {
-            return Err(ModelError::Limit {
-                what: format!(
-                    "the number of values that node `{}` ({}) makes",
-                    node_name(node),
-                    node.op_type
-                ),
-                found: values as u64,
-                limit: limits.row_values_max as u64,
-            });
         }
     }
     Ok(())

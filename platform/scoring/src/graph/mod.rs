@@ -3,6 +3,7 @@
 mod check;
 mod defaults;
 mod distances;
+mod growth;
 mod sequences;
 mod tensor;
 mod zip_map;
@@ -98,6 +99,15 @@ impl Graph {
             feature_names: self.feature_names.clone().filter(|_| self.inputs.len() == 1),
             operators: self.operators.clone(),
         }
+    }
+
+    /// Number of values in all constants, those of trees not counted.
+    pub(crate) fn constant_values(&self) -> usize {
+        let constants = self.proto.graph.as_ref().map_or(&[][..], |graph| &graph.initializer);
+        constants
+            .iter()
+            .filter_map(|constant| tensor::values(&constant.dims))
+            .fold(0, usize::saturating_add)
     }
 
     pub(crate) fn nodes(&self) -> &[NodeProto] {

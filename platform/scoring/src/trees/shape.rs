@@ -5,6 +5,11 @@ use super::structure::{Child, Tree};
 use crate::anatomy::EnsembleShape;
 
 impl Model {
+    /// Most comparisons that one row can meet in all trees together.
+    pub(crate) fn comparisons_max(&self) -> usize {
+        self.ensemble.trees.iter().map(depth).sum()
+    }
+
     /// Its size, under the name of its node.
     pub(crate) fn shape(&self, node: String) -> EnsembleShape {
         let trees = &self.ensemble.trees;

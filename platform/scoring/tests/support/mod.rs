@@ -87,6 +87,14 @@ pub(crate) fn mixed_batch(rows: usize) -> RecordBatch {
     repeat(&RecordBatch::try_from_iter(columns).expect("equal lengths"), rows)
 }
 
+/// Columns `f0`… of a matrix.
+pub(crate) fn batch(columns: Vec<Vec<f32>>) -> RecordBatch {
+    let columns = columns.into_iter().enumerate().map(|(index, column)| {
+        (format!("f{index}"), Arc::new(Float32Array::from(column)) as ArrayRef)
+    });
+    RecordBatch::try_from_iter(columns).expect("equal lengths")
+}
+
 pub(crate) fn schema(batch: &RecordBatch) -> Schema {
     batch.schema().as_ref().clone()
 }
