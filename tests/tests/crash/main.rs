@@ -9,6 +9,7 @@ mod database;
 mod frozen;
 mod killed;
 mod mirror;
+mod ranking;
 
 use cameo_tests::{Bundle, Service, World};
 
