@@ -2,7 +2,9 @@
 
 use tract_onnx::pb::NodeProto;
 
+use super::constant::Constant;
 use super::{Element, Matrix, Reader, Shape, Value, is_number};
+use crate::forest_stage::Source;
 use crate::fused::program::{Operation, Run};
 use crate::fused::step::{Arithmetic, Step};
 use crate::signature::PortKind;
@@ -76,6 +78,9 @@ impl Reader<'_> {
     /// Add, Sub, Mul or Div of columns with constants or of columns with columns.
     pub(super) fn arithmetic(&mut self, node: &NodeProto) -> Option<Value> {
         let [_, _] = &node.input[..] else { return None };
+        if let Some(scores) = self.unchanged_scores(node) {
+            return Some(scores);
+        }
         let (forward, backward) = match node.op_type.as_str() {
             "Add" => (Arithmetic::Add, Arithmetic::Add),
             "Sub" => (Arithmetic::Subtract, Arithmetic::SubtractFrom),
@@ -109,6 +114,21 @@ impl Reader<'_> {
             to: run.first,
         });
         self.matrix_of(run, left.shape)
+    }
+
+    /// The scores of an ensemble times one, as LightGBM's converter writes them.
+    fn unchanged_scores(&self, node: &NodeProto) -> Option<Value> {
+        let one = |constant: &Constant| {
+            let ones = constant.floats()?.iter().all(|value| value.to_bits() == 1f32.to_bits());
+            (ones && constant.width()? == 1).then_some(())
+        };
+        [(0, 1), (1, 0)].into_iter().find_map(|(scores, constant)| {
+            let value = self.values.get(node.input[scores].as_str())?;
+            one(self.constant(node, constant)?.as_ref())?;
+            let keeps = node.op_type == "Mul" || (node.op_type == "Div" && constant == 1);
+            (keeps && matches!(value, Value::Forest(Source::Scores, PortKind::Float32)))
+                .then(|| value.clone())
+        })
     }
 
     fn floats(&self, node: &NodeProto, index: usize) -> Option<Matrix> {
