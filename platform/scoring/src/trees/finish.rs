@@ -46,6 +46,8 @@ pub(super) struct Finish {
     trees: usize,
     targets: usize,
     presence: Vec<Presence>,
+    /// Whether every row gets a weight, by target.
+    always: Vec<bool>,
     classes: Option<Classes>,
 }
 
@@ -66,7 +68,17 @@ impl Finish {
     ) -> Self {
         let trees = ensemble.trees.len();
         let presence = presence(ensemble);
-        Self { aggregate, base, post, trees, targets: ensemble.targets, presence, classes: None }
+        let always = presence.iter().map(|presence| *presence == Presence::Always).collect();
+        Self {
+            aggregate,
+            base,
+            post,
+            trees,
+            targets: ensemble.targets,
+            presence,
+            always,
+            classes: None,
+        }
     }
 
     pub(super) fn classifier(
@@ -99,16 +111,14 @@ impl Finish {
 
     /// Finishes whole rows of sums for which presence does not depend on the row.
     pub(super) fn all<S: Real>(&self, scores: &mut [S], chosen: &mut [u32]) {
-        let always: Vec<bool> =
-            self.presence.iter().map(|presence| *presence == Presence::Always).collect();
         let mut narrowed = Vec::new();
         let rows = scores.chunks_exact_mut(self.targets);
         if let Some(classes) = &self.classes {
             for (row, chosen) in rows.zip(chosen) {
-                *chosen = self.classify(classes, row, &always, &mut narrowed);
+                *chosen = self.classify(classes, row, &self.always, &mut narrowed);
             }
         } else {
-            rows.for_each(|row| self.regress(row, &always, &mut narrowed));
+            rows.for_each(|row| self.regress(row, &self.always, &mut narrowed));
         }
     }
 
