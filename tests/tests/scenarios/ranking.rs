@@ -56,7 +56,7 @@ fn expected(user: u64, level: f64, offers: &[Offer]) -> Vec<Value> {
 }
 
 /// A bundle like the fixture, changed before it is applied.
-async fn changed<'w>(world: &'w World, change: impl FnOnce(&PathBuf)) -> Service<'w> {
+async fn changed(world: &World, change: impl FnOnce(&PathBuf)) -> Service<'_> {
     let folder = world.place.folder.join("changed/marketing/offers");
     fs::create_dir_all(&folder).expect("a folder");
     for entry in fs::read_dir(fixture()).expect("the fixture") {
