@@ -9,9 +9,12 @@
 //!
 //! A graph is decoded and checked in `graph` (size, operators, tensors, every tree of every
 //! ensemble) before anything evaluates it. A graph that is one tree ensemble with casts around it
-//! runs straight over the Arrow columns on the kernels of `trees`; every other graph runs on tract,
-//! with the operators of `ops` in place of those that tract lacks or computes differently from
-//! ONNX Runtime.
+//! runs straight over the Arrow columns on the kernels of `trees`. So do, in `fused`, chains of
+//! column-wise steps (imputing, scaling, encoding categories) with a linear model, a network or an
+//! ensemble behind them. Every other graph runs on tract, with the operators of `ops` in place of
+//! those that tract lacks or computes differently from ONNX Runtime.
+//!
+//! [`Scorer::session`] scores one row at a time without a batch, by the same rules.
 //!
 //! # How a column becomes a model input
 //!
@@ -27,7 +30,8 @@
 //!
 //! A null is NaN for a float input, which is how tree libraries and imputers spell *missing*. For
 //! any other input the row is left out of the outputs and reported in [`Scored::rejected`]; a null
-//! never turns into a silent 0 or an empty string. "Refused" is a [`ModelError::Column`] when the
+//! never turns into a silent 0 or an empty string. [`LoadOptions::null_defaults`] may declare another
+//! value for the nulls of a column. "Refused" is a [`ModelError::Column`] when the
 //! model is loaded, not a surprise in the middle of a run.
 //!
 //! # How an output becomes columns

@@ -35,9 +35,9 @@ fn scores(batch: &RecordBatch) -> Vec<u32> {
     let scorer =
         Scorer::load(&model("linear_regressor"), None, &schema(batch), &ScoringLimits::default())
             .expect("loads");
-    let scored = scorer.score(batch).expect("scores");
-    assert!(scored.rejected.is_empty());
-    let column = scored.outputs.column(0).as_primitive::<Float32Type>();
+    let found = scorer.score(batch).expect("scores");
+    assert!(found.rejected.is_empty());
+    let column = found.outputs.column(0).as_primitive::<Float32Type>();
     column.values().iter().map(|value| value.to_bits()).collect()
 }
 
@@ -101,8 +101,8 @@ fn every_type_of_string_feeds_an_encoder() {
     let strings = batch.column(0).as_string::<i32>();
     let dictionary: DictionaryArray<Int8Type> = strings.iter().collect();
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(LargeStringArray::from_iter(strings.iter())),
-        Arc::new(StringViewArray::from_iter(strings.iter())),
+        Arc::new(strings.iter().collect::<LargeStringArray>()),
+        Arc::new(strings.iter().collect::<StringViewArray>()),
         Arc::new(dictionary),
     ];
     for column in columns {
@@ -130,9 +130,9 @@ fn a_null_inside_a_dictionary_is_a_null() {
         RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>()).expect("batch");
     let scorer =
         Scorer::load(&model("mixed_one_hot"), None, &schema(&batch), &ScoringLimits::default());
-    let scored = scorer.expect("loads").score(&batch).expect("scores");
-    let rejected: Vec<usize> = scored.rejected.iter().map(|rejected| rejected.row).collect();
-    assert_eq!((rejected, scored.outputs.num_rows()), (vec![1, 3], 2));
+    let found = scorer.expect("loads").score(&batch).expect("scores");
+    let rejected: Vec<usize> = found.rejected.iter().map(|rejected| rejected.row).collect();
+    assert_eq!((rejected, found.outputs.num_rows()), (vec![1, 3], 2));
 }
 
 /// Colours, visits and ages with nulls, and the same with values in their place.
