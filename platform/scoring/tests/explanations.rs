@@ -5,9 +5,9 @@ mod support;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
-use cameo_scoring::explain::{ExplainOptions, Explained, Explainer, Method, Unit};
+use cameo_scoring::explain::{Covers, ExplainOptions, Explained, Explainer, Method, Unit};
 use cameo_scoring::{Scorer, ScoringLimits};
-use support::{matrix_batch, mixed_batch, model, schema};
+use support::{json, matrix_batch, mixed_batch, model, schema};
 
 fn options(method: Method) -> ExplainOptions {
     ExplainOptions { method, ..ExplainOptions::default() }
@@ -33,9 +33,9 @@ fn totals(explainer: &Explainer, found: &Explained) -> Vec<f64> {
 }
 
 fn outputs(name: &str, batch: &RecordBatch, output: &str) -> Vec<f64> {
-    let scorer =
+    let loaded =
         Scorer::load(&model(name), None, &schema(batch), &ScoringLimits::default()).expect("loads");
-    let scored = scorer.score(batch).expect("scores").outputs;
+    let scored = loaded.score(batch).expect("scores").outputs;
     let column = scored.column_by_name(output).expect("the explained column is an output");
     let column = cast(column, &DataType::Float64).expect("a number");
     column.as_primitive::<Float64Type>().values().to_vec()
@@ -96,4 +96,207 @@ fn a_row_has_the_same_sampled_contributions_in_every_batch() {
     let other =
         load("network_binary", &matrix_batch(false, 30), &ExplainOptions { seed: 6, ..options });
     assert_ne!(other.explain(&batch).expect("explains").contributions, whole);
+}
+
+#[test]
+fn tree_ensembles_are_explained_exactly() {
+    for (name, unit) in [
+        ("xgboost_regressor", Unit::Output),
+        ("xgboost_binary", Unit::Margin),
+        ("lightgbm_regressor", Unit::Output),
+        ("lightgbm_binary", Unit::Margin),
+        ("forest_binary", Unit::Output),
+        ("forest_regressor", Unit::Output),
+        ("gradient_regressor", Unit::Output),
+        ("gradient_binary", Unit::Margin),
+    ] {
+        let nan = json(name)["nan"].as_bool().expect("a flag");
+        let background = matrix_batch(nan, 200);
+        for method in [Method::Auto, Method::TreePathDependent, Method::TreeInterventional] {
+            for table_bytes_max in [0, 1 << 24] {
+                if method == Method::TreeInterventional && table_bytes_max == 0 {
+                    continue;
+                }
+                let options = ExplainOptions { table_bytes_max, ..options(method) };
+                let explainer = load(name, &background, &options);
+                assert_ne!(explainer.method(), Method::Kernel, "{}", explainer.describe());
+                assert_eq!(explainer.unit(), unit, "{name}");
+                assert_adds_up(name, &explainer, &matrix_batch(nan, 700));
+                assert!(explainer.explain(&background).expect("explains").error.is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn each_of_several_classes_is_explained() {
+    for name in ["xgboost_three", "lightgbm_three", "gradient_three", "forest_three"] {
+        let nan = json(name)["nan"].as_bool().expect("a flag");
+        let batch = matrix_batch(nan, 300);
+        let scorer = Scorer::load(&model(name), None, &schema(&batch), &ScoringLimits::default())
+            .expect("loads");
+        let classes: Vec<String> = scorer
+            .output_schema()
+            .fields()
+            .iter()
+            .filter(|field| field.data_type().is_floating())
+            .map(|field| field.name().clone())
+            .collect();
+        assert_eq!(classes.len(), 3, "{name}");
+        let mut by_class = Vec::new();
+        for class in &classes {
+            let options = ExplainOptions { output: Some(class.clone()), ..options(Method::Auto) };
+            let explainer = load(name, &batch, &options);
+            assert_eq!(explainer.method(), Method::TreePathDependent, "{}", explainer.describe());
+            let found = explainer.explain(&batch).expect("explains");
+            by_class.push((
+                explainer.unit(),
+                totals(&explainer, &found),
+                outputs(name, &batch, class),
+            ));
+        }
+        let [(unit, first, first_score), rest @ ..] = &by_class[..] else {
+            panic!("three classes")
+        };
+        for (_, other, other_score) in rest {
+            for row in 0..batch.num_rows() {
+                let (found, expected) = match unit {
+                    // Of a softmax only differences of margins come out.
+                    Unit::Margin => {
+                        (other[row] - first[row], (other_score[row] / first_score[row]).ln())
+                    }
+                    Unit::Output => (other[row], other_score[row]),
+                };
+                if first_score[row] > 1e-3 && other_score[row] > 1e-3 {
+                    assert!(
+                        (found - expected).abs() < 1e-4,
+                        "{name}, row {row}: {found} for {expected}"
+                    );
+                }
+            }
+        }
+    }
+    let refused = Explainer::load(
+        &model("xgboost_three"),
+        None,
+        &schema(&matrix_batch(true, 9)),
+        &matrix_batch(true, 9),
+        &ExplainOptions::default(),
+        &ScoringLimits::default(),
+    );
+    let refused = refused.expect_err("which class?").to_string();
+    assert!(refused.contains("name the one to explain"), "{refused}");
+}
+
+#[test]
+fn linear_models_are_explained_in_closed_form() {
+    for (name, unit, batch, background) in [
+        ("logistic_pipeline", Unit::Margin, matrix_batch(true, 600), matrix_batch(true, 100)),
+        ("logistic_binarized", Unit::Margin, matrix_batch(false, 600), matrix_batch(false, 100)),
+        ("mixed_one_hot", Unit::Margin, mixed_batch(600), mixed_batch(100)),
+        ("mixed_ordinal", Unit::Margin, mixed_batch(600), mixed_batch(100)),
+    ] {
+        let explainer = load(name, &background, &options(Method::Auto));
+        assert_eq!(explainer.method(), Method::Linear, "{name}: {}", explainer.describe());
+        assert_eq!(explainer.unit(), unit, "{name}");
+        assert_adds_up(name, &explainer, &batch);
+    }
+}
+
+#[test]
+fn a_step_that_mixes_features_leaves_only_sampling_and_the_description_says_so() {
+    // A normaliser divides every feature by the length of the row.
+    let background = matrix_batch(false, 50);
+    let explainer = load("linear_regressor", &background, &options(Method::Auto));
+    assert_eq!(explainer.method(), Method::Kernel);
+    let text = explainer.describe();
+    assert!(text.contains("makes one value of several feature columns"), "{text}");
+    let refused = Explainer::load(
+        &model("linear_regressor"),
+        None,
+        &schema(&background),
+        &background,
+        &options(Method::Linear),
+        &ScoringLimits::default(),
+    );
+    let refused = refused.expect_err("linear was asked for").to_string();
+    assert!(refused.contains("take the automatic method"), "{refused}");
+}
+
+#[test]
+fn trees_behind_a_preprocess_model_are_explained_by_feature_column() {
+    let batch = matrix_batch(true, 300);
+    let (graph, first) = (model("chain_model"), model("chain_preprocess"));
+    let limits = ScoringLimits::default();
+    let explainer = Explainer::load(
+        &graph,
+        Some(&first),
+        &schema(&batch),
+        &batch,
+        &options(Method::Auto),
+        &limits,
+    )
+    .expect("loads");
+    assert_eq!(explainer.method(), Method::TreePathDependent, "{}", explainer.describe());
+    let scorer = Scorer::load(&graph, Some(&first), &schema(&batch), &limits).expect("loads");
+    let outputs = scorer.score(&batch).expect("it loaded").outputs;
+    let outputs = outputs.column(0).as_primitive::<Float32Type>();
+    let found = explainer.explain(&batch).expect("explains");
+    for (total, score) in totals(&explainer, &found).into_iter().zip(outputs.values()) {
+        assert!((total - f64::from(*score)).abs() < 1e-4, "{total} for {score}");
+    }
+}
+
+/// Compares with rows of reference contributions that end in the base value.
+fn assert_reference(name: &str, explainer: &Explainer, reference: &serde_json::Value) {
+    let reference = reference.as_array().expect("rows");
+    let found = explainer.explain(&matrix_batch(true, reference.len())).expect("explains");
+    for (row, reference) in reference.iter().enumerate() {
+        let reference: Vec<f64> = reference
+            .as_array()
+            .expect("numbers")
+            .iter()
+            .filter_map(serde_json::Value::as_f64)
+            .collect();
+        let (base, contributions) = reference.split_last().expect("a base value");
+        assert!((explainer.base_value() - base).abs() < 1e-5, "{name}: base value {base}");
+        for (column, expected) in found.contributions.columns().iter().zip(contributions) {
+            let value = f64::from(column.as_primitive::<Float32Type>().value(row));
+            let close = (value - expected).abs() <= 1e-5 * expected.abs().max(1.0);
+            assert!(close, "{name}, row {row}: {value} for {expected}");
+        }
+    }
+}
+
+#[test]
+fn contributions_equal_those_of_the_trainers_and_of_shap() {
+    for name in ["explain_xgboost", "explain_lightgbm"] {
+        let reference = json(name);
+        let trees = reference["covers"].as_array().expect("trees").iter().map(|tree| {
+            tree.as_array().expect("covers").iter().filter_map(serde_json::Value::as_f64).collect()
+        });
+        let covers = Covers { trees: trees.collect() };
+        let rows = matrix_batch(true, 256);
+        let background = rows.slice(64, 100);
+        let limits = ScoringLimits::default();
+        for table_bytes_max in [0, 1 << 26] {
+            let options = ExplainOptions { table_bytes_max, ..ExplainOptions::default() };
+            let explainer = Explainer::load_with_covers(
+                &model(name),
+                None,
+                &schema(&rows),
+                &background,
+                &covers,
+                &options,
+                &limits,
+            )
+            .expect("loads");
+            assert!(explainer.describe().contains("covers of the trainer"));
+            assert_reference(name, &explainer, &reference["path_dependent"]);
+            let options = ExplainOptions { method: Method::TreeInterventional, ..options };
+            let explainer = load(name, &background, &options);
+            assert_eq!(explainer.method(), Method::TreeInterventional);
+            assert_reference(name, &explainer, &reference["interventional"]);
+        }
+    }
 }

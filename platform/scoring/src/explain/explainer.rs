@@ -5,9 +5,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float32Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::exact::{Exact, Wish};
+use super::front::Parts;
 use super::options::{ExplainOptions, Method, Unit};
 use super::output;
 use super::sampling::Sampling;
+use super::terminal::Terminal;
+use super::trees::Covers;
 use crate::accept::Rejected;
 use crate::error::{ModelError, ScoreError};
 use crate::graph::Graph;
@@ -33,7 +37,8 @@ pub struct Explainer {
 
 #[derive(Debug)]
 enum Engine {
-    Sampling(Sampling),
+    Exact(Box<Exact>),
+    Sampling(Box<Sampling>),
 }
 
 /// What came of a batch.
@@ -66,6 +71,35 @@ impl Explainer {
         options: &ExplainOptions,
         limits: &ScoringLimits,
     ) -> Result<Self, ModelError> {
+        Self::prepare(model, preprocess, features, background, (options, None), limits)
+    }
+
+    /// As [`Explainer::load`] for path-dependent contributions to a tree ensemble, with the rows that
+    /// its trainer counted in each node.
+    ///
+    /// # Errors
+    /// As [`Explainer::load`], and when the covers do not fit the trees.
+    pub fn load_with_covers(
+        model: &[u8],
+        preprocess: Option<&[u8]>,
+        features: &Schema,
+        background: &RecordBatch,
+        covers: &Covers,
+        options: &ExplainOptions,
+        limits: &ScoringLimits,
+    ) -> Result<Self, ModelError> {
+        let options = ExplainOptions { method: Method::TreePathDependent, ..options.clone() };
+        Self::prepare(model, preprocess, features, background, (&options, Some(covers)), limits)
+    }
+
+    fn prepare(
+        model: &[u8],
+        preprocess: Option<&[u8]>,
+        features: &Schema,
+        background: &RecordBatch,
+        (options, covers): (&ExplainOptions, Option<&Covers>),
+        limits: &ScoringLimits,
+    ) -> Result<Self, ModelError> {
         within("the number of samples per row", options.samples, SAMPLES_MAX)?;
         within("the number of background rows", background.num_rows(), BACKGROUND_ROWS_MAX)?;
         let graph = Graph::read(model, limits)?;
@@ -76,24 +110,43 @@ impl Explainer {
         let output = output::choose(&outputs, options.output.as_deref())?;
         let name = outputs.field(output).name().clone();
         let schema = contributions_schema(&columns);
-        if !matches!(options.method, Method::Auto | Method::Kernel) {
-            return Err(ModelError::Graph {
-                problem: format!(
-                    "{} does not hold for this model; use the automatic method",
-                    options.method
-                ),
-            });
+        let mut instead = String::new();
+        if options.method != Method::Kernel {
+            let parts =
+                Parts { graph: &graph, first: first.as_ref(), features, limits, columns: &columns };
+            let wish =
+                Wish { method: options.method, table_bytes_max: options.table_bytes_max, covers };
+            let exact = port_of(&scorer, output)
+                .and_then(|(port, score)| Terminal::find(&graph, &port, score))
+                .and_then(|terminal| Exact::new(&parts, &terminal, background, &wish));
+            match exact {
+                Ok(exact) => {
+                    let engine = Engine::Exact(Box::new(exact));
+                    return Ok(Self { engine, schema, output: name, instead });
+                }
+                Err(reason) if options.method == Method::Auto => {
+                    instead = format!("no exact method holds: {reason}");
+                }
+                Err(reason) => {
+                    return Err(ModelError::Graph {
+                        problem: format!(
+                            "{} does not hold for this model: {reason}; take the automatic method, which explains every model",
+                            options.method
+                        ),
+                    });
+                }
+            }
         }
         let sampling =
             Sampling::new(scorer, output, columns, background, options.samples, options.seed)?;
-        let engine = Engine::Sampling(sampling);
-        Ok(Self { engine, schema, output: name, instead: String::new() })
+        Ok(Self { engine: Engine::Sampling(Box::new(sampling)), schema, output: name, instead })
     }
 
     /// The method that was chosen, never [`Method::Auto`].
     #[must_use]
     pub fn method(&self) -> Method {
         match &self.engine {
+            Engine::Exact(exact) => exact.method,
             Engine::Sampling(_) => Method::Kernel,
         }
     }
@@ -102,6 +155,7 @@ impl Explainer {
     #[must_use]
     pub fn describe(&self) -> String {
         let method = match &self.engine {
+            Engine::Exact(exact) => exact.describe(),
             Engine::Sampling(sampling) => sampling.describe(),
         };
         if self.instead.is_empty() { method } else { format!("{method} ({})", self.instead) }
@@ -111,6 +165,7 @@ impl Explainer {
     #[must_use]
     pub fn unit(&self) -> Unit {
         match &self.engine {
+            Engine::Exact(exact) => exact.unit,
             Engine::Sampling(_) => Unit::Output,
         }
     }
@@ -131,6 +186,7 @@ impl Explainer {
     #[must_use]
     pub fn base_value(&self) -> f64 {
         match &self.engine {
+            Engine::Exact(exact) => exact.base,
             Engine::Sampling(sampling) => sampling.base(),
         }
     }
@@ -141,6 +197,14 @@ impl Explainer {
     /// [`ScoreError`] as [`Scorer::score`].
     pub fn explain(&self, features: &RecordBatch) -> Result<Explained, ScoreError> {
         match &self.engine {
+            Engine::Exact(exact) => {
+                let found = exact.explain(features, self.schema.fields().len())?;
+                Ok(Explained {
+                    contributions: self.batch(found.columns, found.rows)?,
+                    error: None,
+                    rejected: found.rejected,
+                })
+            }
             Engine::Sampling(sampling) => {
                 let sampled = sampling.explain(features)?;
                 let columns = sampled.contributions.into_iter().map(single).collect();
@@ -161,6 +225,19 @@ impl Explainer {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)?)
     }
+}
+
+/// Name of the output that an output column belongs to, and the column's place in it.
+fn port_of(scorer: &Scorer, column: usize) -> Result<(String, usize), String> {
+    let mut start = 0;
+    for port in scorer.output_ports() {
+        let width = port.columns().map_or(1, |columns| columns.len());
+        if column < start + width {
+            return Ok((port.name.clone(), column - start));
+        }
+        start += width;
+    }
+    Err("its score belongs to no output".to_owned())
 }
 
 fn within(what: &str, found: usize, limit: usize) -> Result<(), ModelError> {

@@ -5,11 +5,17 @@
 //! columns of the SQL, and for every row
 //! `base_value + sum of the row's contributions = the explained output`.
 
+mod exact;
 mod explainer;
+mod front;
+mod lineage;
 mod options;
 mod output;
 mod random;
 mod sampling;
+mod terminal;
+mod trees;
 
 pub use explainer::{Explained, Explainer};
 pub use options::{ExplainOptions, Method, Unit};
+pub use trees::Covers;

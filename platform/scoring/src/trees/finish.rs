@@ -239,6 +239,73 @@ impl Finish {
     }
 }
 
+/// A score before its transform, as a weighted sum over the targets of the trees.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Margin {
+    /// By target.
+    pub(crate) weights: Vec<f64>,
+    pub(crate) offset: f64,
+    /// Whether the score is this sum after a transform.
+    pub(crate) is_transformed: bool,
+}
+
+impl Finish {
+    /// The rules above for one score, where they are linear in the sums for every row.
+    pub(super) fn margin(&self, score: usize) -> Option<Margin> {
+        if score >= self.targets || self.needs_presence() {
+            return None;
+        }
+        let transforms = self.post != PostTransform::None;
+        let of = |target: usize, weight: f64, offset: f64, is_transformed: bool| {
+            let mut weights = vec![0.0; self.targets];
+            weights[target] = weight;
+            Some(Margin { weights, offset, is_transformed })
+        };
+        let always = |target: usize| self.presence[target] == Presence::Always;
+        match &self.classes {
+            Some(_) if self.targets > 2 => {
+                of(score, 1.0, self.base.get(score).copied().unwrap_or(0.0), transforms)
+            }
+            Some(classes) if self.targets == 2 => {
+                let sign = if score == 1 { 1.0 } else { -1.0 };
+                match (&self.base[..], always(0), always(1)) {
+                    (&[_, base], both, true) => {
+                        (score == 1 || both).then(|| of(0, sign, sign * base, transforms))?
+                    }
+                    (&[_, _], ..) => None,
+                    (base, has_first, has_second) => {
+                        let base = base.first().copied().filter(|_| has_first).unwrap_or(0.0);
+                        if has_second {
+                            let base = if score == 0 { base } else { 0.0 };
+                            return of(score, 1.0, base, transforms);
+                        }
+                        let half = classes.one_weight_for_two && classes.all_weights_positive;
+                        match self.post {
+                            PostTransform::Probit => None,
+                            PostTransform::Logistic => of(0, sign, sign * base, true),
+                            // Complemented: the first score is 1 - the second.
+                            _ if half && score == 0 => of(0, -1.0, 1.0 - base, false),
+                            _ => of(0, sign, sign * base, false),
+                        }
+                    }
+                }
+            }
+            _ => {
+                let average = self.aggregate == Aggregate::Average;
+                let weight = if average { 1.0 / self.trees as f64 } else { 1.0 };
+                let lone = self.targets == 1;
+                let offset = if self.has_bases() && (lone || always(score)) {
+                    self.base[score]
+                } else {
+                    0.0
+                };
+                let transforms = transforms && (!lone || self.post == PostTransform::Probit);
+                of(score, weight, offset, transforms)
+            }
+        }
+    }
+}
+
 /// For each target, whether every row, no row or some rows get a weight.
 fn presence(ensemble: &Ensemble) -> Vec<Presence> {
     let mut presence = vec![Presence::Never; ensemble.targets];

@@ -23,7 +23,7 @@ mod read;
 mod real;
 mod shape;
 mod split;
-mod structure;
+pub(crate) mod structure;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -38,6 +38,7 @@ use key::Keyed;
 use real::Real;
 use structure::Ensemble;
 
+pub(crate) use finish::Margin;
 pub(crate) use read::{is_ensemble, read};
 pub(crate) use structure::Precision;
 
@@ -150,6 +151,16 @@ impl Model {
     /// Number of features that the trees may read: the largest index plus one.
     pub(crate) fn feature_count(&self) -> usize {
         self.ensemble.features
+    }
+
+    /// The trees themselves.
+    pub(crate) fn ensemble(&self) -> &Ensemble {
+        &self.ensemble
+    }
+
+    /// How a score comes from the sums of the trees; `None` where it is no weighted sum of them.
+    pub(crate) fn margin(&self, score: usize) -> Option<Margin> {
+        self.finish.margin(score)
     }
 
     /// Class labels of a classifier, `None` for a regressor.

@@ -13,7 +13,7 @@ pub(crate) enum Precision {
 
 /// Comparison of an inner node: `feature OP threshold` leads to the true child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     LessOrEqual,
     Less,
     GreaterOrEqual,
@@ -26,7 +26,7 @@ pub(super) enum Mode {
 
 /// Where a branch leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Child {
+pub(crate) enum Child {
     /// An inner node of the same tree, at a larger index than its parent unless the tree shares subtrees.
     Node(u32),
     /// A leaf of the same tree.
@@ -34,47 +34,47 @@ pub(super) enum Child {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Node {
-    pub(super) feature: u32,
-    pub(super) threshold: f64,
-    pub(super) mode: Mode,
+pub(crate) struct Node {
+    pub(crate) feature: u32,
+    pub(crate) threshold: f64,
+    pub(crate) mode: Mode,
     /// Whether NaN takes the true branch although the comparison fails.
-    pub(super) missing_true: bool,
-    pub(super) on_true: Child,
-    pub(super) on_false: Child,
+    pub(crate) missing_true: bool,
+    pub(crate) on_true: Child,
+    pub(crate) on_false: Child,
 }
 
 /// Weight of a leaf for a target.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Weight {
-    pub(super) target: u32,
-    pub(super) value: f64,
+pub(crate) struct Weight {
+    pub(crate) target: u32,
+    pub(crate) value: f64,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Tree {
-    pub(super) root: Child,
-    pub(super) nodes: Vec<Node>,
-    pub(super) leaves: Vec<Vec<Weight>>,
+pub(crate) struct Tree {
+    pub(crate) root: Child,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) leaves: Vec<Vec<Weight>>,
     /// Whether a node or leaf has two parents, as `LightGBM`'s categorical splits make.
-    pub(super) shares_subtrees: bool,
+    pub(crate) shares_subtrees: bool,
 }
 
 /// Trees in the order of the file.
 #[derive(Debug, Clone)]
-pub(super) struct Ensemble {
-    pub(super) trees: Vec<Tree>,
-    pub(super) targets: usize,
-    pub(super) features: usize,
-    pub(super) precision: Precision,
+pub(crate) struct Ensemble {
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) targets: usize,
+    pub(crate) features: usize,
+    pub(crate) precision: Precision,
     /// The sets of [`Mode::Member`], each sorted, without NaN and without duplicates.
-    pub(super) sets: Vec<Vec<f64>>,
+    pub(crate) sets: Vec<Vec<f64>>,
 }
 
 impl Ensemble {
     /// Whether a value takes the true branch of a node. For [`Precision::Single`] it must be an `f32` value.
     #[allow(clippy::float_cmp, reason = "the operator compares exactly")]
-    pub(super) fn takes_true(&self, node: &Node, value: f64) -> bool {
+    pub(crate) fn takes_true(&self, node: &Node, value: f64) -> bool {
         let holds = match node.mode {
             Mode::LessOrEqual => value <= node.threshold,
             Mode::Less => value < node.threshold,
