@@ -68,6 +68,7 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
     let (key, prefix) = key_for(&server, "crm");
     let first = the_first_runs_publish(&server, &key);
     predictions_are_served_to_their_tenant_alone(&server, &first, &key);
+    every_prediction_is_explained(&server, &first, &key);
     a_second_server_is_kept_off_the_data_directory(&server, &data);
     a_fault_of_the_data_halts_the_run_and_leaves_what_is_served(&server, &data, &first, &key);
     let second = a_changed_bundle_is_planned_applied_and_run(&server, &tenants, &key);
@@ -129,6 +130,41 @@ fn the_first_runs_publish(server: &Server, key: &str) -> Value {
     let listed = server.cameo(&["runs", "-o", "human"]).exits(0).stdout;
     assert_eq!(listed.matches("published").count(), 2, "{listed}");
     first
+}
+
+/// Stored with the prediction, computed on demand and added up over all customers: the same numbers.
+fn every_prediction_is_explained(server: &Server, first: &Value, key: &str) {
+    let one = server.cameo(&["explain", "crm/clv", "--key", "1"]).exits(0).json();
+    assert_eq!(one["generation"], first["generation"]);
+    let contributions = one["contributions"].as_array().expect("a list");
+    assert_eq!(contributions.len(), 15, "every feature has its part");
+    let size = |one: &Value| one["contribution"].as_f64().expect("a number");
+    let sum: f64 = contributions.iter().map(size).sum();
+    let explained = one["base_value"].as_f64().expect("a number") + sum;
+    let value = one["outputs"]["clv"].as_f64().expect("a number");
+    assert!((explained - value).abs() < 1e-3, "{explained} is not {value}");
+    let stored = &prediction_of(server, &first["generation"], ONE, key)["predictions"];
+    assert_eq!(one["published"], *stored, "{one}");
+    let greatest = &stored["explanation"][0];
+    assert_eq!(greatest["feature"], contributions[0]["feature"]);
+    assert!((size(greatest) - size(&contributions[0])).abs() < 1e-3, "{greatest}");
+    let drawn = server.cameo(&["explain", "crm/clv", "--key", "1", "-o", "human"]).exits(0).stdout;
+    assert!(drawn.contains("expected of anybody") && drawn.contains('█'), "{drawn}");
+    let unknown = server.cameo(&["explain", "crm/clv", "--key", "0"]).exits(1).stderr;
+    assert!(unknown.contains("gives no customer `0`"), "{unknown}");
+    let wrong = server.cameo(&["explain", "crm/clv", "--key", "x"]).exits(1).stderr;
+    assert!(wrong.contains("--key is not a key of crm/clv"), "{wrong}");
+
+    let ranked = server.cameo(&["importance", "marketing/gender"]).exits(0).json();
+    let importance = &ranked["importance"];
+    assert_eq!(importance["rows"], 2000, "{ranked}");
+    let cohorts = importance["cohorts"].as_array().expect("a list");
+    let rows: Vec<_> = cohorts.iter().filter_map(|cohort| cohort["rows"].as_u64()).collect();
+    assert_eq!((rows.len(), rows.iter().sum::<u64>()), (2, 2000), "{ranked}");
+    let drawn = server.cameo(&["importance", "marketing/gender", "-o", "human"]).exits(0).stdout;
+    assert!(drawn.contains("coupon_used") && drawn.contains("2,000 customers"), "{drawn}");
+    let missing = server.cameo(&["importance", "crm/clv", "--generation", "99"]).exits(1).stderr;
+    assert!(missing.contains("no complete generation 99"), "{missing}");
 }
 
 fn predictions_are_served_to_their_tenant_alone(server: &Server, first: &Value, key: &str) {
@@ -269,5 +305,5 @@ fn change_clv(bundle: &Path) {
     edit(&config, "tier, decile]", "tier, is_high]");
     edit(&config, "STRING, INT]", "STRING, BOOL]");
     let sql = bundle.join("predictions.sql");
-    edit(&sql, "  decile\nFROM", "  share_below >= 0.8 AS is_high\nFROM");
+    edit(&sql, "  decile,\n  --", "  share_below >= 0.8 AS is_high,\n  --");
 }

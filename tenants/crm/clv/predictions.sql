@@ -1,6 +1,6 @@
 -- A tree may sum to slightly below zero; nobody is expected to spend less than nothing.
 WITH spend AS (
-  SELECT customer_id, GREATEST(CAST(clv AS FLOAT64), 0) AS clv_39w
+  SELECT customer_id, GREATEST(CAST(clv AS FLOAT64), 0) AS clv_39w, explanation
   FROM model_outputs
 ),
 ranked AS (
@@ -10,7 +10,8 @@ ranked AS (
     -- Equal predictions share a rank, so equal customers share a tier.
     PERCENT_RANK() OVER (ORDER BY clv_39w) AS share_below,
     -- Ten equally large groups, 10 the most valuable; the id settles ties, so a repeat gives the same groups.
-    NTILE(10) OVER (ORDER BY clv_39w, customer_id) AS decile
+    NTILE(10) OVER (ORDER BY clv_39w, customer_id) AS decile,
+    explanation
   FROM spend
 )
 SELECT
@@ -21,5 +22,7 @@ SELECT
     WHEN share_below >= 0.5 THEN 'Medium'
     ELSE 'Low'
   END AS tier,
-  decile
+  decile,
+  -- The greatest contributions to the model's answer, as it gave them: before a rank or a tier.
+  explanation
 FROM ranked
