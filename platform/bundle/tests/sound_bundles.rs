@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cameo_bundle::{Code, ReleaseManifest, discover, load};
-use cameo_domain::{DataType, MissedRunPolicy, Sha256};
+use cameo_bundle::{
+    Code, ExplanationConfig, ExplanationMethod, ExplanationStore, ReleaseManifest, discover, load,
+};
+use cameo_domain::{ColumnName, DataType, MissedRunPolicy, Sha256};
 
 const CONFIG: &str = r#"
 MODEL_CONFIG:
@@ -112,4 +114,35 @@ fn a_release_is_what_its_content_is() {
     fs::write(folder.join("predictions.sql"), "SELECT user_id FROM model_outputs\n")
         .expect("another query");
     assert_ne!(first.id(), manifest(None).id(), "the query is content");
+}
+
+#[test]
+fn explanations_are_a_column_of_what_is_published_where_they_are_stored() {
+    let root = tenants();
+    let folder = root.path().join("marketing/gender");
+    let manifest = |section: &str| {
+        fs::write(folder.join("config.yaml"), format!("{CONFIG}{section}")).expect("a config");
+        let bundle = load(&folder).expect("a sound bundle");
+        ReleaseManifest::new(&bundle, Sha256::of(b"model"), None, None)
+    };
+    let plain = manifest("");
+    assert!(!plain.to_json().contains("explanation"), "older releases keep their ids");
+    let stored = manifest("EXPLANATION_CONFIG: {}\n");
+    let columns: Vec<_> = stored.schema.columns().map(|column| column.name.as_str()).collect();
+    assert_eq!(columns, ["user_id", "male_percentile", "tier", "explanation"]);
+    assert_eq!(stored.explanation, Some(ExplanationConfig::default()));
+
+    let asked = "EXPLANATION_CONFIG: {STORE: ON_DEMAND, METHOD: KERNEL, OUTPUT: p_1, SAMPLES: 64, \
+                 BACKGROUND_ROWS: 200, COHORTS: [country, Segment]}\n";
+    let asked = manifest(asked);
+    assert_eq!(asked.schema, plain.schema, "nothing is stored with a prediction");
+    let settings = asked.explanation.clone().expect("the section");
+    assert_eq!(settings.method, ExplanationMethod::Kernel);
+    assert_eq!(settings.store, ExplanationStore::OnDemand);
+    assert_eq!((settings.output.as_deref(), settings.samples), (Some("p_1"), Some(64)));
+    assert_eq!(settings.background_rows, 200);
+    let cohorts: Vec<_> = settings.cohorts.iter().map(ColumnName::as_str).collect();
+    assert_eq!(cohorts, ["country", "Segment"]);
+    let read: ReleaseManifest = serde_json::from_str(&asked.to_json()).expect("it reads back");
+    assert_eq!(read, asked);
 }
