@@ -1,6 +1,10 @@
 //! Why predictions are what they are.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum::http::StatusCode;
 use cameo_bundle::ReleaseManifest;
@@ -295,5 +299,56 @@ async fn what_cannot_be_explained_as_asked_halts_with_the_reason() {
     let path = &gender.path;
     let found = explanations::find(&world.store, &path.tenant, &path.service, None).await;
     assert_eq!(found.expect("an answer").expect("a generation").importance, None);
+    world.assert_sound().await;
+}
+
+/// The demo's tree ensemble, as a team that has never heard of explanations would write it.
+fn clv_without_section(world: &World) -> PathBuf {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tenants/crm/clv");
+    let folder = world.place.folder.join("plain/crm/clv");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for name in ["features.sql", "model.onnx", "config.yaml"] {
+        std::fs::copy(shipped.join(name), folder.join(name)).expect("a file");
+    }
+    let config = folder.join("config.yaml");
+    let text = std::fs::read_to_string(&config).expect("the config");
+    let (before, _) = text.split_once("EXPLANATION_CONFIG").expect("the demo is explained");
+    let plain = before
+        .replace("[customer_id, clv_39w, tier, decile]", "[customer_id, clv]")
+        .replace("[INT, FLOAT64, STRING, INT]", "[INT, FLOAT64]");
+    std::fs::write(&config, plain).expect("the config");
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_ensemble_is_explained_without_asking_and_what_has_no_exact_method_is_not() {
+    let world = World::start().await;
+    let orders = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/demo/lake/crm/cdnow/orders.parquet")
+        .canonicalize()
+        .expect("the demo's table");
+    let select = format!("SELECT * FROM read_parquet('{}')", orders.display());
+    world.table("crm", "cdnow", "orders", &select).await;
+    let clv = world.apply_folder(&clv_without_section(&world)).await;
+    clv.publish(DUE).await;
+    let Importance { explanation, features, .. } = importance(&clv, &world).await;
+    assert_eq!((explanation.method.as_str(), explanation.stored), ("TREE_PATH", false));
+    assert_eq!((explanation.rows, features.len()), (23_570, 15));
+    assert_eq!(explanation.standard_error, None);
+    // Everybody's contributions and the base value add up to everybody's predictions.
+    let mean = world.texts("select avg(clv)::text from tenant_crm.clv");
+    cameo_store::generations::refresh_views(&world.store).await.expect("the views follow");
+    let mean: f64 = mean.await[0].parse().expect("a number");
+    let sum = explanation.base_value + features.iter().map(|one| one.mean).sum::<f64>();
+    assert!(near(sum, mean), "{sum}, not {mean}");
+
+    customers(&world, 100).await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    gender.publish(DUE).await;
+    let path = &gender.path;
+    let found = explanations::find(&world.store, &path.tenant, &path.service, None).await;
+    assert_eq!(found.expect("an answer").expect("a generation").importance, None);
+    let backgrounds = world.texts("select service from cameo.explanation_backgrounds").await;
+    assert_eq!(backgrounds, ["clv"], "no customer was read for an explanation that is not made");
     world.assert_sound().await;
 }
