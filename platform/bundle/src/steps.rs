@@ -262,11 +262,18 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Each input, or each feature that a model names, takes the column of its name.
+    /// Each input, or each feature that a model names, takes the column of its name; matrices share the
+    /// others in order.
     fn ports(&mut self, features: &[&StepColumn], ports: &[ModelPort], what: &str) {
         let sql = &self.bundle.feature_sql;
         let takes = |feature: &StepColumn| ports.iter().any(|port| same(&port.name, &feature.name));
-        let unused: Vec<_> = features.iter().filter(|feature| !takes(feature)).collect();
+        let unused: Vec<_> = features.iter().filter(|feature| !takes(feature)).copied().collect();
+        let (matrices, ports): (Vec<_>, Vec<_>) = ports.iter().partition(|port| {
+            port.width != Some(1) && !features.iter().any(|column| same(&column.name, &port.name))
+        });
+        if !matrices.is_empty() {
+            self.matrices(&unused, &matrices);
+        }
         let mut misspelt = Vec::new();
         for port in ports {
             if let Some(feature) = features.iter().find(|column| same(&column.name, &port.name)) {
@@ -290,7 +297,7 @@ impl<'a> Check<'a> {
                     .did_you_mean(feature.map(|_| &port.name)),
             );
         }
-        for feature in unused {
+        for feature in unused.iter().filter(|_| matrices.is_empty()) {
             if !misspelt.contains(&feature.name.as_str()) {
                 let span = feature.span_in_sql.unwrap_or_else(|| sql.start());
                 let message = format!("the model does not take the feature `{}`", feature.name);
@@ -301,6 +308,35 @@ impl<'a> Check<'a> {
                 );
             }
         }
+    }
+
+    /// Matrices share the features that no other input is named after, in order.
+    fn matrices(&mut self, mut features: &[&StepColumn], matrices: &[&ModelPort]) {
+        let wanted: usize = matrices.iter().filter_map(|matrix| matrix.width).sum();
+        let open = matrices.iter().filter(|matrix| matrix.width.is_none()).count();
+        if open > 0 || wanted == features.len() {
+            let widths = matrices.iter().map(|matrix| matrix.width.filter(|_| open == 0));
+            for (matrix, width) in matrices.iter().zip(widths) {
+                let (own, rest) = features.split_at(width.unwrap_or(0));
+                features = rest;
+                for feature in own {
+                    self.input_type(feature, matrix);
+                }
+            }
+            return;
+        }
+        let message = format!(
+            "the model's inputs {} take {wanted} features together, features.sql gives {} that no other input is named after: {}",
+            listed(matrices.iter().map(|matrix| matrix.name.as_str())),
+            features.len(),
+            listed(features.iter().map(|column| column.name.as_str())),
+        );
+        let path = &self.bundle.config.features.feature_sql_path;
+        self.problems.push(
+            Diagnostic::at(Code::InputWidthDiffers, &self.config, path.span, message).expected(
+                format!("{wanted} columns besides the key and those named after an input"),
+            ),
+        );
     }
 
     fn input_type(&mut self, feature: &StepColumn, port: &ModelPort) {
