@@ -127,10 +127,12 @@ impl Attributes {
                         self.targets - 1
                     )
                 })?;
-            weights
-                .entry(position)
-                .or_default()
-                .push(Weight { target, value: self.weights[entry] });
+            let leaf = weights.entry(position).or_default();
+            // skl2onnx writes the number of a leaf once per class, all for one target; ONNX Runtime
+            // takes the first.
+            if self.targets > 1 || leaf.is_empty() {
+                leaf.push(Weight { target, value: self.weights[entry] });
+            }
         }
         Ok(weights)
     }

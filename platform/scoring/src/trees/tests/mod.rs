@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::finish::{Aggregate, Finish};
+use super::listed::Attributes;
 use super::real::Real;
 use super::{Matrix, Model, Precision};
 use crate::level::Level;
@@ -187,4 +188,27 @@ fn transforms_are_those_of_the_specification() {
     close(transformed(PostTransform::Logistic), exact.map(|sum| 1.0 / (1.0 + (-sum).exp())));
     close(transformed(PostTransform::Softmax), exact.map(|sum| sum.exp() / total));
     close(transformed(PostTransform::SoftmaxZero), exact.map(|sum| sum.exp() / total));
+}
+
+#[test]
+fn of_several_weights_for_a_lone_target_a_leafs_first_counts() {
+    let given = Attributes {
+        targets: 1,
+        tree_ids: vec![0; 3],
+        node_ids: vec![0, 1, 2],
+        feature_ids: vec![0; 3],
+        modes: ["BRANCH_LEQ", "LEAF", "LEAF"].map(str::to_owned).to_vec(),
+        values: vec![0.0; 3],
+        true_ids: vec![1, 0, 0],
+        false_ids: vec![2, 0, 0],
+        missing_true: vec![],
+        weight_tree_ids: vec![0; 4],
+        weight_node_ids: vec![1, 1, 2, 2],
+        weight_targets: vec![0; 4],
+        weights: vec![3.0, 3.0, 4.0, 5.0],
+    };
+    let ensemble = given.check(Precision::Single).expect("well-formed");
+    let finish = Finish::regressor(&ensemble, Aggregate::Sum, vec![], PostTransform::None);
+    let (scores, _) = scored(&Model::new(ensemble, finish), &[-1.0, 1.0], 1);
+    assert_eq!(bits(&scores), bits(&[3.0, 4.0]));
 }
