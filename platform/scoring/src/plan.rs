@@ -196,16 +196,17 @@ fn output_ports(graph: &Graph, model: &TypedModel, rows: &Symbol) -> Result<Vec<
             let kind = port_kind(fact.datum_type)
                 .ok_or_else(|| refused(format!("values of type {:?} cannot be a column", fact.datum_type)))?;
             let dims: Vec<TDim> = fact.shape.iter().cloned().collect();
+            let shape = dims.iter().map(TDim::to_string).collect::<Vec<_>>().join(", ");
             if dims.first() != Some(&rows.to_dim()) {
                 return Err(refused(format!(
-                    "it has shape {dims:?}; expected one row per customer ([N] or [N, K]), so export with a dynamic first dimension"
+                    "it has shape [{shape}]; expected one row per customer ([N] or [N, K]), so export with a dynamic first dimension"
                 )));
             }
             let width = dims[1..]
                 .iter()
                 .try_fold(1usize, |width, dim| width.checked_mul(dim.to_usize().ok()?))
                 .filter(|width| *width > 0)
-                .ok_or_else(|| refused(format!("it has shape {dims:?}; expected a fixed number of values per row")))?;
+                .ok_or_else(|| refused(format!("it has shape [{shape}]; expected a fixed number of values per row")))?;
             if let Some(classes) = declared.classes.as_ref().filter(|classes| classes.len() != width) {
                 return Err(refused(format!(
                     "its ZipMap names {} classes and it has {width} scores per row",
