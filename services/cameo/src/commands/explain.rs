@@ -166,7 +166,8 @@ fn describe(explained: &Explained, output: Output) -> String {
         output,
     ));
     let error = explanation.standard_error;
-    let error = error.map_or(String::new(), |error| format!("; standard error {error:.2e}"));
+    let error =
+        error.map_or(String::new(), |error| format!("; standard error {}", bars::number(error)));
     let _ = write!(text, "\n{}", output.dim(&format!("{}{error}", explanation.description)));
     text
 }
