@@ -1,4 +1,5 @@
-//! Rows per CPU second of a tree ensemble on one thread: `Scorer::score` over Arrow batches, then each kernel alone.
+//! Rows per CPU second of a tree ensemble on one thread: `Scorer::score` over Arrow batches, then each kernel alone,
+//! for all rows at once and, for those that are made for it, for one row at a time.
 //!
 //! `speed MODEL INPUTS.f32`; the inputs are rows of little-endian floats as `speed_onnxruntime.py` writes them.
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
@@ -14,6 +15,8 @@ use cameo_scoring::{Scorer, ScoringLimits, inspect, measure};
 const SECONDS: f64 = 1.0;
 const ATTEMPTS: usize = 3;
 const BATCHES: [usize; 3] = [1024, 8192, 65_536];
+/// Rows that are scored one at a time.
+const SINGLE_ROWS: usize = 4096;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -57,6 +60,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         report(&format!("kernel {}", kernel.name()), rows, || {
             black_box(kernel.score(black_box(&values), width));
         })?;
+        if kernel.name().contains("walk") {
+            let single = &values[..width * rows.min(SINGLE_ROWS)];
+            report(&format!("kernel {}, row by row", kernel.name()), single.len() / width, || {
+                for row in single.chunks_exact(width) {
+                    black_box(kernel.score(black_box(row), width));
+                }
+            })?;
+        }
     }
     Ok(())
 }

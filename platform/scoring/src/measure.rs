@@ -14,7 +14,10 @@ pub struct Kernel {
     model: Model,
 }
 
-/// The first tree ensemble of a model on every kernel that this machine has, the walk first.
+/// The first tree ensemble of a model on every kernel that can run it on this machine: the plain walk,
+/// the interleaved walk, and the bytes on each level of instructions, the slowest first.
+///
+/// A kernel that is given here scores batches of any size, also where `Scorer` would pick another.
 ///
 /// # Errors
 /// [`ModelError`] when the model is refused or has no tree ensemble.

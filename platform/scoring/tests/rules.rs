@@ -5,7 +5,7 @@ mod support;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, RecordBatch};
+use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch};
 use cameo_scoring::{Scorer, ScoringLimits};
 use support::{assert_column, json};
 
@@ -57,4 +57,50 @@ fn every_rule_for_classes_base_values_and_transforms_is_onnx_runtimes() {
     }
     assert!(failures.is_empty(), "{} of {compared} differ: {failures:?}", failures.len());
     assert!(compared > 200, "only {compared} cases");
+}
+
+/// Rows of a batch: so few that they are walked, and so many that a block is full.
+const BATCHES: [usize; 2] = [5, 700];
+
+#[test]
+fn ensembles_of_doubles_and_of_operator_set_5_are_onnx_runtimes() {
+    let cases = json("doubles");
+    let cases = cases.as_array().expect("cases");
+    let mut failures = Vec::new();
+    for (case, rows) in cases.iter().flat_map(|case| BATCHES.map(|rows| (case, rows))) {
+        let name = case["name"].as_str().expect("a name");
+        let double = case["double"].as_bool().expect("a flag");
+        let columns = case["rows"].as_array().expect("columns").iter().enumerate();
+        let batch = RecordBatch::try_from_iter(columns.map(|(index, column)| {
+            let values = column.as_array().expect("values").iter().map(support::number);
+            let values: Vec<f64> =
+                values.collect::<Vec<_>>().into_iter().cycle().take(rows).collect();
+            let column: ArrayRef = if double {
+                Arc::new(Float64Array::from(values))
+            } else {
+                #[allow(clippy::cast_possible_truncation, reason = "written from floats")]
+                let singles = values.into_iter().map(|value| value as f32);
+                Arc::new(Float32Array::from_iter_values(singles))
+            };
+            (format!("f{index}"), column)
+        }))
+        .expect("equal lengths");
+        let model = support::base64(case["model"].as_str().expect("base64"));
+        let scorer = Scorer::load(&model, None, &batch.schema(), &ScoringLimits::default())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(scorer.describe().starts_with("trees straight"), "{name}: {}", scorer.describe());
+        let found = scorer.score(&batch).expect(name).outputs;
+        let reference = case["outputs"].as_array().expect("columns");
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            assert_eq!(found.num_columns(), reference.len(), "{name}");
+            for (column, reference) in found.columns().iter().zip(reference) {
+                assert_column(name, column, reference.as_array().expect("values"), 0.0);
+            }
+        }));
+        if outcome.is_err() {
+            failures.push(format!("{name}, {rows} rows"));
+        }
+    }
+    assert!(failures.is_empty(), "{} differ: {failures:?}", failures.len());
+    assert!(cases.len() > 150, "only {} cases", cases.len());
 }

@@ -11,6 +11,21 @@ use crate::level::Level;
 /// Below this many rows a block would be mostly padding, and walking is faster.
 const BYTES_ROWS_MIN: usize = 48;
 
+/// How many steps over the bytes of a row cost as much as one step of a walk.
+///
+/// Measured on ensembles from 300 trees of 6 levels to 200 trees of 12 (`docs/decisions/0011-tree-kernels.md`),
+/// in favour of the bytes: they read memory in order, and a walk loses up to two thirds of its speed where
+/// neighbours crowd the cache.
+const fn byte_steps_per_walk_step(level: Level) -> usize {
+    match level {
+        Level::Portable => 18,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => 110,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => 120,
+    }
+}
+
 /// The kernels of an ensemble in the type that it sums in.
 #[derive(Debug)]
 pub(super) enum Kernels {
@@ -64,11 +79,14 @@ impl<S: Keyed> KernelsOf<S> {
             return Self::WALK;
         }
         let trees = ordered(ensemble);
-        Self {
-            bytes: ByteCoded::compile(ensemble, &trees, level),
-            bytes_rows_min: BYTES_ROWS_MIN,
-            interleaved: Interleaved::compile(ensemble, &trees),
-        }
+        let interleaved = Interleaved::compile(ensemble, &trees);
+        // The bytes evaluate every node of a tree, a walk only as many as the tree is deep.
+        let nodes: usize = trees.iter().map(|tree| tree.splits.len()).sum();
+        let worth = interleaved
+            .as_ref()
+            .is_none_or(|walk| nodes <= walk.steps() * byte_steps_per_walk_step(level));
+        let bytes = if worth { ByteCoded::compile(ensemble, &trees, level) } else { None };
+        Self { bytes, bytes_rows_min: BYTES_ROWS_MIN, interleaved }
     }
 
     fn each(ensemble: &Ensemble, finish: &Finish) -> Vec<Self> {

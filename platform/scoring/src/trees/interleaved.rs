@@ -8,6 +8,8 @@
 //! Values are integers of the order of the floats, with NaN as the lowest or the highest; a feature
 //! of which nodes want both has two columns.
 
+#![allow(unsafe_code, reason = "measured: 1.4 to 1.8 times the speed of checked indices")]
+
 use std::collections::HashMap;
 
 use super::Features;
@@ -102,6 +104,11 @@ impl<S: Keyed> Interleaved<S> {
             first_leaf += tree.leaves.len();
         }
         Some(laid)
+    }
+
+    /// Steps of a row through all trees.
+    pub(super) fn steps(&self) -> usize {
+        self.roots.iter().map(|root| root.depth as usize).sum()
     }
 
     /// Appends a tree, level by level.
@@ -251,9 +258,12 @@ impl<S: Keyed> Interleaved<S> {
 
     #[inline]
     fn step(&self, nodes: &[Packed<S::Key>], values: &[S::Key], base: usize, at: usize) -> usize {
-        let node = nodes[at];
+        // SAFETY: `lay` gives every node of a tree children in the same tree and a column below the
+        // width, and callers pass the values of whole rows.
+        let node = unsafe { *nodes.get_unchecked(at) };
         let column = node.link & ((1 << self.column_bits) - 1);
-        let value = values[base + column as usize];
+        // SAFETY: as above.
+        let value = unsafe { *values.get_unchecked(base + column as usize) };
         (node.link >> self.column_bits) as usize + usize::from(value > node.key)
     }
 }

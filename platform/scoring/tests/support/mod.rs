@@ -146,11 +146,16 @@ const TOLERANCE: f64 = 1e-5;
 /// Values below this are compared as if they were this large.
 const SMALLEST_SCALE: f64 = 1e-6;
 
-fn assert_close(place: &str, found: f64, expected: &Value, absolute: f64) {
-    let expected = match expected {
+/// A number of a fixture; JSON has no NaN and no infinities.
+pub(crate) fn number(value: &Value) -> f64 {
+    match value {
         Value::String(text) => text.parse().expect("nan, inf or -inf"),
         number => number.as_f64().expect("a number"),
-    };
+    }
+}
+
+fn assert_close(place: &str, found: f64, expected: &Value, absolute: f64) {
+    let expected = number(expected);
     let close = (found.is_nan() && expected.is_nan())
         || found.total_cmp(&expected).is_eq()
         || (found - expected).abs() <= absolute + TOLERANCE * expected.abs().max(SMALLEST_SCALE);
