@@ -18,7 +18,7 @@ use tract_onnx::tract_hir::internal::{
 
 use super::elementwise::Elementwise;
 use super::integer_einsum::IntegerEinsum;
-use super::kernel::typed;
+use super::kernel::{typed, values};
 use super::pairs::Pair;
 use super::reduce::{Extreme, LogSumExp, Place, RunningSum};
 use super::text::TextCast;
@@ -49,7 +49,13 @@ pub(crate) fn correct(mut model: TypedModel, rows: &Symbol) -> TractResult<Typed
 fn replacement(op: &dyn TypedOp, inputs: &[&TypedFact]) -> Option<Box<dyn TypedOp>> {
     let kind = inputs.first()?.datum_type;
     if let Some(binary) = op.downcast_ref::<TypedBinOp>() {
-        return Pair::instead_of(binary.0.name(), kind).map(|pair| typed(pair, 2));
+        let name = binary.0.name();
+        let float = matches!(kind, DatumType::F32 | DatumType::F64);
+        // The optimiser takes a product with 0 for 0, which it is not when the other side is NaN.
+        if name == "Mul" && float && inputs.iter().any(|input| is_zero(input)) {
+            return Some(typed(Pair::Product, 2));
+        }
+        return Pair::instead_of(name, kind).map(|pair| typed(pair, 2));
     }
     if let Some(function) = op.downcast_ref::<ElementWiseOp>() {
         let own = match function.0.name().as_str() {
@@ -94,6 +100,15 @@ fn replacement(op: &dyn TypedOp, inputs: &[&TypedFact]) -> Option<Box<dyn TypedO
         return ((kind == text) != (cast.to == text)).then(|| typed(TextCast { to: cast.to }, 1));
     }
     None
+}
+
+/// Whether a value is a constant of zeros only.
+fn is_zero(fact: &TypedFact) -> bool {
+    let Some(constant) = &fact.konst else { return false };
+    constant.len() > 0
+        && constant.cast_to::<f64>().is_ok_and(|constant| {
+            values::<f64>(&constant).is_ok_and(|found| found.iter().all(|value| *value == 0.0))
+        })
 }
 
 /// tract writes `ReduceLogSumExp` as three nodes, whose exponentials overflow or vanish.

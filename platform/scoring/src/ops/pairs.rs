@@ -127,6 +127,8 @@ impl Kernel for Pair {
             (Self::Smallest, DatumType::F64) => {
                 zip::<f64, _>(left, right, |a, b| Some(-largest(-a, -b)))
             }
+            (Self::Product, DatumType::F32) => zip::<f32, _>(left, right, |a, b| Some(a * b)),
+            (Self::Product, DatumType::F64) => zip::<f64, _>(left, right, |a, b| Some(a * b)),
             (Self::Equal, DatumType::Bool) => zip::<bool, _>(left, right, |a, b| Some(a == b)),
             (_, DatumType::I32) => self.integers::<i32>(left, right),
             (_, DatumType::I64) => self.integers::<i64>(left, right),

@@ -18,7 +18,8 @@ impl Reader<'_> {
         let count = strings.len().max(integers.len());
         let strict = node.get_attr_opt::<i64>("zeros").ok()?.unwrap_or(1) == 0;
         let by_text = !strings.is_empty();
-        if count == 0 || by_text != (matrix.kind == PortKind::String) {
+        // Floats are cut to integers first, which only the operator itself does.
+        if count == 0 || by_text != (matrix.kind == PortKind::String) || matrix.kind.is_float() {
             return None;
         }
         let mut elements = Vec::new();
