@@ -147,8 +147,8 @@ impl Scorer {
         self.columns().map(|column| column.name.clone()).collect()
     }
 
-    /// How batches are evaluated, in words: the kernel of a lone ensemble with its instructions, or the
-    /// runtime.
+    /// How batches are evaluated, in words: fused or trees straight over the columns with the instructions
+    /// that run them, or the general runtime.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.engine {
