@@ -50,6 +50,8 @@ impl<'a> Terminal<'a> {
                     is_normalized = true;
                     node.get_attr_opt::<&str>("norm").ok().flatten() == Some("L1")
                 }
+                // LightGBM's converter multiplies probabilities by 1.
+                "Mul" => node.input.get(1).is_some_and(|factor| is_one(graph, factor)),
                 operator => KEEPS_VALUES.contains(&operator),
             };
             tensor = match node.input.first() {
@@ -131,6 +133,19 @@ impl<'a> Terminal<'a> {
         let integers = self.node.get_attr_opt_vec::<i64>("classlabels_ints").ok().flatten();
         strings.map_or(0, |labels| labels.len()).max(integers.map_or(0, |labels| labels.len()))
     }
+}
+
+/// Whether a constant is the single number 1.
+fn is_one(graph: &Graph, name: &str) -> bool {
+    let constants = graph.proto.graph.as_ref().map_or(&[][..], |graph| &graph.initializer);
+    let Some(constant) = constants.iter().find(|constant| constant.name == name) else {
+        return false;
+    };
+    let one = 1f32;
+    constant.data_type == TensorType::Float as i32
+        && constant.dims.iter().product::<i64>() == 1
+        && (constant.float_data.iter().map(|value| value.to_bits()).eq([one.to_bits()])
+            || constant.raw_data.iter().eq(&one.to_le_bytes()))
 }
 
 fn is_linear(node: &NodeProto) -> bool {

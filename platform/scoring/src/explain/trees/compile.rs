@@ -200,9 +200,9 @@ fn look_up_cost(level: Level, bits: usize) -> f64 {
 /// Cycles of one branch at one node of the rule for 16 rows, measured.
 fn step_cost(level: Level) -> f64 {
     match level {
-        Level::Portable => 20.0,
+        Level::Portable => 60.0,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => 10.0,
+        Level::Avx2 => 39.0,
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => 5.0,
     }
