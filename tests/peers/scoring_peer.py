@@ -9,6 +9,7 @@ turns with it. CPU seconds are those of all threads of this process.
   {"do": "score", "with": "onnxruntime" | "native", "batch": ROWS, "seconds": S}   rows, cpu_seconds, wall_seconds
   {"do": "outputs", "rows": N}                           scores of the first rows, last output of the graph, last column
   {"do": "explain", "rows": N, "to": PATH}               writes contributions and the base value as little-endian doubles
+  {"do": "covers"}                                        training rows by tree and node, preorder, the true branch first
 """
 
 import json
@@ -73,6 +74,25 @@ class Model:
         return self.native.predict(rows, pred_contrib=True, num_threads=self.threads)
 
 
+def covers(model):
+    if model.kind == "lightgbm":
+
+        def below(node):
+            if "leaf_value" in node:
+                return [node["leaf_count"]]
+            return [node["internal_count"], *below(node["left_child"]), *below(node["right_child"])]
+
+        return [below(tree["tree_structure"]) for tree in model.native.dump_model()["tree_info"]]
+    trees = json.loads(model.native.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
+
+    def below_of(tree, node):
+        left, right = tree["left_children"][node], tree["right_children"][node]
+        cover = tree["sum_hessian"][node]
+        return [cover] if left == -1 else [cover, *below_of(tree, left), *below_of(tree, right)]
+
+    return [below_of(tree, 0) for tree in trees]
+
+
 def score(model, request):
     batch, work = request["batch"], lambda rows: model.score(request["with"], rows)
     parts = [model.rows[at : at + batch] for at in range(0, len(model.rows) - batch + 1, batch)]
@@ -120,6 +140,8 @@ for line in sys.stdin:
     elif request["do"] == "outputs":
         last = model.score("onnxruntime", model.rows[: request["rows"]])[-1]
         answer = {"scores": np.asarray(last).reshape(request["rows"], -1)[:, -1].astype(float).tolist()}
+    elif request["do"] == "covers":
+        answer = {"trees": covers(model)}
     else:
         answer = explain(model, request)
     print(json.dumps(answer), flush=True)

@@ -277,6 +277,8 @@ fn a_scorer_says_how_it_evaluates() {
             .describe()
     };
     assert!(described("xgboost_binary").contains("bytes"), "{}", described("xgboost_binary"));
+    // Its converter multiplies the scores with 1.
+    assert!(described("lightgbm_binary").contains("trees"), "{}", described("lightgbm_binary"));
     assert!(!described("network_binary").contains("trees"), "{}", described("network_binary"));
     let slowest = cameo_scoring::measure::Level::Portable.at_most(|| described("xgboost_binary"));
     assert!(slowest.contains("portable"), "{slowest}");

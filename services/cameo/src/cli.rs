@@ -267,6 +267,8 @@ pub(crate) enum Bench {
     /// Rows per CPU second of the scorer on five models, beside ONNX Runtime and the libraries that
     /// trained them.
     Scoring(BenchScoring),
+    /// Exact contributions of every row, beside those of XGBoost and LightGBM.
+    Explain(BenchExplain),
 }
 
 #[derive(Debug, Args)]
@@ -325,6 +327,25 @@ pub(crate) struct BenchScoring {
     pub(crate) peer: Option<PathBuf>,
     /// Rounds; the median counts.
     #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: u32,
+    /// What makes the models.
+    #[arg(long, default_value = "tests/peers/scoring_models.py")]
+    pub(crate) models_script: PathBuf,
+    /// What runs the peers.
+    #[arg(long, default_value = "tests/peers/scoring_peer.py")]
+    pub(crate) peer_script: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchExplain {
+    /// Folder of the models; they are made there when it is empty.
+    #[arg(default_value = ".cameo/bench-models")]
+    pub(crate) models: PathBuf,
+    /// A Python with the packages of tests/peers/requirements.txt.
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) peer: PathBuf,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 3)]
     pub(crate) rounds: u32,
     /// What makes the models.
     #[arg(long, default_value = "tests/peers/scoring_models.py")]

@@ -4,6 +4,7 @@ mod check;
 mod defaults;
 mod distances;
 mod growth;
+mod neutral;
 mod sequences;
 mod tensor;
 mod zip_map;
@@ -74,6 +75,7 @@ impl Graph {
             .map(input_port)
             .collect::<Result<Vec<_>, _>>()?;
         let classes = zip_map::replace(graph)?;
+        neutral::replace(graph);
         let mut outputs: Vec<Port> = graph.output.iter().map(output_port).collect();
         for output in &mut outputs {
             if let Some(names) = classes.get(&output.name) {

@@ -1,5 +1,6 @@
 //! `cameo bench`: measurements that anyone can repeat, each beside its peer in the same run.
 
+mod explain;
 mod http;
 mod lookup;
 mod measure;
@@ -20,6 +21,7 @@ pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode
         Bench::Lookup(wanted) => lookup::run(wanted, output).await,
         Bench::Memory(wanted) => memory::run(wanted, output).await,
         Bench::Scoring(wanted) => scoring::run(&wanted, output),
+        Bench::Explain(wanted) => explain::run(&wanted, output),
     }
 }
 

@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use arrow::{
-    array::{ArrayRef, Float32Array, RecordBatch},
-    datatypes::SchemaRef,
+    array::{ArrayRef, AsArray, Float32Array, RecordBatch},
+    datatypes::{Float32Type, SchemaRef},
 };
+use cameo_scoring::RowValue;
 use serde::Deserialize;
 
 /// File that lists the models of a folder.
@@ -40,6 +41,16 @@ pub(super) struct Measurable {
 impl Measurable {
     pub(super) fn schema(&self) -> SchemaRef {
         self.rows.schema()
+    }
+
+    /// The first rows, value by value.
+    pub(super) fn values(&self, rows: usize) -> Vec<Vec<RowValue<'static>>> {
+        let value = |row: usize| {
+            move |column: &ArrayRef| {
+                RowValue::Number(column.as_primitive::<Float32Type>().value(row).into())
+            }
+        };
+        (0..rows).map(|row| self.rows.columns().iter().map(value(row)).collect()).collect()
     }
 
     /// The rows in batches of equal size.

@@ -32,6 +32,11 @@ struct Loaded {
 }
 
 #[derive(Deserialize)]
+struct Covers {
+    trees: Vec<Vec<f64>>,
+}
+
+#[derive(Deserialize)]
 struct Outputs {
     scores: Vec<f64>,
 }
@@ -78,6 +83,20 @@ impl Peer {
     /// ONNX Runtime's last output column for the first rows.
     pub(super) fn outputs(&mut self, rows: usize) -> anyhow::Result<Vec<f64>> {
         Ok(self.ask::<Outputs>(&json!({"do": "outputs", "rows": rows}))?.scores)
+    }
+
+    /// The library's own contributions of the first rows, base value last, and what they took.
+    pub(super) fn contributions(&mut self, rows: usize) -> anyhow::Result<(Work, Vec<f64>)> {
+        let file = tempfile::NamedTempFile::new()?;
+        let work = self.ask(&json!({"do": "explain", "rows": rows, "to": file.path()}))?;
+        let bytes = std::fs::read(file.path())?;
+        let (values, _) = bytes.as_chunks::<8>();
+        Ok((work, values.iter().map(|value| f64::from_le_bytes(*value)).collect()))
+    }
+
+    /// Training rows (or weights) by tree and node, in preorder with the true branch first.
+    pub(super) fn covers(&mut self) -> anyhow::Result<Vec<Vec<f64>>> {
+        Ok(self.ask::<Covers>(&json!({"do": "covers"}))?.trees)
     }
 
     fn ask<T: DeserializeOwned>(&mut self, request: &Value) -> anyhow::Result<T> {

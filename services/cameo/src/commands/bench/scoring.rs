@@ -19,7 +19,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Float64Type},
 };
-use cameo_scoring::{Scorer, ScoringLimits, inspect, measure::Level};
+use cameo_scoring::{RowValue, Scorer, ScoringLimits, inspect, measure::Level};
 use serde::Serialize;
 
 use super::{
@@ -101,11 +101,11 @@ fn measure(
     mut peer: Option<&mut Peer>,
     rounds: u32,
 ) -> anyhow::Result<Vec<Measured>> {
-    let (batches, singles) = (model.batches(BATCH_ROWS), model.batches(1));
+    let batches = model.batches(BATCH_ROWS);
     let mut contestants = contestants(model, peer.as_deref_mut())?;
     for _ in 0..rounds.max(1) {
         for contestant in &mut contestants {
-            contestant.round(model, peer.as_deref_mut(), &batches, &singles[..SINGLES])?;
+            contestant.round(model, peer.as_deref_mut(), &batches)?;
         }
     }
     let expected = match peer {
@@ -175,14 +175,13 @@ impl Contestant {
         model: &Measurable,
         peer: Option<&mut Peer>,
         batches: &[RecordBatch],
-        singles: &[RecordBatch],
     ) -> anyhow::Result<()> {
         let alone = self.threads == 1;
         match (&self.scorer, peer) {
             (Some(scorer), _) => {
                 self.batches.push(score(scorer, batches, self.threads, BATCH_SECONDS)?);
                 if alone {
-                    self.singles.push(score(scorer, singles, 1, SINGLE_SECONDS)?);
+                    self.singles.push(score_singles(scorer, &model.values(SINGLES))?);
                 }
             }
             (None, Some(peer)) => {
@@ -232,16 +231,13 @@ fn score(
     cpu_seconds_each: f64,
 ) -> anyhow::Result<Work> {
     let budget = cpu_seconds_each * threads as f64;
-    let looks_every = SINGLES.div_ceil(parts[0].num_rows());
     let (rows, cpu, wall) = (AtomicU64::new(0), cpu_seconds(), Instant::now());
     let one_thread = || -> anyhow::Result<()> {
         while cpu_seconds() - cpu < budget {
-            for _ in 0..looks_every {
-                let turn = rows.fetch_add(parts[0].num_rows() as u64, Ordering::Relaxed);
-                #[expect(clippy::cast_possible_truncation, reason = "64-bit machines only")]
-                let part = turn as usize / parts[0].num_rows() % parts.len();
-                black_box(scorer.score(black_box(&parts[part]))?);
-            }
+            let turn = rows.fetch_add(parts[0].num_rows() as u64, Ordering::Relaxed);
+            #[expect(clippy::cast_possible_truncation, reason = "64-bit machines only")]
+            let part = turn as usize / parts[0].num_rows() % parts.len();
+            black_box(scorer.score(black_box(&parts[part]))?);
         }
         Ok(())
     };
@@ -258,6 +254,20 @@ fn score(
         cpu_seconds: cpu_seconds() - cpu,
         wall_seconds: wall.elapsed().as_secs_f64(),
     })
+}
+
+/// Scores rows one by one, as an online prediction would.
+fn score_singles(scorer: &Scorer, rows: &[Vec<RowValue<'static>>]) -> anyhow::Result<Work> {
+    let mut session = scorer.session();
+    let (cpu, wall, mut done) = (cpu_seconds(), Instant::now(), 0);
+    while cpu_seconds() - cpu < SINGLE_SECONDS {
+        for row in rows {
+            black_box(session.score(black_box(row))?);
+        }
+        done += rows.len() as u64;
+    }
+    let cpu_seconds = cpu_seconds() - cpu;
+    Ok(Work { rows: done, cpu_seconds, wall_seconds: wall.elapsed().as_secs_f64() })
 }
 
 /// Largest difference of the last output column from the expected one.
@@ -339,7 +349,7 @@ fn report(measured: &[Measured]) -> String {
 }
 
 /// `2146.3` for 2,146,300, with three digits that count.
-fn in_thousands(rows: f64) -> String {
+pub(super) fn in_thousands(rows: f64) -> String {
     let thousands = rows / 1000.0;
     if thousands >= 100.0 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
