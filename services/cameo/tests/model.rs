@@ -12,21 +12,27 @@ const MODELS: &str = "platform/scoring/tests/fixtures";
 /// The text without what the machine decides: instructions and speed.
 fn steady(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
-    let mut heading = "";
+    let (mut heading, mut kernels) = ("", 0);
     for line in text.lines() {
         if !line.starts_with(' ') {
             heading = line;
         }
-        let measured = matches!(heading, "speed" | "runs on") && line.starts_with(' ');
-        match line.find("bit-sliced").or_else(|| line.find("walk,")) {
-            _ if measured => lines.push("  <machine>".to_owned()),
-            Some(at) => lines.push(format!("{}<kernel>", &line[..at])),
-            // Which operators are whose changes with every one that is added.
-            None if heading == "operators" => lines.push(
-                line.trim_end_matches("tract").trim_end_matches("Cameo").trim_end().to_owned(),
-            ),
-            None => lines.push(line.to_owned()),
+        // Tables are as wide as their cells, in characters.
+        if let Some(at) = line.find("KERNEL") {
+            kernels = line[..at].chars().count();
         }
+        let below = line.starts_with(' ');
+        lines.push(match heading {
+            "speed" | "runs on" if below => "  <machine>".to_owned(),
+            "trees" if below && !line.contains("KERNEL") => {
+                line.chars().take(kernels).chain("<kernel>".chars()).collect()
+            }
+            // Which operators are whose changes with every one that is added.
+            "operators" => {
+                line.trim_end_matches("tract").trim_end_matches("Cameo").trim_end().to_owned()
+            }
+            _ => line.to_owned(),
+        });
     }
     lines.dedup();
     lines.join("\n")
