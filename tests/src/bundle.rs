@@ -22,6 +22,7 @@ pub struct Bundle {
     timezone: String,
     settings: String,
     explanation: String,
+    null_defaults: String,
     features: String,
     predictions: Option<String>,
     runs_max: u32,
@@ -40,6 +41,7 @@ impl Bundle {
             timezone: "UTC".to_owned(),
             settings: String::new(),
             explanation: String::new(),
+            null_defaults: String::new(),
             features: "SELECT user_id, level, visits FROM shop.customers".to_owned(),
             predictions: None,
             runs_max: 2,
@@ -72,6 +74,13 @@ impl Bundle {
     #[must_use]
     pub fn explained(mut self, section: &str) -> Self {
         self.explanation = format!("EXPLANATION_CONFIG: {section}\n");
+        self
+    }
+
+    /// `NULL_DEFAULTS`, as YAML in one line.
+    #[must_use]
+    pub fn null_defaults(mut self, defaults: &str) -> Self {
+        self.null_defaults = format!("  NULL_DEFAULTS: {defaults}\n");
         self
     }
 
@@ -122,7 +131,7 @@ impl Bundle {
     }
 
     fn config(&self) -> String {
-        let Self { service, version, cron, timezone, .. } = self;
+        let Self { service, version, cron, timezone, null_defaults, .. } = self;
         let mut config = format!(
             "MODEL_CONFIG:
   MODEL_PATH: model.onnx
@@ -130,7 +139,7 @@ impl Bundle {
 FEATURE_CONFIG:
   FEATURE_SQL_PATH: features.sql
   PREPROCESS_OBJECT_PATH: \"\"
-PREDICTION_CONFIG:
+{null_defaults}PREDICTION_CONFIG:
   SERVICE_NAME: {service}
   VERSION: {version}
   PREDICTION_SCHEDULE: \"{cron}\"

@@ -153,6 +153,9 @@ codes! {
     44 TooManyColumns { "There are more prediction names than the limit.",
         "A prediction table has at most 256 columns.",
         "Split the service." }
+    45 NullDefaultWithRanking { "A service that ranks has defaults for nulls.",
+        "Its model is taken apart into what belongs to customers, to items and to pairs; NULL_DEFAULTS is for one row per customer.",
+        "Write COALESCE in features.sql or in the items' query, and remove NULL_DEFAULTS." }
 
     // Explanations.
     50 ExplanationNameTaken { "A column has the name of the stored explanations.",
@@ -194,6 +197,9 @@ codes! {
     106 ColumnOnBothSides { "Customers and items have a column of the same name.",
         "The model's inputs are found by name on either side, so a name on both sides could mean either.",
         "Give one of them another alias." }
+    107 NullDefaultUnusable { "A default for nulls belongs to no feature that is read.",
+        "Each name of NULL_DEFAULTS is a column of features.sql that the model reads; not the key.",
+        "Correct the name, or remove it." }
 
     // Model.
     200 ModelInvalid { "The model cannot be loaded.",
@@ -217,6 +223,9 @@ codes! {
     206 RankedOutputUnknown { "The model does not give the output that ranks.",
         "SCORE of RANKING_CONFIG names one column of the model's outputs.",
         "Use one of the names in the message, or leave SCORE out to rank by the last column of floats." }
+    207 NullDefaultTypeDiffers { "A default for nulls does not fit its feature.",
+        "A column of whole numbers or dates takes a whole number, one of floats a number, one of text a text; nothing is converted silently.",
+        "Write a value of the feature's type; quote a text that looks like a number." }
 
     // Predictions.
     300 PredictionWithoutSource { "A prediction has no source.",

@@ -8,6 +8,7 @@ use crate::{
     code::Code,
     diagnostic::{Diagnostic, Located},
     explanation_config::{self, ExplanationSection},
+    null_defaults::{self, DeclaredDefault},
     prediction_config,
     ranking_config::{self, RankingConfig},
     reader::{Key, Reader, Section, optional, required},
@@ -32,6 +33,7 @@ pub(crate) const MODEL_KEYS: &[Key] =
 pub(crate) const FEATURE_KEYS: &[Key] = &[
     required("FEATURE_SQL_PATH", "FEATURE_SQL_PATH: features.sql"),
     optional("PREPROCESS_OBJECT_PATH"),
+    optional("NULL_DEFAULTS"),
 ];
 
 /// A checked `config.yaml`.
@@ -83,12 +85,14 @@ pub enum Framework {
 }
 
 /// What the model is fed with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FeatureConfig {
     /// The query, inside the bundle.
     pub feature_sql_path: Located<String>,
     /// An ONNX model before the model: a path inside the bundle or an object-store URL.
     pub preprocess_object_path: Option<Located<String>>,
+    /// What stands for the nulls of features, in the order of the file.
+    pub null_defaults: Vec<DeclaredDefault>,
 }
 
 /// What comes out, and when.
@@ -187,6 +191,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
         let preprocess = preprocess_object_path.as_ref().map(|path| path.span);
         ranking_config::apply(reader, ranking, preprocess, prediction);
     }
+    let null_defaults = null_defaults(reader, &features, prediction.as_ref(), ranks);
     let item_sql_path = ranking.as_ref().map(|ranking| ranking.item_sql_path.clone());
     if let Some(span) = sections.blank("EXPLANATION_CONFIG") {
         let problem = reader
@@ -208,6 +213,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
             features: FeatureConfig {
                 feature_sql_path: feature_sql_path.clone()?,
                 preprocess_object_path: preprocess_object_path.clone(),
+                null_defaults,
             },
             prediction: prediction?,
             ranking: if ranks { Some(ranking?) } else { None },
@@ -231,6 +237,30 @@ fn filled(
     key: &'static str,
 ) -> Option<Located<String>> {
     section.get(key).and_then(|node| reader.filled_text(node, key))
+}
+
+fn null_defaults(
+    reader: &mut Reader<'_>,
+    features: &Section<'_>,
+    prediction: Option<&PredictionConfig>,
+    ranks: bool,
+) -> Vec<DeclaredDefault> {
+    if let Some(span) = features.blank("NULL_DEFAULTS") {
+        let problem = reader
+            .problem(Code::ValueEmpty, span, "`NULL_DEFAULTS` has no value")
+            .help("for example `NULL_DEFAULTS: {visits: 0}`");
+        reader.report(problem);
+    }
+    let Some(node) = features.get("NULL_DEFAULTS") else { return Vec::new() };
+    if ranks {
+        let message = "a service that ranks takes no defaults for nulls";
+        let problem = reader.problem(Code::NullDefaultWithRanking, node.span, message).help(
+            "write COALESCE in features.sql or in the items' query, and remove NULL_DEFAULTS",
+        );
+        reader.report(problem);
+        return Vec::new();
+    }
+    null_defaults::read(reader, node, prediction)
 }
 
 fn framework(reader: &mut Reader<'_>, node: &yaml::Node) -> Option<Located<Framework>> {

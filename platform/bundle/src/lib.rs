@@ -15,6 +15,8 @@ mod explanation_config;
 mod explanation_steps;
 mod manifest;
 mod nearest;
+mod null_default_steps;
+mod null_defaults;
 mod paths;
 mod prediction_config;
 mod ranking_config;
@@ -38,6 +40,7 @@ pub use explanation_config::{
     ExplanationConfig, ExplanationMethod, ExplanationSection, ExplanationStore,
 };
 pub use manifest::{Hashes, ReleaseManifest};
+pub use null_defaults::{DeclaredDefault, NullDefault, NullDefaults};
 pub use paths::PathError;
 pub use prediction_config::COLUMNS_MAX;
 pub use ranking_config::{RankingConfig, RankingSettings};

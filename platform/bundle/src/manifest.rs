@@ -4,8 +4,8 @@ use cameo_domain::{PredictionSchema, ReleaseId, ServicePath, Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bundle::Bundle, explanation_config::ExplanationConfig, ranking_config::RankingSettings,
-    run_config::RunConfig,
+    bundle::Bundle, explanation_config::ExplanationConfig, null_defaults::NullDefaults,
+    ranking_config::RankingSettings, run_config::RunConfig,
 };
 
 /// The digests that each generation carries.
@@ -38,6 +38,9 @@ pub struct ReleaseManifest {
     /// `EXPLANATION_CONFIG`, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<ExplanationConfig>,
+    /// `NULL_DEFAULTS` of `FEATURE_CONFIG`; empty where there are none.
+    #[serde(default, skip_serializing_if = "NullDefaults::is_empty")]
+    pub null_defaults: NullDefaults,
     /// `RUN_CONFIG`
     pub run: RunConfig,
     /// The feature query.
@@ -77,6 +80,10 @@ impl ReleaseManifest {
             score: ranking.score.as_ref().map(|score| score.value.clone()),
         });
         sql.extend(ranking.as_ref().map(|ranking| ("items", ranking.item_sql.as_bytes())));
+        let declared = bundle.config.features.null_defaults.iter();
+        let null_defaults = declared
+            .map(|default| (default.column.value.clone(), default.value.value.clone()))
+            .collect();
         let hashes = Hashes {
             config: Sha256::of(bundle.config_text.as_bytes()),
             sql: Sha256::of_parts(sql),
@@ -90,6 +97,7 @@ impl ReleaseManifest {
             timezone: prediction.schedule.zone().name().to_owned(),
             ranking,
             explanation: explanation.map(|section| section.settings.clone()),
+            null_defaults,
             run: bundle.config.run.clone(),
             feature_sql,
             predictions_sql,

@@ -221,6 +221,16 @@ impl Reader<'_> {
         }
     }
 
+    /// The entries of a mapping of which the keys are names that the user chose.
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node, expected: &str) -> Option<&'n [Entry]> {
+        if let Value::Map(entries) = &node.value {
+            Some(entries)
+        } else {
+            self.wrong_type(node, expected);
+            None
+        }
+    }
+
     /// A word that is none of the choices.
     pub(crate) fn unknown_choice(&self, span: Span, found: &str, choices: &[&str]) -> Diagnostic {
         let message = format!("`{}` is none of the choices", shorten(found));
@@ -229,7 +239,7 @@ impl Reader<'_> {
             .did_you_mean(nearest(found, choices.iter().copied()))
     }
 
-    fn wrong_type(&mut self, node: &Node, expected: &str) {
+    pub(crate) fn wrong_type(&mut self, node: &Node, expected: &str) {
         let found = match &node.value {
             Value::Refused => return,
             Value::List(_) => "a list".to_owned(),

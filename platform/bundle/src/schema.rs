@@ -6,8 +6,11 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 
 use crate::{
-    explanation_config::ExplanationConfig, prediction_config::COLUMNS_MAX,
-    ranking_config::TOP_N_MAX, run_config::RunConfig,
+    explanation_config::ExplanationConfig,
+    null_defaults::{NULL_DEFAULTS_MAX, NullDefaults},
+    prediction_config::COLUMNS_MAX,
+    ranking_config::TOP_N_MAX,
+    run_config::RunConfig,
 };
 
 /// A service of Cameo: what scores, what it is fed with, what comes out and when.
@@ -61,6 +64,10 @@ struct FeatureDocument {
     /// An ONNX model that runs before the model; empty for none.
     #[schemars(default)]
     preprocess_object_path: String,
+    /// What stands for a null, by feature column. Without one a null is NaN for a float input, and the
+    /// row goes to quarantine for any other. Not for a service that ranks.
+    #[schemars(default, extend("maxProperties" = NULL_DEFAULTS_MAX))]
+    null_defaults: NullDefaults,
 }
 
 #[derive(JsonSchema)]

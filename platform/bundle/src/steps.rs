@@ -10,6 +10,7 @@ use crate::{
     diagnostic::{self, Diagnostic, Located, Span},
     explanation_steps,
     nearest::nearest,
+    null_default_steps::{self, Bound},
     ranking_steps,
     source::SourceFile,
 };
@@ -61,12 +62,18 @@ pub struct ModelPort {
 /// Checks the steps of a bundle against each other and against its config.
 #[must_use]
 pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
-    let mut check = Check { bundle, config: bundle.config_source(), problems: Vec::new() };
+    let mut check =
+        Check { bundle, config: bundle.config_source(), bound: Vec::new(), problems: Vec::new() };
     if let Some(columns) = &steps.features {
         check.twins(&bundle.feature_sql, columns);
         check.key(columns, &bundle.feature_sql, "features.sql");
         if bundle.config.ranking.is_none() {
+            let before = check.problems.len();
             check.inputs(columns, &steps.model_inputs, steps.feature_names.as_deref());
+            // Where binding went wrong, which columns the model reads is a guess.
+            let bound = Some(check.bound.as_slice())
+                .filter(|bound| !bound.is_empty() && check.is_bound_whole(before));
+            null_default_steps::check(bundle, columns, bound, &mut check.problems);
         }
     }
     if let (Some(sql), Some(columns)) = (&bundle.item_sql, &steps.items) {
@@ -136,6 +143,8 @@ impl Given {
 struct Check<'a> {
     bundle: &'a Bundle,
     config: SourceFile,
+    /// The features that the model reads, as far as they were bound.
+    bound: Vec<Bound>,
     problems: Vec<Diagnostic>,
 }
 
@@ -149,6 +158,11 @@ impl<'a> Check<'a> {
         let Some(ranking) = &self.bundle.config.ranking else { return Vec::new() };
         let given = |name: &str| Given { name: name.to_owned(), data_type: None, open: false };
         vec![given(RANK_COLUMN), given(ranking.item_key.value.as_str())]
+    }
+
+    /// Whether binding the inputs found nothing wrong after the first `before` problems.
+    fn is_bound_whole(&self, before: usize) -> bool {
+        !self.problems[before..].iter().any(Diagnostic::is_error)
     }
 
     fn twins(&mut self, sql: &SourceFile, columns: &[StepColumn]) {
@@ -323,6 +337,9 @@ impl<'a> Check<'a> {
                     self.input_type(feature, matrix);
                 }
             }
+            // With a width left open, which matrix takes which of these is decided when it is loaded.
+            let taken = features.iter().map(|f| Bound { column: f.name.clone(), kind: None });
+            self.bound.extend(taken);
             return;
         }
         let message = format!(
@@ -340,6 +357,7 @@ impl<'a> Check<'a> {
     }
 
     fn input_type(&mut self, feature: &StepColumn, port: &ModelPort) {
+        self.bound.push(Bound { column: feature.name.clone(), kind: Some(port.kind.clone()) });
         let Some(found) = &feature.data_type else { return };
         if Kind::of(&port.kind).takes(Kind::of(found)) {
             return;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use cameo_bundle::{
-    Code, ExplanationConfig, ExplanationMethod, ExplanationStore, ReleaseManifest, discover, load,
+    Code, ExplanationConfig, ExplanationMethod, ExplanationStore, NullDefault, NullDefaults,
+    ReleaseManifest, discover, load,
 };
 use cameo_domain::{ColumnName, DataType, MissedRunPolicy, Sha256};
 
@@ -114,6 +115,40 @@ fn a_release_is_what_its_content_is() {
     fs::write(folder.join("predictions.sql"), "SELECT user_id FROM model_outputs\n")
         .expect("another query");
     assert_ne!(first.id(), manifest(None).id(), "the query is content");
+}
+
+#[test]
+fn defaults_for_nulls_travel_with_the_release_and_are_content() {
+    let root = tenants();
+    let folder = root.path().join("marketing/gender");
+    let manifest = |defaults: &str| {
+        let key = "  FEATURE_SQL_PATH: features.sql\n";
+        let config = CONFIG.replace(key, &format!("{key}{defaults}"));
+        fs::write(folder.join("config.yaml"), config).expect("a config");
+        let bundle = load(&folder).unwrap_or_else(|problems| panic!("{problems:?}"));
+        ReleaseManifest::new(&bundle, Sha256::of(b"model"), None, None)
+    };
+    let plain = manifest("");
+    assert!(!plain.to_json().contains("null_defaults"), "older releases keep their ids");
+    let declared = manifest(
+        "  NULL_DEFAULTS: {age: 40, Spend: -7.5, whole: 7.0, loyal: true, city: Kyoto, code: \"0\"}\n",
+    );
+    let expected = [
+        ("age", NullDefault::Integer(40)),
+        ("Spend", NullDefault::Number(-7.5)),
+        ("whole", NullDefault::Number(7.0)),
+        ("loyal", NullDefault::Boolean(true)),
+        ("city", NullDefault::Text("Kyoto".to_owned())),
+        ("code", NullDefault::Text("0".to_owned())),
+    ];
+    let expected = expected.map(|(column, value)| (column.to_owned(), value));
+    assert_eq!(declared.null_defaults, NullDefaults::from(expected));
+    let read: ReleaseManifest = serde_json::from_str(&declared.to_json()).expect("it reads back");
+    assert_eq!(read, declared);
+    let other = manifest("  NULL_DEFAULTS: {age: 41}\n");
+    let another = manifest("  NULL_DEFAULTS: {age: 42}\n");
+    assert_ne!(other.id(), another.id());
+    assert_ne!(other.hashes.config, another.hashes.config);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use cameo_batch::is_assignable;
-use cameo_bundle::ReleaseManifest;
+use cameo_bundle::{NullDefault as Declared, ReleaseManifest};
 use cameo_domain::{EXPLANATION_COLUMN, Sha256, TenantName};
-use cameo_scoring::{Scorer, ScoringLimits};
+use cameo_scoring::{LoadOptions, NullDefault, Scorer};
 use cameo_warehouse::{Parameters, PostProcess, Query, QueryDescription, Warehouse};
 
 use chrono::{DateTime, Utc};
@@ -80,7 +80,7 @@ impl Plan {
         let key_index = find_key(&manifest, &description.schema)?;
         let features = without(&description.schema, key_index);
         let scoring = match &manifest.ranking {
-            None => Scoring::Rows(load(files, features).await?),
+            None => Scoring::Rows(load(files, features, load_options(&manifest)).await?),
             Some(settings) => Scoring::Ranking(
                 RankingStep::prepare(
                     settings,
@@ -208,16 +208,31 @@ impl Plan {
     }
 }
 
-async fn load(files: Arc<ModelFiles>, features: Schema) -> Result<Arc<Scorer>, RunError> {
-    let load = move || {
-        let limits = ScoringLimits::default();
-        Scorer::load(&files.model, files.preprocess.as_deref(), &features, &limits)
-    };
+async fn load(
+    files: Arc<ModelFiles>,
+    features: Schema,
+    options: LoadOptions,
+) -> Result<Arc<Scorer>, RunError> {
+    let load =
+        move || Scorer::load_with(&files.model, files.preprocess.as_deref(), &features, &options);
     tokio::task::spawn_blocking(load)
         .await
         .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))?
         .map(Arc::new)
         .map_err(|error| RunError::halt("model", chain(&error)))
+}
+
+/// How a release's model is loaded, be it to score or to explain.
+pub(crate) fn load_options(manifest: &ReleaseManifest) -> LoadOptions {
+    let value = |declared: &Declared| match declared {
+        Declared::Boolean(value) => NullDefault::Boolean(*value),
+        Declared::Integer(value) => NullDefault::Integer(*value),
+        Declared::Number(value) => NullDefault::Number(*value),
+        Declared::Text(text) => NullDefault::Text(text.clone()),
+    };
+    let declared = manifest.null_defaults.iter();
+    let null_defaults = declared.map(|(name, default)| (name.clone(), value(default))).collect();
+    LoadOptions { null_defaults, ..LoadOptions::default() }
 }
 
 /// The column of stored explanations follows the model's outputs.

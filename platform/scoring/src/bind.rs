@@ -45,17 +45,15 @@ pub(crate) fn inputs(
     }
 }
 
-/// Gives bound columns the values that stand for their nulls.
+/// Gives bound columns the values that stand for their nulls; every value must find its column.
 pub(crate) fn defaults(
     inputs: &mut [BoundInput],
     declared: &NullDefaults,
     features: &Schema,
 ) -> Result<(), ModelError> {
-    for (name, default) in declared {
-        let columns = inputs.iter_mut().flat_map(|input| &mut input.columns);
-        let Some(column) =
-            columns.into_iter().find(|column| column.name.eq_ignore_ascii_case(name))
-        else {
+    for name in declared.keys() {
+        let mut columns = inputs.iter().flat_map(|input| &input.columns);
+        if !columns.any(|column| column.name.eq_ignore_ascii_case(name)) {
             return Err(ModelError::NullDefault {
                 column: name.clone(),
                 problem: format!(
@@ -63,7 +61,20 @@ pub(crate) fn defaults(
                     names(features)
                 ),
             });
-        };
+        }
+    }
+    defaults_of_part(inputs, declared)
+}
+
+/// As [`defaults`] for a part of a model, which may read fewer columns than have a value.
+pub(crate) fn defaults_of_part(
+    inputs: &mut [BoundInput],
+    declared: &NullDefaults,
+) -> Result<(), ModelError> {
+    // A column may stand in two places; a null of it is the same value in both.
+    for column in inputs.iter_mut().flat_map(|input| &mut input.columns) {
+        let own = declared.iter().find(|(name, _)| column.name.eq_ignore_ascii_case(name));
+        let Some((_, default)) = own else { continue };
         default.check(&column.name, &column.data_type, column.kind)?;
         column.default = Some(default.clone());
     }

@@ -84,9 +84,27 @@ impl Scorer {
         let limits = &options.limits;
         let graph = Graph::read(model, limits)?;
         let first = preprocess.map(|bytes| Graph::read(bytes, limits)).transpose()?;
-        let mut scorer = Self::of(&graph, first.as_ref(), features, limits)?;
-        bind::defaults(&mut scorer.inputs, &options.null_defaults, features)?;
-        Ok(scorer)
+        let scorer = Self::of(&graph, first.as_ref(), features, limits)?;
+        scorer.with_null_defaults(&options.null_defaults, features)
+    }
+
+    /// Puts values in the place of nulls; each must belong to a column that the model reads.
+    pub(crate) fn with_null_defaults(
+        mut self,
+        declared: &NullDefaults,
+        features: &Schema,
+    ) -> Result<Self, ModelError> {
+        bind::defaults(&mut self.inputs, declared, features)?;
+        Ok(self)
+    }
+
+    /// As [`Scorer::with_null_defaults`] for a part of a model, which may read fewer columns.
+    pub(crate) fn with_null_defaults_of_part(
+        mut self,
+        declared: &NullDefaults,
+    ) -> Result<Self, ModelError> {
+        bind::defaults_of_part(&mut self.inputs, declared)?;
+        Ok(self)
     }
 
     /// Compiles checked graphs; see [`Scorer::load`].

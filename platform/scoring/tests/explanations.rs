@@ -2,11 +2,12 @@
 
 mod support;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, Scalar};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{cast, nullif};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use cameo_scoring::explain::{Covers, ExplainOptions, Explained, Explainer, Method, Unit};
-use cameo_scoring::{Scorer, ScoringLimits};
+use cameo_scoring::{LoadOptions, ModelError, NullDefault, Scorer, ScoringLimits};
 use support::{json, matrix_batch, mixed_batch, model, schema};
 
 fn options(method: Method) -> ExplainOptions {
@@ -244,6 +245,59 @@ fn trees_behind_a_preprocess_model_are_explained_by_feature_column() {
     let found = explainer.explain(&batch).expect("explains");
     for (total, score) in totals(&explainer, &found).into_iter().zip(outputs.values()) {
         assert!((total - f64::from(*score)).abs() < 1e-4, "{total} for {score}");
+    }
+}
+
+/// Every second visit is missing, and the same with `value` in its place.
+fn without_visits(batch: &RecordBatch, value: i64) -> [RecordBatch; 2] {
+    let schema = batch.schema();
+    let at = schema.index_of("visits").expect("a column");
+    let missing: BooleanArray = (0..batch.num_rows()).map(|row| Some(row % 2 == 1)).collect();
+    let value = cast(&Int64Array::from(vec![value]), batch.column(at).data_type());
+    let value = Scalar::new(value.expect("a whole number"));
+    let changed = [
+        nullif(batch.column(at), &missing).expect("equal lengths"),
+        zip(&missing, &value, batch.column(at)).expect("equal lengths"),
+    ];
+    changed.map(|visits| {
+        let fields = schema.fields().iter().zip(batch.columns()).enumerate();
+        let columns = fields.map(|(index, (field, column))| {
+            (field.name(), if index == at { visits.clone() } else { column.clone() }, true)
+        });
+        RecordBatch::try_from_iter_with_nullable(columns).expect("equal lengths")
+    })
+}
+
+#[test]
+fn a_default_stands_for_nulls_in_what_is_explained_as_in_what_is_scored() {
+    let [given, filled] = without_visits(&mixed_batch(200), 4);
+    let defaults = |name: &str, value| LoadOptions {
+        null_defaults: [(name.to_owned(), value)].into(),
+        ..LoadOptions::default()
+    };
+    let declared = defaults("VISITS", NullDefault::Integer(4));
+    for (name, method) in [
+        ("mixed_one_hot", Method::Auto),
+        ("mixed_one_hot", Method::Kernel),
+        ("mixed_ordinal", Method::Auto),
+    ] {
+        let load = |background: &RecordBatch, load: &LoadOptions| {
+            let options = ExplainOptions { samples: 8, ..options(method) };
+            let schema = schema(background);
+            Explainer::load_with(&model(name), None, &schema, background, &options, load)
+        };
+        let plain = load(&filled, &LoadOptions::default()).expect(name);
+        let explainer = load(&given, &declared).expect(name);
+        assert_eq!(explainer.method(), plain.method(), "{name}");
+        assert_eq!(explainer.base_value().to_bits(), plain.base_value().to_bits(), "{name}");
+        let found = explainer.explain(&given).expect("explains");
+        assert!(found.rejected.is_empty(), "{name}");
+        let expected = plain.explain(&filled).expect("explains");
+        assert_eq!(found.contributions, expected.contributions, "{name}");
+        let without = load(&filled, &LoadOptions::default()).expect(name);
+        assert_eq!(without.explain(&given).expect("explains").rejected.len(), 100, "{name}");
+        let refused = load(&given, &defaults("visitors", NullDefault::Integer(4)));
+        assert!(matches!(refused, Err(ModelError::NullDefault { .. })), "{name}: {refused:?}");
     }
 }
 

@@ -352,3 +352,39 @@ async fn a_tree_ensemble_is_explained_without_asking_and_what_has_no_exact_metho
     assert_eq!(backgrounds, ["clv"], "no customer was read for an explanation that is not made");
     world.assert_sound().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_null_is_set_aside_or_scored_and_explained_as_the_default_that_the_bundle_declares() {
+    let world = World::start().await;
+    // Nobody knows how often customer 5 came.
+    let select = "SELECT range AS user_id, (range % 11 / 2.0)::FLOAT AS level,
+                         CASE WHEN range <> 5 THEN range % 7 END AS visits
+                  FROM range(1, 101)";
+    world.table("marketing", "shop", "customers", select).await;
+    let bundle = Bundle::new("marketing", "gender").explained("{TOP_K: 2}");
+    let gender = world.apply(&bundle).await;
+    let run = gender.execute(DUE).await;
+    let counts = run.counts.unwrap_or_else(|| panic!("{:?}", run.reason));
+    assert_eq!((counts.rows_scored, counts.rows_quarantined), (99, 1));
+    assert!(told(&world).await.iter().all(|row| row.user != 5));
+
+    let bundle = bundle.version("0.0.2").null_defaults("{Visits: 30}");
+    let gender = world.apply(&bundle).await;
+    let run = gender.execute("2024-03-02T18:00:00Z").await;
+    let counts = run.counts.unwrap_or_else(|| panic!("{:?}", run.reason));
+    assert_eq!((counts.rows_scored, counts.rows_quarantined), (100, 0));
+    let rows = told(&world).await;
+    let fifth = &rows[4];
+    // Twice the level of 2.5 and the 30 visits.
+    assert_eq!((fifth.user, fifth.twin), (5, 65.0));
+    assert_eq!(fifth.values["visits"], Value::Null, "what was known of the customer is told");
+    let base = importance(&gender, &world).await.explanation.base_value;
+    for row in &rows {
+        let total = base + row.contributions.values().sum::<f64>();
+        assert!(near(total, row.twin), "{total} for {}", row.twin);
+    }
+    let found = on_demand(&world, &gender, Key::Int(5)).await.expect("explained");
+    let found = found.expect("customer 5");
+    assert!(near(found.explained, 65.0), "{found:?}");
+    world.assert_sound().await;
+}

@@ -22,7 +22,7 @@ use arrow::{
 use cameo_bundle::{ExplanationConfig, ExplanationMethod, ExplanationStore};
 use cameo_domain::EXPLANATION_COLUMN;
 use cameo_scoring::{
-    ModelError, ScoringLimits,
+    ModelError,
     explain::{ExplainOptions, Explained, Explainer, Method, Unit},
 };
 use cameo_store::{Store, explanations as stored};
@@ -33,7 +33,7 @@ pub use one::{Contribution, ExplainedCustomer, explain_one};
 
 use crate::{
     error::{RunError, chain},
-    plan::{ModelFiles, Plan},
+    plan::{ModelFiles, Plan, load_options},
 };
 
 /// How the predictions of one run are explained, and what they have added up to so far.
@@ -237,14 +237,15 @@ async fn load(
 ) -> Result<Result<Explainer, ModelError>, RunError> {
     let features = plan.feature_schema();
     let (background, options) = (background.clone(), options(plan, settings));
+    let load = load_options(&plan.manifest);
     let load = move || {
-        Explainer::load(
+        Explainer::load_with(
             &files.model,
             files.preprocess.as_deref(),
             &features,
             &background,
             &options,
-            &ScoringLimits::default(),
+            &load,
         )
     };
     tokio::task::spawn_blocking(load)

@@ -16,7 +16,7 @@ use crate::accept::Rejected;
 use crate::error::{ModelError, ScoreError};
 use crate::graph::Graph;
 use crate::limits::ScoringLimits;
-use crate::scorer::Scorer;
+use crate::scorer::{LoadOptions, Scorer};
 
 /// Most walks per row that the sampling method may be asked for.
 const SAMPLES_MAX: usize = 1 << 20;
@@ -71,7 +71,24 @@ impl Explainer {
         options: &ExplainOptions,
         limits: &ScoringLimits,
     ) -> Result<Self, ModelError> {
-        Self::prepare(model, preprocess, features, background, (options, None), limits)
+        let load = LoadOptions { limits: limits.clone(), ..LoadOptions::default() };
+        Self::load_with(model, preprocess, features, background, options, &load)
+    }
+
+    /// As [`Explainer::load`], with values that stand for nulls in the rows and in the background:
+    /// `load` are the options of [`Scorer::load_with`].
+    ///
+    /// # Errors
+    /// As [`Explainer::load`], and [`ModelError::NullDefault`] for a default that fits no column.
+    pub fn load_with(
+        model: &[u8],
+        preprocess: Option<&[u8]>,
+        features: &Schema,
+        background: &RecordBatch,
+        options: &ExplainOptions,
+        load: &LoadOptions,
+    ) -> Result<Self, ModelError> {
+        Self::prepare(model, preprocess, features, background, (options, None), load)
     }
 
     /// As [`Explainer::load`] for path-dependent contributions to a tree ensemble, with the rows that
@@ -89,7 +106,8 @@ impl Explainer {
         limits: &ScoringLimits,
     ) -> Result<Self, ModelError> {
         let options = ExplainOptions { method: Method::TreePathDependent, ..options.clone() };
-        Self::prepare(model, preprocess, features, background, (&options, Some(covers)), limits)
+        let load = LoadOptions { limits: limits.clone(), ..LoadOptions::default() };
+        Self::prepare(model, preprocess, features, background, (&options, Some(covers)), &load)
     }
 
     fn prepare(
@@ -98,13 +116,14 @@ impl Explainer {
         features: &Schema,
         background: &RecordBatch,
         (options, covers): (&ExplainOptions, Option<&Covers>),
-        limits: &ScoringLimits,
+        LoadOptions { limits, null_defaults }: &LoadOptions,
     ) -> Result<Self, ModelError> {
         within("the number of samples per row", options.samples, SAMPLES_MAX)?;
         within("the number of background rows", background.num_rows(), BACKGROUND_ROWS_MAX)?;
         let graph = Graph::read(model, limits)?;
         let first = preprocess.map(|bytes| Graph::read(bytes, limits)).transpose()?;
-        let scorer = Scorer::of(&graph, first.as_ref(), features, limits)?;
+        let scorer = Scorer::of(&graph, first.as_ref(), features, limits)?
+            .with_null_defaults(null_defaults, features)?;
         let columns = distinct(scorer.input_columns());
         let outputs = scorer.output_schema();
         let output = output::choose(&outputs, options.output.as_deref())?;
@@ -112,8 +131,14 @@ impl Explainer {
         let schema = contributions_schema(&columns);
         let mut instead = String::new();
         if options.method != Method::Kernel {
-            let parts =
-                Parts { graph: &graph, first: first.as_ref(), features, limits, columns: &columns };
+            let parts = Parts {
+                graph: &graph,
+                first: first.as_ref(),
+                features,
+                limits,
+                null_defaults,
+                columns: &columns,
+            };
             let wish =
                 Wish { method: options.method, table_bytes_max: options.table_bytes_max, covers };
             let exact = port_of(&scorer, output)

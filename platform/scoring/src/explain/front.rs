@@ -12,6 +12,7 @@ use super::lineage::{self, Lineage};
 use crate::accept::{Rejected, Strings, accept};
 use crate::bind::{self, BoundColumn};
 use crate::columns::FloatColumn;
+use crate::defaults::NullDefaults;
 use crate::error::{ModelError, ScoreError};
 use crate::graph::Graph;
 use crate::limits::ScoringLimits;
@@ -51,6 +52,8 @@ pub(super) struct Parts<'a> {
     pub(super) first: Option<&'a Graph>,
     pub(super) features: &'a Schema,
     pub(super) limits: &'a ScoringLimits,
+    /// What stands for nulls; checked against the whole model.
+    pub(super) null_defaults: &'a NullDefaults,
     /// Feature columns that contributions are for.
     pub(super) columns: &'a [String],
 }
@@ -64,8 +67,9 @@ impl Front {
     ) -> Result<Self, String> {
         let words = |error: ModelError| error.to_string();
         let entry = parts.first.unwrap_or(parts.graph);
-        let bound = bind::inputs(&entry.inputs, entry.feature_names.as_deref(), parts.features)
+        let mut bound = bind::inputs(&entry.inputs, entry.feature_names.as_deref(), parts.features)
             .map_err(words)?;
+        bind::defaults_of_part(&mut bound, parts.null_defaults).map_err(words)?;
         let lineage = parts.lineage(&bound, tensor)?;
         let direct = parts.first.is_none()
             && matches!(&bound[..], [input] if input.port.name == tensor && input.port.kind.is_float());
@@ -243,10 +247,12 @@ impl Parts<'_> {
         {
             let output = self.feeds(first, input).unwrap_or_default();
             let cut = Graph::of(ending_in(first, &[output]), self.limits)?;
-            return Scorer::of(&cut, None, self.features, self.limits);
+            return Scorer::of(&cut, None, self.features, self.limits)?
+                .with_null_defaults_of_part(self.null_defaults);
         }
         let cut = Graph::of(ending_in(self.graph, &[tensor.to_owned()]), self.limits)?;
-        Scorer::of(&cut, self.first, self.features, self.limits)
+        Scorer::of(&cut, self.first, self.features, self.limits)?
+            .with_null_defaults_of_part(self.null_defaults)
     }
 }
 
