@@ -183,10 +183,12 @@ def export(bgnbd: BgNbd, spend: GammaGamma, horizon_weeks: float, as_of: str) ->
     norm = g("ReduceSum", weight, "axes", to="norm", keepdims=1)
     purchases = g("Mul", alive, g("Div", total, norm, to="purchases_if_alive"), to="purchases")
 
-    # E[order value] = p (gamma + m_x x) / (p x + q - 1); the population's mean without a repeat purchase.
-    spent = g("Where", repeated, g("Mul", m_x, x, to="repeat_spend"), 0.0, to="spent")
+    # E[order value] = p (gamma + m_x x) / (p x + q - 1); the population's mean where no repeat purchase is known.
+    known = g("And", repeated, g("Not", g("IsNaN", m_x, to="mean_is_unknown"), to="mean_is_known"), to="known")
+    orders = g("Where", known, x, 0.0, to="known_orders")
+    spent = g("Where", known, g("Mul", m_x, x, to="repeat_spend"), 0.0, to="spent")
     numerator = g("Mul", g("Add", spent, spend.gamma, to="spent_gamma"), spend.p, to="value_numerator")
-    denominator = g("Add", g("Mul", x, spend.p, to="p_x"), spend.q - 1.0, to="value_denominator")
+    denominator = g("Add", g("Mul", orders, spend.p, to="p_x"), spend.q - 1.0, to="value_denominator")
     value = g("Div", numerator, denominator, to="order_value_usd")
     g("Mul", purchases, value, to="clv_usd")
 
