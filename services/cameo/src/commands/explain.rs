@@ -74,6 +74,12 @@ pub(crate) async fn run(
     let Some(customer) = customer else {
         bail!("features.sql of {path} gives no customer `{key}`; is the key right?");
     };
+    if customer.contributions.iter().any(|one| !one.contribution.is_finite()) {
+        bail!(
+            "the model gives no number when some values of customer `{key}` stand beside others' values, so \
+             its answer cannot be taken apart; let it answer every combination of features, missing ones too"
+        );
+    }
     let explained = Explained {
         service: path.clone(),
         generation: served.as_ref().map(|served| served.generation),
