@@ -130,6 +130,22 @@ fn tree_ensembles_are_explained_exactly() {
 }
 
 #[test]
+fn a_lightgbm_classifier_is_explained_by_its_trees_and_not_by_sampling() {
+    // The second ends in a multiplication by 1, which the converter adds without a `ZipMap`.
+    for name in ["lightgbm_binary", "explain_lightgbm_classifier"] {
+        let background = matrix_batch(true, 200);
+        let explainer = load(name, &background, &options(Method::Auto));
+        let described = explainer.describe();
+        assert_eq!(explainer.method(), Method::TreePathDependent, "{name}: {described}");
+        assert!(described.starts_with("exact TreeSHAP"), "{name}: {described}");
+        assert_eq!(explainer.unit(), Unit::Margin, "{name}");
+        let found = explainer.explain(&background).expect("explains");
+        assert!(found.error.is_none(), "{name}: exact contributions have no error to state");
+        assert_adds_up(name, &explainer, &background);
+    }
+}
+
+#[test]
 fn each_of_several_classes_is_explained() {
     for name in ["xgboost_three", "lightgbm_three", "gradient_three", "forest_three"] {
         let nan = json(name)["nan"].as_bool().expect("a flag");
@@ -324,7 +340,7 @@ fn assert_reference(name: &str, explainer: &Explainer, reference: &serde_json::V
 
 #[test]
 fn contributions_equal_those_of_the_trainers_and_of_shap() {
-    for name in ["explain_xgboost", "explain_lightgbm"] {
+    for name in ["explain_xgboost", "explain_lightgbm", "explain_lightgbm_classifier"] {
         let reference = json(name);
         let trees = reference["covers"].as_array().expect("trees").iter().map(|tree| {
             tree.as_array().expect("covers").iter().filter_map(serde_json::Value::as_f64).collect()

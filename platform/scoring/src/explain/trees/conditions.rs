@@ -2,16 +2,36 @@
 
 #![allow(clippy::inline_always, reason = "compiled again for the instructions of each caller")]
 
-use super::BLOCK_ROWS;
+use super::{Aligned, BLOCK_ROWS};
 use crate::columns::Float;
 use crate::trees::structure::{Ensemble, Mode, Node};
 
 /// One byte per row: 255 where the condition holds, else 0.
-pub(super) type Holds = [u8; BLOCK_ROWS];
+pub(super) type Holds = Aligned<[u8; BLOCK_ROWS]>;
+
+/// A type that features are compared in.
+pub(super) trait Compared: Float + PartialOrd + Default {
+    /// The values as `f32`, where they are that; those have a faster comparison.
+    fn singles(values: &[Self; BLOCK_ROWS]) -> Option<&[f32; BLOCK_ROWS]>;
+}
+
+impl Compared for f32 {
+    #[inline(always)]
+    fn singles(values: &[Self; BLOCK_ROWS]) -> Option<&[f32; BLOCK_ROWS]> {
+        Some(values)
+    }
+}
+
+impl Compared for f64 {
+    #[inline(always)]
+    fn singles(_: &[Self; BLOCK_ROWS]) -> Option<&[f32; BLOCK_ROWS]> {
+        None
+    }
+}
 
 /// Fills in which rows take the true branch of a node.
 #[inline(always)]
-pub(super) fn fill<T: Float + PartialOrd>(
+pub(super) fn fill<T: Compared>(
     ensemble: &Ensemble,
     node: &Node,
     values: &[T; BLOCK_ROWS],

@@ -24,7 +24,11 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::columns::{Float, FloatColumn};
+use std::ops::{Deref, DerefMut};
+
+use conditions::Compared;
+
+use crate::columns::FloatColumn;
 use crate::level::Level;
 use crate::trees::Precision;
 use crate::trees::structure::{Ensemble, Tree};
@@ -36,7 +40,28 @@ pub(super) use compile::{Game, Question};
 const BLOCK_ROWS: usize = 512;
 
 /// Contributions of a block to one feature column.
-type Sums = [f32; BLOCK_ROWS];
+type Sums = Aligned<[f32; BLOCK_ROWS]>;
+
+/// What starts at a cache line, so that no load of a register crosses into the next.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Aligned<T>(T);
+
+impl<T> Deref for Aligned<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
 
 /// A tree ensemble ready to be explained.
 #[derive(Debug)]
@@ -92,11 +117,7 @@ impl TreeShap {
         }
     }
 
-    fn blocks<T: Float + PartialOrd + Default>(
-        &self,
-        features: &[FloatColumn],
-        rows: usize,
-    ) -> Vec<Vec<f32>> {
+    fn blocks<T: Compared>(&self, features: &[FloatColumn], rows: usize) -> Vec<Vec<f32>> {
         let mut contributions = vec![Vec::with_capacity(rows); self.players];
         let mut values = vec![[T::default(); BLOCK_ROWS]; self.ensemble.features];
         let mut scratch = self.scratch();
@@ -105,7 +126,7 @@ impl TreeShap {
             for feature in &self.features {
                 features[*feature].fill(start, &mut values[*feature][..count]);
             }
-            scratch.sums.fill([0.0; BLOCK_ROWS]);
+            scratch.sums.fill(Aligned([0.0; BLOCK_ROWS]));
             for (at, (tree, way)) in self.ensemble.trees.iter().zip(&self.ways).enumerate() {
                 self.tree(tree, way, at, &values, count, &mut scratch);
             }
@@ -116,7 +137,7 @@ impl TreeShap {
         contributions
     }
 
-    fn tree<T: Float + PartialOrd>(
+    fn tree<T: Compared>(
         &self,
         tree: &Tree,
         way: &Way,
@@ -141,10 +162,10 @@ impl TreeShap {
             _ => None,
         };
         Scratch {
-            holds: vec![[0; BLOCK_ROWS]; nodes],
+            holds: vec![Aligned([0; BLOCK_ROWS]); nodes],
             index: table::Index::new(),
             quadrature: self.ways.iter().map(quadrature).collect(),
-            sums: vec![[0.0; BLOCK_ROWS]; self.players],
+            sums: vec![Aligned([0.0; BLOCK_ROWS]); self.players],
             exact: vec![0.0; self.players],
         }
     }

@@ -2,12 +2,12 @@
 
 #![allow(clippy::inline_always, reason = "compiled again for the instructions of each caller")]
 
+use super::conditions::Compared;
 use super::{BLOCK_ROWS, Scratch, TreeShap, Way, conditions, table};
-use crate::columns::Float;
 use crate::trees::structure::Tree;
 
 #[inline(always)]
-pub(super) fn tree<T: Float + PartialOrd>(
+pub(super) fn tree<T: Compared>(
     shap: &TreeShap,
     tree: &Tree,
     way: &Way,
@@ -27,7 +27,7 @@ pub(super) fn tree<T: Float + PartialOrd>(
 
 /// Which rows satisfy which condition.
 #[inline(always)]
-pub(super) fn hold<T: Float + PartialOrd>(
+pub(super) fn hold<T: Compared>(
     shap: &TreeShap,
     tree: &Tree,
     values: &[[T; BLOCK_ROWS]],

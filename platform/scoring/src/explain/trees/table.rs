@@ -6,7 +6,7 @@
 use super::conditions::Holds;
 use super::game;
 use super::grow::{Grown, Kind, Step};
-use super::{BLOCK_ROWS, Sums};
+use super::{Aligned, BLOCK_ROWS, Sums};
 
 /// Most features and conditions that one table tells apart; the next bit doubles it.
 pub(super) const BITS_MAX: usize = 12;
@@ -166,11 +166,14 @@ fn stride(bits: usize) -> usize {
 pub(super) struct Index {
     pub(super) low: Holds,
     pub(super) high: Holds,
+    /// The whole index, where the kernel wants it so.
+    pub(super) both: Aligned<[i32; BLOCK_ROWS]>,
 }
 
 impl Index {
     pub(super) fn new() -> Self {
-        Self { low: [0; BLOCK_ROWS], high: [0; BLOCK_ROWS] }
+        let none = Aligned([0; BLOCK_ROWS]);
+        Self { low: none, high: none, both: Aligned([0; BLOCK_ROWS]) }
     }
 
     #[inline(always)]
@@ -180,10 +183,10 @@ impl Index {
             self.high.fill(0);
         }
         for (bit, conditions) in unit.bits.iter().enumerate() {
-            let mut all: Holds = [u8::MAX; BLOCK_ROWS];
+            let mut all = Aligned([u8::MAX; BLOCK_ROWS]);
             for (condition, outcome) in conditions {
                 let flip = if *outcome { 0 } else { u8::MAX };
-                for (all, holds) in all.iter_mut().zip(&holds[*condition]) {
+                for (all, holds) in all.iter_mut().zip(holds[*condition].iter()) {
                     *all &= holds ^ flip;
                 }
             }
@@ -192,7 +195,7 @@ impl Index {
             } else {
                 (&mut self.high, 1u8 << (bit - 8))
             };
-            for (byte, all) in byte.iter_mut().zip(&all) {
+            for (byte, all) in byte.iter_mut().zip(all.iter()) {
                 *byte |= all & value;
             }
         }

@@ -289,6 +289,29 @@ proptest! {
 }
 
 #[test]
+fn wide_tables_give_what_walking_gives_at_every_level() {
+    // Paths of about ten features: tables beyond what fits registers.
+    let mut case = Case::draw(11, 40, 10, Precision::Single, false);
+    let draws = &mut Draws(12);
+    case.rows = (0..600).map(|_| (0..40).map(|_| draws.value()).collect()).collect();
+    let columns = case.columns();
+    let walked = case.compile(Game::Interventional, 0, None).shap.explain(&columns, 600);
+    for level in Level::available() {
+        let compiled = level.at_most(|| case.compile(Game::Interventional, 1 << 27, None));
+        assert!(compiled.table_bytes > 1 << 20, "only {} bytes of tables", compiled.table_bytes);
+        let found = compiled.shap.explain(&columns, 600);
+        for (player, (found, walked)) in found.iter().zip(&walked).enumerate() {
+            for (row, (found, walked)) in found.iter().zip(walked).enumerate() {
+                assert!(
+                    (found - walked).abs() < 1e-4,
+                    "{level}, row {row}, feature {player}: {found} for {walked}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_block_gives_what_its_rows_give_alone() {
     let mut case = Case::draw(3, 6, 5, Precision::Single, false);
     let draws = &mut Draws(4);
