@@ -4,6 +4,8 @@
 //! `explain_speed_peer.py` measures its peer on. The first rows are the background.
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
 
+mod support;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use arrow::array::{ArrayRef, Float32Array, RecordBatch};
 use cameo_scoring::explain::{ExplainOptions, Explainer, Method};
 use cameo_scoring::measure::Level;
 use cameo_scoring::{ScoringLimits, inspect};
+use support::{cpu_seconds, floats};
 
 /// Rows of the background.
 const BACKGROUND_ROWS: usize = 200;
@@ -30,9 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = std::fs::read(model)?;
     let width =
         inspect(&model)?.inputs[0].width.ok_or("the model's input must have a fixed width")?;
-    let bytes = std::fs::read(inputs)?;
-    let (values, _) = bytes.as_chunks::<4>();
-    let values: Vec<f32> = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    let values = floats(inputs)?;
     let columns = (0..width).map(|index| {
         let column: ArrayRef = Arc::new(Float32Array::from_iter_values(
             values.iter().skip(index).step_by(width).copied(),
@@ -73,12 +74,4 @@ fn rate(explainer: &Explainer, rows: &RecordBatch, count: usize) -> Result<f64, 
         best = best.max(done as f64 / (cpu_seconds()? - start));
     }
     Ok(best)
-}
-
-/// CPU time of this thread, from the kernel's account of it.
-fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
-    let account = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds: f64 =
-        account.split_whitespace().next().ok_or("expected the time on the CPU")?.parse()?;
-    Ok(nanoseconds / 1e9)
 }

@@ -4,6 +4,8 @@
 //! little-endian floats, as `rank_speed_peer.py` writes them. That script runs this program beside its peers.
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
 
+mod support;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch};
 use cameo_scoring::ScoringLimits;
 use cameo_scoring::rank::{RankOptions, Ranking};
+use support::{cpu_seconds, floats};
 
 /// Customers of a batch, as a run of the platform has them.
 const BATCH_CUSTOMERS: usize = 16 * 1024;
@@ -25,8 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let top_n = rest.first().map_or(Ok(10), |text| text.parse())?;
     let seconds = rest.get(1).map_or(Ok(SECONDS), |text| text.parse())?;
-    let customers = batch("c", &std::fs::read(customers)?, customer_width.parse()?)?;
-    let features = batch("i", &std::fs::read(items)?, item_width.parse()?)?;
+    let customers = batch("c", customers, customer_width.parse()?)?;
+    let features = batch("i", items, item_width.parse()?)?;
     let keys: ArrayRef =
         Arc::new(Int64Array::from_iter_values(0..i64::try_from(features.num_rows())?));
     let columns = std::iter::once(("item".to_owned(), keys)).chain(
@@ -78,21 +81,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn batch(prefix: &str, bytes: &[u8], width: usize) -> Result<RecordBatch, Box<dyn Error>> {
-    let (values, _) = bytes.as_chunks::<4>();
+fn batch(prefix: &str, path: &str, width: usize) -> Result<RecordBatch, Box<dyn Error>> {
+    let values = floats(path)?;
     let columns = (0..width).map(|index| {
-        let column =
-            values.iter().skip(index).step_by(width).map(|value| f32::from_le_bytes(*value));
+        let column = values.iter().skip(index).step_by(width).copied();
         (format!("{prefix}{index}"), Arc::new(Float32Array::from_iter_values(column)) as ArrayRef)
     });
     Ok(RecordBatch::try_from_iter(columns)?)
-}
-
-/// CPU time of this thread, from the kernel's own account.
-fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds: u64 = text.split_whitespace().next().ok_or("an empty account")?.parse()?;
-    Ok(nanoseconds as f64 / 1e9)
 }
 
 /// The most memory that the process has held so far.

@@ -4,12 +4,15 @@
 //! `speed MODEL INPUTS.f32`; the inputs are rows of little-endian floats as `speed_onnxruntime.py` writes them.
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
 
+mod support;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch};
 use cameo_scoring::{Scorer, ScoringLimits, inspect, measure};
+use support::{cpu_seconds, floats};
 
 /// CPU time of one measurement; the best of [`ATTEMPTS`] counts, since a busy machine only ever slows one down.
 const SECONDS: f64 = 1.0;
@@ -26,9 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = std::fs::read(model)?;
     let width =
         inspect(&model)?.inputs[0].width.ok_or("the model's input must have a fixed width")?;
-    let bytes = std::fs::read(inputs)?;
-    let (values, _) = bytes.as_chunks::<4>();
-    let values: Vec<f32> = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    let values = floats(inputs)?;
     let rows = values.len() / width;
 
     for double in [false, true] {
@@ -88,11 +89,4 @@ fn report(name: &str, rows: usize, mut work: impl FnMut()) -> Result<(), Box<dyn
     }
     println!("{name:<48} {:>8.3} million rows per CPU second", best / 1e6);
     Ok(())
-}
-
-/// CPU time of this thread, from the kernel's own account.
-fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds: u64 = text.split_whitespace().next().ok_or("an empty account")?.parse()?;
-    Ok(nanoseconds as f64 / 1e9)
 }

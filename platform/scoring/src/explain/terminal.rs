@@ -3,7 +3,7 @@
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType as TensorType;
 
-use crate::graph::{Graph, node_name};
+use crate::graph::{Graph, neutral, node_name};
 use crate::scores::PostTransform;
 use crate::trees::{self, Margin};
 
@@ -135,17 +135,9 @@ impl<'a> Terminal<'a> {
     }
 }
 
-/// Whether a constant is the single number 1.
 fn is_one(graph: &Graph, name: &str) -> bool {
     let constants = graph.proto.graph.as_ref().map_or(&[][..], |graph| &graph.initializer);
-    let Some(constant) = constants.iter().find(|constant| constant.name == name) else {
-        return false;
-    };
-    let one = 1f32;
-    constant.data_type == TensorType::Float as i32
-        && constant.dims.iter().product::<i64>() == 1
-        && (constant.float_data.iter().map(|value| value.to_bits()).eq([one.to_bits()])
-            || constant.raw_data.iter().eq(&one.to_le_bytes()))
+    constants.iter().any(|constant| constant.name == name && neutral::is_one(constant))
 }
 
 fn is_linear(node: &NodeProto) -> bool {

@@ -4,7 +4,7 @@ mod check;
 mod defaults;
 mod distances;
 mod growth;
-mod neutral;
+pub(crate) mod neutral;
 mod sequences;
 mod tensor;
 mod zip_map;

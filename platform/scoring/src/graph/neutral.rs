@@ -7,8 +7,9 @@ use tract_onnx::pb::{GraphProto, TensorProto};
 
 /// Replaces every such product.
 pub(super) fn replace(graph: &mut GraphProto) {
-    let ones: HashSet<String> =
-        graph.initializer.iter().filter(|one| is_one(one)).map(|one| one.name.clone()).collect();
+    // A matrix of one value could give vectors another rank.
+    let ones = graph.initializer.iter().filter(|one| one.dims.len() <= 1 && is_one(one));
+    let ones: HashSet<String> = ones.map(|one| one.name.clone()).collect();
     // Values that an ensemble gives, under every name that identities give them.
     let mut scores: HashSet<String> = HashSet::new();
     let mut readers: HashMap<String, String> = HashMap::new();
@@ -36,12 +37,10 @@ pub(super) fn replace(graph: &mut GraphProto) {
     }
 }
 
-/// Whether a constant is the number 1, alone.
-fn is_one(tensor: &TensorProto) -> bool {
+/// Whether a constant is the single number 1, of any rank.
+pub(crate) fn is_one(tensor: &TensorProto) -> bool {
     use tract_onnx::pb::tensor_proto::DataType;
-    let alone = tensor.dims.iter().all(|dim| *dim == 1) && tensor.dims.len() <= 1;
-    let raw = 1f32.to_le_bytes();
-    alone
+    tensor.dims.iter().all(|dim| *dim == 1)
         && tensor.data_type == DataType::Float as i32
-        && (tensor.float_data == [1.0] || tensor.raw_data[..] == raw)
+        && (tensor.float_data == [1.0] || tensor.raw_data[..] == 1f32.to_le_bytes())
 }
