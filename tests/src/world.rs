@@ -7,16 +7,16 @@ use cameo_access::ApiKey;
 use cameo_bundle::{ArtifactStore, Discovery, ReleaseManifest, artifact, discover};
 use cameo_domain::TenantName;
 use cameo_mirror::MirrorMetrics;
+use cameo_registry::release::new_release;
 use cameo_runtime::{
     clock::{Clock, ManualClock},
     metrics::Metrics,
 };
 use cameo_scheduler::SchedulerMetrics;
 use cameo_store::{
-    Store, invariants,
+    By, Store, invariants,
     keys::{self, NewKey},
-    releases::{self, NewRelease, ReleaseHashes},
-    runs,
+    releases, runs,
     tenants::{self, TenantSettings},
 };
 use cameo_warehouse::{Warehouse, run_unconfined};
@@ -150,7 +150,8 @@ impl World {
             edit(&mut manifest);
         }
         let first = bundle.config.prediction.schedule.next_after(self.clock.now());
-        let new = release(&manifest, first.expect("a due instant"));
+        let by = By::new("scenario", "test");
+        let new = new_release(&manifest, first.expect("a due instant"), &by);
         let path = manifest.path;
         releases::apply(&self.store, &path.tenant, &new).await.expect("the release is applied");
         Service::new(self, path)
@@ -316,30 +317,5 @@ impl Hold {
     /// Lets them go on.
     pub async fn release(self) {
         self.connection.close().await.expect("the connection ends");
-    }
-}
-
-fn release(manifest: &ReleaseManifest, next_due_at: DateTime<Utc>) -> NewRelease {
-    NewRelease {
-        release: manifest.id(),
-        service: manifest.path.service.clone(),
-        version: manifest.version.clone(),
-        hashes: ReleaseHashes {
-            config: manifest.hashes.config,
-            sql: manifest.hashes.sql,
-            model: manifest.hashes.model,
-        },
-        schema: manifest.schema.clone(),
-        cron: manifest.cron.clone(),
-        timezone: manifest.timezone.clone(),
-        next_due_at,
-        missed_run_policy: manifest.run.missed_run_policy,
-        missed_run_window_seconds: u64::from(manifest.run.missed_run_window_hours) * 3600,
-        generations_kept: manifest.run.generations_kept,
-        stale_after_seconds: u64::from(manifest.run.stale_after_hours) * 3600,
-        attempts_max: manifest.run.attempts_max,
-        git_commit: None,
-        applied_by: "scenario".to_owned(),
-        manifest: serde_json::to_value(manifest).expect("a manifest is JSON"),
     }
 }

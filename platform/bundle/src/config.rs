@@ -3,7 +3,6 @@
 use cameo_domain::{Column, ColumnName, DataType, PredictionSchema, Schedule, ServiceName};
 use serde::{Deserialize, Serialize};
 
-use crate::run_config::RunConfig;
 use crate::{
     code::Code,
     diagnostic::{Diagnostic, Located},
@@ -12,7 +11,8 @@ use crate::{
     prediction_config,
     ranking_config::{self, RankingConfig},
     reader::{Key, Reader, Section, optional, required},
-    run_config,
+    release_config::{self, ReleaseConfig},
+    run_config::{self, RunConfig},
     source::SourceFile,
     yaml,
 };
@@ -25,6 +25,7 @@ pub(crate) const SECTIONS: &[Key] = &[
     optional("RANKING_CONFIG"),
     optional("EXPLANATION_CONFIG"),
     optional("RUN_CONFIG"),
+    optional("RELEASE_CONFIG"),
 ];
 /// The keys of `MODEL_CONFIG`.
 pub(crate) const MODEL_KEYS: &[Key] =
@@ -51,6 +52,8 @@ pub struct Config {
     pub explanation: Option<ExplanationSection>,
     /// `RUN_CONFIG`
     pub run: RunConfig,
+    /// `RELEASE_CONFIG`
+    pub release: ReleaseConfig,
 }
 
 impl Config {
@@ -167,6 +170,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
     let ranking = inner("RANKING_CONFIG", ranking_config::KEYS);
     let explanation = inner("EXPLANATION_CONFIG", explanation_config::KEYS);
     let run = inner("RUN_CONFIG", run_config::KEYS).unwrap_or_default();
+    let release = inner("RELEASE_CONFIG", release_config::KEYS).unwrap_or_default();
 
     let model_path = filled(reader, &model, "MODEL_PATH");
     let framework = model.get("FRAMEWORK").and_then(|node| framework(reader, node));
@@ -207,6 +211,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
         explanation_config::refuse_beside_ranking(reader, explanation, node);
     }
     let run = run_config::read(reader, &run);
+    let release = release_config::read(reader, &release);
     let config = (|| {
         Some(Config {
             model: ModelConfig { model_path: model_path.clone()?, framework: framework? },
@@ -219,6 +224,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
             ranking: if ranks { Some(ranking?) } else { None },
             explanation: explanation.clone(),
             run,
+            release,
         })
     })();
     Some(Reading {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bundle::Bundle, explanation_config::ExplanationConfig, null_defaults::NullDefaults,
-    ranking_config::RankingSettings, run_config::RunConfig,
+    ranking_config::RankingSettings, release_config::ReleaseConfig, run_config::RunConfig,
 };
 
 /// The digests that each generation carries.
@@ -43,6 +43,9 @@ pub struct ReleaseManifest {
     pub null_defaults: NullDefaults,
     /// `RUN_CONFIG`
     pub run: RunConfig,
+    /// `RELEASE_CONFIG`, where it says anything.
+    #[serde(default, skip_serializing_if = "ReleaseConfig::is_default")]
+    pub release: ReleaseConfig,
     /// The feature query.
     pub feature_sql: String,
     /// The post-processing query.
@@ -99,6 +102,7 @@ impl ReleaseManifest {
             explanation: explanation.map(|section| section.settings.clone()),
             null_defaults,
             run: bundle.config.run.clone(),
+            release: bundle.config.release.clone(),
             feature_sql,
             predictions_sql,
             model,

@@ -211,6 +211,43 @@ impl Reader<'_> {
         value
     }
 
+    /// A finite number within bounds.
+    pub(crate) fn decimal(
+        &mut self,
+        node: &Node,
+        key: &str,
+        range: RangeInclusive<f64>,
+    ) -> Option<f64> {
+        let number = match &node.value {
+            Value::Scalar { text, plain: true } => text.parse::<f64>().ok(),
+            _ => None,
+        };
+        let Some(number) = number.filter(|number| number.is_finite()) else {
+            self.wrong_type(node, "a number such as 0.15");
+            return None;
+        };
+        if range.contains(&number) {
+            return Some(number);
+        }
+        let problem = self
+            .problem(Code::ValueOutOfRange, node.span, format!("`{key}` is {number}"))
+            .expected(format!("{} to {}", range.start(), range.end()));
+        self.report(problem);
+        None
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn truth(&mut self, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Scalar { text, plain: true } if text == "true" => Some(true),
+            Value::Scalar { text, plain: true } if text == "false" => Some(false),
+            _ => {
+                self.wrong_type(node, "true or false");
+                None
+            }
+        }
+    }
+
     /// The items of a list.
     pub(crate) fn list<'n>(&mut self, node: &'n Node) -> Option<&'n [Node]> {
         if let Value::List(items) = &node.value {

@@ -10,6 +10,7 @@ use crate::{
     null_defaults::{NULL_DEFAULTS_MAX, NullDefaults},
     prediction_config::COLUMNS_MAX,
     ranking_config::TOP_N_MAX,
+    release_config::ReleaseConfig,
     run_config::RunConfig,
 };
 
@@ -32,6 +33,8 @@ struct ConfigDocument {
     explanation_config: Option<ExplanationConfig>,
     /// How the service runs. Every key is optional.
     run_config: Option<RunConfig>,
+    /// How a release gets into production. Every key is optional.
+    release_config: Option<ReleaseConfig>,
 }
 
 #[derive(JsonSchema)]
@@ -148,13 +151,14 @@ mod tests {
 
     use super::*;
     use crate::{
-        config, explanation_config, prediction_config, ranking_config, reader::Key, run_config,
+        config, explanation_config, prediction_config, ranking_config, reader::Key, release_config,
+        run_config,
     };
 
     #[test]
     fn the_schema_has_the_keys_that_the_reader_knows() {
         let schema = json_schema();
-        let sections: [(&str, &[Key]); 7] = [
+        let sections: [(&str, &[Key]); 8] = [
             ("", config::SECTIONS),
             ("/properties/MODEL_CONFIG", config::MODEL_KEYS),
             ("/properties/FEATURE_CONFIG", config::FEATURE_KEYS),
@@ -162,6 +166,7 @@ mod tests {
             ("/properties/RANKING_CONFIG", ranking_config::KEYS),
             ("/properties/EXPLANATION_CONFIG", explanation_config::KEYS),
             ("/properties/RUN_CONFIG", run_config::KEYS),
+            ("/properties/RELEASE_CONFIG", release_config::KEYS),
         ];
         for (pointer, keys) in sections {
             let section = schema.pointer(pointer).expect("the section's schema");

@@ -10,6 +10,7 @@ pub mod name;
 pub mod run;
 pub mod schedule;
 pub mod schema;
+pub mod stage;
 
 pub use hash::Sha256;
 pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
@@ -18,3 +19,4 @@ pub use name::{ColumnName, NameError, ServiceName, ServicePath, TenantName};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
 pub use schema::{Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN};
+pub use stage::{Stage, StageError};

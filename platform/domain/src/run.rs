@@ -16,6 +16,8 @@ pub enum RunState {
     Published,
     /// Its generation was complete, but a newer due instant had been published before.
     Superseded,
+    /// It ran beside production: its generation is complete and only compared.
+    Shadowed,
     /// The bundle or the data is at fault: repeating it changes nothing.
     Halted,
     /// Every attempt failed for a transient reason.
@@ -35,6 +37,8 @@ pub enum Transition {
     Publish,
     /// The generation is complete but older than what is published.
     Supersede,
+    /// The generation of a run beside production is complete.
+    Shadow,
     /// Repeating would not help.
     Halt,
     /// No attempt is left.
@@ -45,11 +49,12 @@ pub enum Transition {
 
 impl RunState {
     /// Every state.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Running,
         Self::Published,
         Self::Superseded,
+        Self::Shadowed,
         Self::Halted,
         Self::Failed,
         Self::Cancelled,
@@ -64,6 +69,7 @@ impl RunState {
             (Self::Running, Transition::Requeue) => Some(Self::Queued),
             (Self::Running, Transition::Publish) => Some(Self::Published),
             (Self::Running, Transition::Supersede) => Some(Self::Superseded),
+            (Self::Running, Transition::Shadow) => Some(Self::Shadowed),
             (Self::Running, Transition::Halt) => Some(Self::Halted),
             (Self::Running, Transition::Fail) => Some(Self::Failed),
             _ => None,
@@ -84,6 +90,7 @@ impl RunState {
             Self::Running => "running",
             Self::Published => "published",
             Self::Superseded => "superseded",
+            Self::Shadowed => "shadowed",
             Self::Halted => "halted",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -141,9 +148,9 @@ mod tests {
 
     #[test]
     fn a_finished_run_never_changes() {
-        use Transition::{Cancel, Claim, Fail, Halt, Publish, Requeue, Supersede};
+        use Transition::{Cancel, Claim, Fail, Halt, Publish, Requeue, Shadow, Supersede};
         for state in RunState::ALL.into_iter().filter(|state| state.is_finished()) {
-            for transition in [Claim, Requeue, Publish, Supersede, Halt, Fail, Cancel] {
+            for transition in [Claim, Requeue, Publish, Supersede, Shadow, Halt, Fail, Cancel] {
                 assert_eq!(state.after(transition), None, "{state} moved by {transition:?}");
             }
         }

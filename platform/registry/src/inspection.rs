@@ -18,31 +18,33 @@ use cameo_warehouse::{
 use chrono::Utc;
 
 /// What could be learnt about a bundle's steps.
-pub(crate) struct Inspection {
+pub struct Inspection {
     /// Everything that does not fit, in the order of the steps.
-    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
     /// The model's bytes, unless they could not be read.
-    pub(crate) model: Option<Vec<u8>>,
+    pub model: Option<Vec<u8>>,
     /// The preprocess model's bytes.
-    pub(crate) preprocess: Option<Vec<u8>>,
+    pub preprocess: Option<Vec<u8>>,
     /// The feature columns, without the key, where the query tells them.
-    pub(crate) features: Option<Vec<String>>,
+    pub features: Option<Vec<String>>,
 }
 
 /// The bytes of a model and of the model before it.
-pub(crate) struct Models {
-    pub(crate) model: Vec<u8>,
-    pub(crate) preprocess: Option<Vec<u8>>,
+pub struct Models {
+    /// The model.
+    pub model: Vec<u8>,
+    /// The model before it, where there is one.
+    pub preprocess: Option<Vec<u8>>,
 }
 
 /// Reads the models and describes the SQL. With a warehouse that has the tables, columns have
 /// types; without one, names alone are matched.
-pub(crate) async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehouse>>) -> Inspection {
+pub async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehouse>>) -> Inspection {
     inspect_models(bundle, warehouse, None).await
 }
 
 /// As [`inspect`], with models in place of those that the bundle names.
-pub(crate) async fn inspect_models(
+pub async fn inspect_models(
     bundle: &Bundle,
     warehouse: Option<&Arc<dyn Warehouse>>,
     instead: Option<&Models>,
@@ -82,7 +84,8 @@ pub(crate) async fn inspect_models(
 }
 
 /// The parameters of a run that would start now.
-pub(crate) fn parameters(bundle: &Bundle) -> Parameters {
+#[must_use]
+pub fn parameters(bundle: &Bundle) -> Parameters {
     let run_time = Utc::now();
     let zone = bundle.config.prediction.schedule.zone();
     Parameters { run_time, run_date: run_time.with_timezone(&zone).date_naive() }
@@ -204,7 +207,8 @@ fn scored(bundle: &Bundle, model: &ModelSignature) -> Option<Schema> {
 }
 
 /// Arrow type of the values of a port.
-pub(crate) fn arrow_kind(kind: PortKind) -> ArrowType {
+#[must_use]
+pub fn arrow_kind(kind: PortKind) -> ArrowType {
     match kind {
         PortKind::Float32 => ArrowType::Float32,
         PortKind::Float64 => ArrowType::Float64,

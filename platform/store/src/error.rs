@@ -69,6 +69,9 @@ pub enum StoreError {
     /// There is no generation to which the service can roll back.
     #[error("cannot roll back: {0}")]
     NoRollback(String),
+    /// The release cannot go where it was asked to.
+    #[error("cannot promote: {0}")]
+    Promotion(String),
     /// More than a named bound allows.
     #[error("at most {limit} {what}, found {found}")]
     TooMany {

@@ -16,11 +16,16 @@ union all
 select 'every scheduled run has its due instant', format('run %s', r.run)
 from cameo.runs r
 where r.trigger = 'schedule'
-  and not exists (select from cameo.due_instants d where d.run = r.run)
+  and not exists (
+      select from cameo.due_instants d
+      where case r.purpose when 'publish' then d.run = r.run
+            else (d.tenant, d.service, d.due_at, d.outcome)
+                 = (r.tenant, r.service, r.due_at, 'run') end)
 union all
-select 'one run per service and due instant',
+select 'one run per service and due instant, and one of each release beside it',
        format('%s/%s %s has %s', tenant, service, due_at, count(*))
-from cameo.runs group by tenant, service, due_at having count(*) > 1
+from cameo.runs group by tenant, service, due_at, purpose, case purpose when 'shadow' then release end
+having count(*) > 1
 union all
 select 'at most one running run per service', format('%s/%s has %s', tenant, service, count(*))
 from cameo.runs where state = 'running' group by tenant, service having count(*) > 1
@@ -31,7 +36,7 @@ union all
 select 'read = scored + quarantined',
        format('run %s: %s, %s, %s', run, rows_read, rows_scored, rows_quarantined)
 from cameo.runs
-where state in ('published', 'superseded')
+where state in ('published', 'superseded', 'shadowed')
   and rows_read is distinct from rows_scored + rows_quarantined
 union all
 select 'rows written = rows scored',
@@ -46,12 +51,13 @@ select 'a run and its generation end alike',
 from cameo.runs r join cameo.generations g on g.run = r.run and g.epoch = r.epoch
 where (g.state = 'published') is distinct from (r.state = 'published')
    or (g.state = 'retired') is distinct from (r.state = 'superseded')
-   or (g.state in ('published', 'retired')) is distinct from ((r.generation = g.generation) is true)
+   or (g.state = 'shadowed') is distinct from (r.state = 'shadowed')
+   or (g.state in ('published', 'retired', 'shadowed')) is distinct from ((r.generation = g.generation) is true)
 union all
 select 'a generation of an older epoch is abandoned',
        format('generation %s of run %s is %s', g.generation, g.run, g.state)
 from cameo.generations g join cameo.runs r using (run)
-where g.state in ('published', 'retired') and g.epoch <> r.epoch
+where g.state in ('published', 'retired', 'shadowed') and g.epoch <> r.epoch
 union all
 select 'the outbox row exists if and only if the generation is published',
        format('generation %s is %s, in the outbox: %s', g.generation, g.state, o.generation is not null)
@@ -145,3 +151,32 @@ join (select generation, cohort_column, feature, sum(rows) as rows
       from cameo.importances where cohort_column is not null
       group by generation, cohort_column, feature) c using (generation)
 where c.rows <> e.rows
+union all
+select 'what is in production is what the service runs',
+       format('%s/%s runs %s, in production is %s', s.tenant, s.service, s.release, p.release)
+from cameo.services s
+left join cameo.release_stages p
+    on (p.tenant, p.service, p.stage) = (s.tenant, s.service, 'production')
+where s.release is distinct from p.release
+union all
+select 'a release stands where the ledger''s last entry put it',
+       format('release %s is %s, the ledger says %s', s.release, s.stage, l.to_stage)
+from cameo.release_stages s
+left join lateral (
+    select p.promotion, p.to_stage, p.at from cameo.promotions p
+    where (p.tenant, p.service, p.release) = (s.tenant, s.service, s.release)
+    order by p.promotion desc limit 1) l on true
+where (s.stage, s.promotion, s.since) is distinct from (l.to_stage, l.promotion, l.at)
+union all
+select 'every release stands somewhere', format('release %s of %s/%s', r.release, r.tenant, r.service)
+from cameo.releases r
+where not exists (select from cameo.release_stages s
+                  where (s.tenant, s.service, s.release) = (r.tenant, r.service, r.release))
+union all
+select 'each promotion starts where the one before it ended',
+       format('promotion %s: from %s, expected %s', promotion, from_stage, expected)
+from (
+    select promotion, from_stage,
+           lag(to_stage) over (partition by tenant, service, release order by promotion) as expected
+    from cameo.promotions) entries
+where from_stage is distinct from expected

@@ -9,6 +9,7 @@
 //! a task of its own that finishes regardless ([`Store`] says how), because a transaction that is
 //! dropped while it begins stays open on its pooled connection in sqlx 0.9 (its issue 4385).
 
+mod by;
 mod connect;
 mod error;
 pub mod explanations;
@@ -25,5 +26,6 @@ pub mod schedule;
 pub mod services;
 pub mod tenants;
 
+pub use by::By;
 pub use connect::{ConnectOptions, Store};
 pub use error::StoreError;

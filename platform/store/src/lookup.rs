@@ -178,14 +178,17 @@ pub async fn current(
     store: &Store,
     tenant: Option<&TenantName>,
 ) -> Result<Vec<ServedGeneration>, StoreError> {
-    // The age limit is the service's present one; everything else belongs to the generation.
+    // The age limit is that of what is in production; where nothing is, and for everything else, that
+    // of the release that made the generation.
     let served = sqlx::query_as(
-        "select g.*, made.version, now_runs.stale_after_seconds
+        "select g.*, made.version,
+                coalesce(now_runs.stale_after_seconds, made.stale_after_seconds)
+                    as stale_after_seconds
          from cameo.services s
          join cameo.generations g on g.generation = s.current_generation
          join cameo.releases made
              on (made.tenant, made.service, made.release) = (g.tenant, g.service, g.release)
-         join cameo.releases now_runs
+         left join cameo.releases now_runs
              on (now_runs.tenant, now_runs.service, now_runs.release)
               = (s.tenant, s.service, s.release)
          where $1::text is null or s.tenant = $1 order by s.tenant, s.service",

@@ -216,7 +216,7 @@ async fn insert_run(
     let created = sqlx::query(
         "insert into cameo.runs (tenant, service, release, due_at, trigger, attempts_max)
          values ($1, $2, $3, $4, 'schedule', $5)
-         on conflict (tenant, service, due_at) do nothing returning run",
+         on conflict (tenant, service, due_at) where purpose = 'publish' do nothing returning run",
     )
     .bind(tenant)
     .bind(name)
@@ -230,7 +230,8 @@ async fn insert_run(
         // A manual run was asked for at exactly this instant: it serves as the scheduled one.
         None => {
             sqlx::query(
-                "select run from cameo.runs where tenant = $1 and service = $2 and due_at = $3",
+                "select run from cameo.runs
+                 where tenant = $1 and service = $2 and due_at = $3 and purpose = 'publish'",
             )
             .bind(tenant)
             .bind(name)

@@ -1,7 +1,7 @@
 //! Services: what each tenant hosts.
 
 use cameo_domain::{
-    GenerationId, MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, ServicePath,
+    GenerationId, MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, ServicePath, Stage,
     TenantName,
 };
 use chrono::{DateTime, Utc};
@@ -10,13 +10,15 @@ use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 
 use crate::{Store, StoreError, releases::policy_from, row::Columns};
 
-/// A service with its current release and pointer.
+/// A service with its pointer and its release: what is in production, else what came last.
 #[derive(Debug, Clone, Serialize)]
 pub struct ServiceRecord {
     /// Tenant and name.
     pub path: ServicePath,
-    /// What its next runs execute.
+    /// What its next runs execute, where the stage is production.
     pub release: ReleaseId,
+    /// Where that release stands.
+    pub stage: Stage,
     /// The version that the release's config states.
     pub version: String,
     /// The declared predictions.
@@ -25,8 +27,8 @@ pub struct ServiceRecord {
     pub cron: String,
     /// IANA zone of the pattern.
     pub timezone: String,
-    /// The first due instant that is not decided yet.
-    pub next_due_at: DateTime<Utc>,
+    /// The first due instant that is not decided yet; none where no release is in production.
+    pub next_due_at: Option<DateTime<Utc>>,
     /// What readers are served.
     pub current_generation: Option<GenerationId>,
     /// How many published generations are kept.
@@ -52,6 +54,7 @@ impl FromRow<'_, PgRow> for ServiceRecord {
         Ok(Self {
             path: row.path()?,
             release: row.parsed("release")?,
+            stage: row.parsed("stage")?,
             version: row.try_get("version")?,
             schema: schema.0,
             cron: row.try_get("cron")?,
@@ -68,16 +71,31 @@ impl FromRow<'_, PgRow> for ServiceRecord {
     }
 }
 
+macro_rules! services_sql {
+    () => {
+        "select r.*, s.current_generation, t.stage,
+                case when s.release is not null then s.next_due_at end as next_due_at
+         from cameo.services s
+         join lateral (
+             select t.release, t.stage from cameo.release_stages t
+             where (t.tenant, t.service) = (s.tenant, s.service)
+             order by array_position(array['production', 'canary', 'shadow', 'candidate'], t.stage),
+                      t.promotion desc
+             limit 1) t on true
+         join cameo.releases r
+             on (r.tenant, r.service, r.release) = (s.tenant, s.service, t.release)"
+    };
+}
+
 /// All services of one tenant, or of all, by name.
 pub async fn list(
     store: &Store,
     tenant: Option<&TenantName>,
 ) -> Result<Vec<ServiceRecord>, StoreError> {
-    let records = sqlx::query_as(
-        "select r.*, s.next_due_at, s.current_generation
-         from cameo.services s join cameo.releases r using (tenant, service, release)
-         where $1::text is null or tenant = $1 order by tenant, service",
-    )
+    let records = sqlx::query_as(concat!(
+        services_sql!(),
+        " where $1::text is null or s.tenant = $1 order by s.tenant, s.service"
+    ))
     .bind(tenant.map(TenantName::as_str))
     .fetch_all(store.control())
     .await?;
@@ -90,14 +108,11 @@ pub async fn find(
     tenant: &TenantName,
     service: &ServiceName,
 ) -> Result<Option<ServiceRecord>, StoreError> {
-    let record = sqlx::query_as(
-        "select r.*, s.next_due_at, s.current_generation
-         from cameo.services s join cameo.releases r using (tenant, service, release)
-         where tenant = $1 and service = $2",
-    )
-    .bind(tenant.as_str())
-    .bind(service.as_str())
-    .fetch_optional(store.control())
-    .await?;
+    let record =
+        sqlx::query_as(concat!(services_sql!(), " where s.tenant = $1 and s.service = $2"))
+            .bind(tenant.as_str())
+            .bind(service.as_str())
+            .fetch_optional(store.control())
+            .await?;
     Ok(record)
 }

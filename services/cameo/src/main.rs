@@ -5,7 +5,6 @@ mod cli;
 mod commands;
 mod demo;
 mod deployment;
-mod inspection;
 mod output;
 mod picture;
 mod roles;

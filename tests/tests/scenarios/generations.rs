@@ -1,7 +1,7 @@
 //! Going back, and what is kept.
 
 use axum::http::StatusCode;
-use cameo_store::generations;
+use cameo_store::{By, generations};
 use cameo_tests::{Bundle, World, eventually};
 use serde_json::json;
 
@@ -67,18 +67,18 @@ async fn the_last_generations_are_kept_and_none_goes_that_is_served_or_not_yet_m
     let retain = async || generations::retain_after(&world.store, 0).await.expect("an answer");
     assert_eq!(retain().await, [], "the mirror has not seen any of them");
     assert_eq!(world.mirror().await, 5);
-    let (tenant, service) = (&gender.path.tenant, &gender.path.service);
-    generations::rollback(&world.store, tenant, service, Some(published[1]), "scenario")
-        .await
-        .expect("rolled back");
+    let by = By::new("scenario", "test");
+    let rollback = async |to| {
+        let (tenant, service) = (&gender.path.tenant, &gender.path.service);
+        generations::rollback(&world.store, tenant, service, Some(to), &by).await
+    };
+    rollback(published[1]).await.expect("rolled back");
     assert_eq!(retain().await, [published[0], published[2]], "what is served stays");
     assert!(gender.served().await.expect("a generation").is_whole(ROWS, 1.0));
-    generations::rollback(&world.store, tenant, service, Some(published[4]), "scenario")
-        .await
-        .expect("forward again");
+    rollback(published[4]).await.expect("forward again");
     assert_eq!(retain().await, [published[1]]);
     assert_eq!(retain().await, []);
-    let gone = generations::rollback(&world.store, tenant, service, Some(published[0]), "scenario");
-    assert!(gone.await.is_err(), "a dropped generation cannot come back");
+    let gone = rollback(published[0]).await;
+    assert!(gone.is_err(), "a dropped generation cannot come back");
     world.assert_sound().await;
 }

@@ -39,7 +39,9 @@ const DROPPABLE: &str = "
     select g.generation, g.tenant, g.service, g.table_schema, g.table_name
     from cameo.generations g
     join cameo.services s using (tenant, service)
-    join cameo.releases r on (r.tenant, r.service, r.release) = (s.tenant, s.service, s.release)
+    -- Of a service that was taken out of use, each release's own number counts.
+    join cameo.releases r
+        on (r.tenant, r.service, r.release) = (g.tenant, g.service, coalesce(s.release, g.release))
     where g.dropped_at is null
       and g.generation is distinct from s.current_generation
       and (g.state in ('abandoned', 'retired')

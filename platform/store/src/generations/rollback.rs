@@ -1,10 +1,15 @@
 //! Rolling back: the pointer moves to an older generation.
 
-use cameo_domain::{GenerationId, ServiceName, TenantName};
+use cameo_domain::{GenerationId, ReleaseId, ServiceName, ServicePath, Stage, TenantName};
+use chrono::Utc;
 use serde::Serialize;
 use sqlx::{PgConnection, Row};
 
-use crate::{Store, StoreError};
+use crate::{
+    By, Store, StoreError,
+    releases::{Action, Due, Entry, shift, stage_of},
+    row::Columns,
+};
 
 /// A move back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -13,34 +18,38 @@ pub struct RolledBack {
     pub from: GenerationId,
     /// What is served now.
     pub to: GenerationId,
+    /// The release that is in production again, where that changed: the one that made the generation.
+    pub release: Option<ReleaseId>,
 }
 
 /// Serves an earlier published generation again: `to`, or else the one published for the due
-/// instant before the current one. Only a generation whose table is still kept can be served. The
-/// next run publishes forward as usual.
+/// instant before the current one. Only a generation whose table is still kept can be served.
+///
+/// Where another release made it, that release is in production again as well, or the next run would
+/// bring back what was rolled back. That needs nobody's approval: it was in production before. The next
+/// run publishes forward as usual.
 pub async fn rollback(
     store: &Store,
     tenant: &TenantName,
     service: &ServiceName,
     to: Option<GenerationId>,
-    actor: &str,
+    by: &By,
 ) -> Result<RolledBack, StoreError> {
-    let (tenant, service, actor) = (tenant.clone(), service.clone(), actor.to_owned());
+    let (path, by) = (ServicePath::new(tenant.clone(), service.clone()), by.clone());
     store
         .transaction(move |connection| {
-            Box::pin(async move { flip_back(connection, &tenant, &service, to, &actor).await })
+            Box::pin(async move { flip_back(connection, &path, to, &by).await })
         })
         .await
 }
 
 async fn flip_back(
     connection: &mut PgConnection,
-    tenant: &TenantName,
-    service: &ServiceName,
+    path: &ServicePath,
     to: Option<GenerationId>,
-    actor: &str,
+    by: &By,
 ) -> Result<RolledBack, StoreError> {
-    let (tenant, service) = (tenant.as_str(), service.as_str());
+    let (tenant, service) = (path.tenant.as_str(), path.service.as_str());
     let row = sqlx::query(
         "select current_generation from cameo.services
          where tenant = $1 and service = $2 for no key update",
@@ -91,12 +100,37 @@ async fn flip_back(
     .bind(service)
     .bind(target)
     .bind(current)
-    .bind(actor)
+    .bind(&by.actor)
     .execute(&mut *connection)
     .await?;
     sqlx::query("select pg_notify('cameo_publications', $1)")
-        .bind(format!("{tenant}/{service}"))
-        .execute(connection)
+        .bind(path.to_string())
+        .execute(&mut *connection)
         .await?;
-    Ok(RolledBack { from: GenerationId(current), to: GenerationId(target) })
+    let release = restore_release(connection, path, target, by).await?;
+    Ok(RolledBack { from: GenerationId(current), to: GenerationId(target), release })
+}
+
+/// Puts the release that made a generation back into production. A service of which nothing is in
+/// production stays so.
+async fn restore_release(
+    connection: &mut PgConnection,
+    path: &ServicePath,
+    generation: i64,
+    by: &By,
+) -> Result<Option<ReleaseId>, StoreError> {
+    let row = sqlx::query(
+        "select g.release from cameo.generations g join cameo.services s using (tenant, service)
+         where g.generation = $1 and s.release <> g.release",
+    )
+    .bind(generation)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let release = row.parsed("release")?;
+    let from = stage_of(connection, path, release).await?;
+    let due = Due::After(Utc::now());
+    let entry = Entry { action: Action::Rollback, reason: None, by, due };
+    shift(connection, path, release, from, Stage::Production, &entry).await?;
+    Ok(Some(release))
 }

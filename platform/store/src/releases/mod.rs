@@ -1,11 +1,24 @@
-//! Releases: immutable versions of bundles.
+//! Releases: immutable versions of bundles, and where each of them stands.
 
-use cameo_domain::{MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, Sha256, TenantName};
+mod apply;
+mod history;
+mod promote;
+
+pub use apply::{Applied, apply};
+pub use history::{
+    HISTORY_ROWS_MAX, PromotionRecord, StagedRelease, history, in_production_at, list, stage,
+};
+pub(crate) use promote::{Action, Due, Entry, shift, stage_of};
+pub use promote::{Moved, Promotion, approve, archive, promote};
+
+use cameo_domain::{
+    MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, Sha256, Stage, TenantName,
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
+use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 
-use crate::{Store, StoreError, row::Columns};
+use crate::{By, Store, StoreError, row::Columns};
 
 /// The hashes of what made a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +50,8 @@ pub struct NewRelease {
     pub cron: String,
     /// IANA zone of the pattern.
     pub timezone: String,
-    /// The first due instant, used when the service is new or its schedule changed.
+    /// The first due instant, used when the release enters production and the service is new or its
+    /// schedule changed.
     pub next_due_at: DateTime<Utc>,
     /// What happens to due instants that passed while nothing could run.
     pub missed_run_policy: MissedRunPolicy,
@@ -51,20 +65,14 @@ pub struct NewRelease {
     pub attempts_max: u32,
     /// The commit that the bundle came from.
     pub git_commit: Option<String>,
-    /// Who applied it.
-    pub applied_by: String,
-}
-
-/// What applying a release did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Applied {
-    /// The service is new.
-    Created,
-    /// The service now runs another release.
-    Changed,
-    /// The service already ran this release.
-    Unchanged,
+    /// The stage that it enters.
+    pub stage: Stage,
+    /// Whether a second person has to approve what goes into production.
+    pub protected: bool,
+    /// How many comparisons in a row have to pass before it leaves the shadow stage forwards.
+    pub shadow_runs_min: u32,
+    /// Who applied it, from where.
+    pub by: By,
 }
 
 /// A release as it was applied.
@@ -111,100 +119,6 @@ impl FromRow<'_, PgRow> for ReleaseRecord {
     }
 }
 
-/// Makes `new` the release that the service's next runs execute. The tenant must exist.
-pub async fn apply(
-    store: &Store,
-    tenant: &TenantName,
-    new: &NewRelease,
-) -> Result<Applied, StoreError> {
-    let (tenant, new) = (tenant.clone(), new.clone());
-    store
-        .transaction(move |connection| {
-            Box::pin(async move {
-                insert(connection, &tenant, &new).await?;
-                point(connection, &tenant, &new).await
-            })
-        })
-        .await
-}
-
-async fn insert(
-    connection: &mut PgConnection,
-    tenant: &TenantName,
-    new: &NewRelease,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into cameo.releases (tenant, service, release, version, manifest, schema, cron,
-             timezone, missed_run_policy, missed_run_window_seconds, generations_kept,
-             stale_after_seconds, attempts_max, config_hash, sql_hash, model_hash, git_commit,
-             applied_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-         on conflict do nothing",
-    )
-    .bind(tenant.as_str())
-    .bind(new.service.as_str())
-    .bind(new.release.to_string())
-    .bind(&new.version)
-    .bind(&new.manifest)
-    .bind(Json(&new.schema))
-    .bind(&new.cron)
-    .bind(&new.timezone)
-    .bind(policy_name(new.missed_run_policy))
-    .bind(bounded(new.missed_run_window_seconds))
-    .bind(i32::try_from(new.generations_kept).unwrap_or(i32::MAX))
-    .bind(bounded(new.stale_after_seconds))
-    .bind(i32::try_from(new.attempts_max).unwrap_or(i32::MAX))
-    .bind(new.hashes.config.to_string())
-    .bind(new.hashes.sql.to_string())
-    .bind(new.hashes.model.to_string())
-    .bind(&new.git_commit)
-    .bind(&new.applied_by)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn point(
-    connection: &mut PgConnection,
-    tenant: &TenantName,
-    new: &NewRelease,
-) -> Result<Applied, StoreError> {
-    let created = sqlx::query(
-        "insert into cameo.services (tenant, service, release, next_due_at)
-         values ($1, $2, $3, $4) on conflict do nothing",
-    )
-    .bind(tenant.as_str())
-    .bind(new.service.as_str())
-    .bind(new.release.to_string())
-    .bind(new.next_due_at)
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
-    if created == 1 {
-        return Ok(Applied::Created);
-    }
-    // An unchanged schedule keeps its place: instants that are due but not yet decided must not
-    // be lost because somebody applied a new model.
-    let changed = sqlx::query(
-        "update cameo.services s
-         set release = n.release,
-             next_due_at = case when (n.cron, n.timezone) = (o.cron, o.timezone)
-                 then s.next_due_at else $4 end
-         from cameo.releases o, cameo.releases n
-         where s.tenant = $1 and s.service = $2 and s.release <> $3
-           and (o.tenant, o.service, o.release) = (s.tenant, s.service, s.release)
-           and (n.tenant, n.service, n.release) = (s.tenant, s.service, $3)",
-    )
-    .bind(tenant.as_str())
-    .bind(new.service.as_str())
-    .bind(new.release.to_string())
-    .bind(new.next_due_at)
-    .execute(connection)
-    .await?
-    .rows_affected();
-    Ok(if changed == 1 { Applied::Changed } else { Applied::Unchanged })
-}
-
 /// The release that the service's next runs execute.
 pub async fn current(
     store: &Store,
@@ -238,10 +152,6 @@ pub async fn find(
     .fetch_optional(store.control())
     .await?;
     Ok(record)
-}
-
-fn bounded(seconds: u64) -> i64 {
-    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn policy_name(policy: MissedRunPolicy) -> &'static str {

@@ -39,12 +39,12 @@ async fn an_unchanged_schedule_keeps_its_place_and_a_changed_one_starts_anew() {
     let find = async || {
         services::find(store, &tenant_name, &new.service).await.expect("read").expect("found")
     };
-    assert_eq!(find().await.next_due_at, first_due);
+    assert_eq!(find().await.next_due_at, Some(first_due));
     let second = new.release;
     new.release = ReleaseId(Sha256::of("third"));
     new.cron = "0 6 * * *".to_owned();
     assert_eq!(apply(&new).await, Applied::Changed);
-    assert_eq!(find().await.next_due_at, new.next_due_at);
+    assert_eq!(find().await.next_due_at, Some(new.next_due_at));
     let found = releases::find(store, &tenant_name, &new.service, second).await.expect("read");
     assert_eq!(found.expect("the older release").release, second);
     let foreign = releases::current(store, &tenant("other"), &new.service).await.expect("read");

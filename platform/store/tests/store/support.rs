@@ -6,11 +6,11 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use cameo_batch::{RowDigest, conform};
 use cameo_domain::{
     Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, RunId, ServiceName, Sha256,
-    TenantName,
+    Stage, TenantName,
 };
 use cameo_runtime::postgres::{EmbeddedPostgres, PostgresSettings};
 use cameo_store::{
-    ConnectOptions, Store,
+    By, ConnectOptions, Store,
     generations::{self, Generation, GenerationMeta, Outcome, Writer},
     invariants,
     releases::{self, NewRelease, ReleaseHashes},
@@ -150,6 +150,10 @@ pub(crate) fn tenant(name: &str) -> TenantName {
     name.parse().expect("a tenant name")
 }
 
+pub(crate) fn by(actor: &str) -> By {
+    By::new(actor, "test")
+}
+
 pub(crate) fn crm() -> TenantName {
     tenant("crm")
 }
@@ -198,7 +202,10 @@ pub(crate) fn release(service: &str, schema: &PredictionSchema) -> NewRelease {
         stale_after_seconds: 48 * 3600,
         attempts_max: 3,
         git_commit: None,
-        applied_by: "test".to_owned(),
+        stage: Stage::Production,
+        protected: false,
+        shadow_runs_min: 0,
+        by: by("test"),
     }
 }
 

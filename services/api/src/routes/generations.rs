@@ -9,7 +9,10 @@ use axum::{
 };
 use cameo_access::Caller;
 use cameo_domain::{GenerationId, ServiceName};
-use cameo_store::generations::{self, GenerationRecord, GenerationState};
+use cameo_store::{
+    By,
+    generations::{self, GenerationRecord, GenerationState},
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -115,6 +118,9 @@ pub(crate) struct RollbackResult {
     /// What they were served before.
     #[schema(example = 42)]
     previous: i64,
+    /// The release that is in production again, where that changed; `null` otherwise.
+    #[schema(required = true, example = json!(null))]
+    release: Option<String>,
 }
 
 async fn rollback(
@@ -126,16 +132,22 @@ async fn rollback(
 ) -> Result<Json<RollbackResult>, Problem> {
     let tenant = path.tenant()?;
     let to = request.generation.map(GenerationId);
-    let done = generations::rollback(&app.store, &tenant, &service, to, &caller.actor()).await?;
+    let by = By::new(caller.actor(), "api");
+    let done = generations::rollback(&app.store, &tenant, &service, to, &by).await?;
     // The hint brings the news to every process; whoever asks this one next need not wait for it.
     app.predictions.refresh().await?;
-    Ok(Json(RollbackResult { generation: done.to.0, previous: done.from.0 }))
+    Ok(Json(RollbackResult {
+        generation: done.to.0,
+        previous: done.from.0,
+        release: done.release.map(|release| release.to_string()),
+    }))
 }
 
 /// Roll back
 ///
 /// Serves an earlier generation that is still kept, at once and for all keys. The next run publishes
-/// a new generation as usual. The body may be left out.
+/// a new generation as usual. Where another release made the generation, that release is in production
+/// again. The body may be left out.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/services/{service}:rollback",
     operation_id = "rollback", tag = "generations",
     params(

@@ -19,9 +19,12 @@ pub(crate) struct Service {
     /// Its name.
     #[schema(example = "gender")]
     service: String,
-    /// The release that the next run executes.
+    /// The release that the next run executes, where its stage is `production`; else the latest one.
     #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     release: String,
+    /// Where that release stands.
+    #[schema(example = "production")]
+    stage: String,
     /// The version that the team gave it.
     #[schema(example = "0.0.1")]
     version: String,
@@ -36,8 +39,9 @@ pub(crate) struct Service {
     /// The zone of its schedule.
     #[schema(example = "Asia/Tokyo")]
     timezone: String,
-    /// The first due instant that is not decided yet.
-    next_due_at: DateTime<Utc>,
+    /// The first due instant that is not decided yet; `null` where no release is in production.
+    #[schema(required = true)]
+    next_due_at: Option<DateTime<Utc>>,
     /// How many generations it can go back to, the current one included.
     #[schema(example = 3)]
     generations_kept: u32,
@@ -127,6 +131,7 @@ fn view(app: &App, record: ServiceRecord, now: DateTime<Utc>) -> Service {
         tenant: path.tenant.to_string(),
         service: path.service.to_string(),
         release: record.release.to_string(),
+        stage: record.stage.to_string(),
         version: record.version,
         columns: record.schema.columns().map(column).collect(),
         top_n: record.schema.top_n(),

@@ -14,14 +14,15 @@ use axum::{
 use cameo_access::ApiKey;
 use cameo_api::{Config, Dependencies};
 use cameo_domain::{
-    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, Sha256, TenantName,
+    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, Sha256, Stage,
+    TenantName,
 };
 use cameo_runtime::{
     metrics::Metrics,
     postgres::{EmbeddedPostgres, PostgresSettings},
 };
 use cameo_store::{
-    ConnectOptions, Store,
+    By, ConnectOptions, Store,
     explanations::{self, Cohort, Explanation, FeatureImportance, Importance, Unit},
     generations::{self, GenerationMeta, Writer},
     keys::{self, NewKey},
@@ -144,7 +145,10 @@ impl World {
             stale_after_seconds: STALE_AFTER_SECONDS.unsigned_abs(),
             attempts_max: 3,
             git_commit: None,
-            applied_by: "test".to_owned(),
+            stage: Stage::Production,
+            protected: false,
+            shadow_runs_min: 0,
+            by: By::new("test", "test"),
         };
         releases::apply(&self.store, &name(tenant), &new).await.expect("a release");
     }

@@ -2,32 +2,20 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, bail};
-use cameo_bundle::{Bundle, Diagnostic, Discovery, ReleaseManifest, discover};
-use cameo_domain::{ReleaseId, ServicePath};
+use cameo_bundle::{Bundle, Diagnostic, Discovery, discover};
+use cameo_registry::{AppliedBundle, inspect, register};
 use cameo_store::{
-    releases::{self, Applied, NewRelease, ReleaseHashes},
+    By,
+    releases::Applied,
     tenants::{self, TenantSettings},
 };
-use chrono::Utc;
-use serde::Serialize;
 
 use crate::{
     cli::{Bundles, Global},
     commands::check::show_problems,
     deployment::{Deployment, actor},
-    inspection::inspect,
     output::Output,
 };
-
-/// What became of one bundle.
-#[derive(Debug, Serialize)]
-pub(crate) struct AppliedBundle {
-    pub(crate) path: ServicePath,
-    pub(crate) release: ReleaseId,
-    pub(crate) applied: Applied,
-    pub(crate) next_due_at: chrono::DateTime<Utc>,
-}
 
 pub(crate) async fn run(
     global: &Global,
@@ -45,17 +33,27 @@ pub(crate) async fn run(
 }
 
 pub(crate) fn describe(bundle: &AppliedBundle, output: Output) -> String {
+    let path = &bundle.path;
+    let short = bundle.release.0.short();
     let (mark, word) = match bundle.applied {
-        Applied::Created => (output.green("+"), "created"),
-        Applied::Changed => (output.green("~"), "changed"),
-        Applied::Unchanged => (output.dim("="), "unchanged"),
+        Applied::Created => (output.green("+"), "created".to_owned()),
+        Applied::Changed => (output.green("~"), "changed".to_owned()),
+        Applied::Registered => (output.green("+"), format!("has a new {}", bundle.stage)),
+        Applied::AwaitsApproval => {
+            let hint = format!("`cameo approve {path} {short}` by somebody else");
+            (output.green("+"), format!("is protected and awaits {hint}"))
+        }
+        Applied::Unchanged => (output.dim("="), "unchanged".to_owned()),
+        Applied::Held => {
+            let hint = format!("`cameo promote {path} {short}` brings it back");
+            (output.dim("="), format!("unchanged: the release was rolled back, {hint}"))
+        }
     };
-    format!(
-        "{mark} {} {word}, release {}, next due {}",
-        bundle.path,
-        bundle.release.0.short(),
-        bundle.next_due_at.format("%Y-%m-%d %H:%M UTC")
-    )
+    let due = match bundle.next_due_at {
+        Some(at) => format!("next due {}", at.format("%Y-%m-%d %H:%M UTC")),
+        None => "nothing is due before `cameo promote`".to_owned(),
+    };
+    format!("{mark} {path} {word}, release {short} in {}, {due}", bundle.stage)
 }
 
 /// Applies all bundles below `path`, or none when any has a problem, which is then printed.
@@ -79,60 +77,14 @@ pub(crate) async fn apply(
         let settings = TenantSettings { max_concurrent_runs: tenant.config.max_concurrent_runs };
         tenants::ensure(&deployment.store, &tenant.name, &settings).await?;
     }
+    let by = By::new(actor(), "cli");
     let mut applied = Vec::new();
     for (bundle, inspection) in inspected {
-        let Some(model) = inspection.model else {
-            bail!("the model of {} could not be read", bundle.path)
-        };
-        applied.push(apply_one(deployment, &bundle, model, inspection.preprocess).await?);
+        let (store, artifacts) = (&deployment.store, deployment.artifacts.as_ref());
+        let commit = git_commit(&bundle);
+        applied.push(register(store, artifacts, &bundle, inspection, commit, &by).await?);
     }
     Ok(Some(applied))
-}
-
-async fn apply_one(
-    deployment: &Deployment,
-    bundle: &Bundle,
-    model: Vec<u8>,
-    preprocess: Option<Vec<u8>>,
-) -> anyhow::Result<AppliedBundle> {
-    let artifacts = &deployment.artifacts;
-    let model = artifacts.put(model.into()).await.context("could not store the model")?;
-    let preprocess = match preprocess {
-        Some(bytes) => {
-            Some(artifacts.put(bytes.into()).await.context("could not store the model")?)
-        }
-        None => None,
-    };
-    let manifest = ReleaseManifest::new(bundle, model, preprocess, git_commit(bundle));
-    let schedule = &bundle.config.prediction.schedule;
-    let new = NewRelease {
-        release: manifest.id(),
-        service: manifest.path.service.clone(),
-        version: manifest.version.clone(),
-        hashes: ReleaseHashes {
-            config: manifest.hashes.config,
-            sql: manifest.hashes.sql,
-            model: manifest.hashes.model,
-        },
-        schema: manifest.schema.clone(),
-        cron: manifest.cron.clone(),
-        timezone: manifest.timezone.clone(),
-        next_due_at: schedule.next_after(Utc::now())?,
-        missed_run_policy: manifest.run.missed_run_policy,
-        missed_run_window_seconds: u64::from(manifest.run.missed_run_window_hours) * 3600,
-        generations_kept: manifest.run.generations_kept,
-        stale_after_seconds: u64::from(manifest.run.stale_after_hours) * 3600,
-        attempts_max: manifest.run.attempts_max,
-        git_commit: manifest.git_commit.clone(),
-        applied_by: actor(),
-        manifest: serde_json::to_value(&manifest)?,
-    };
-    let path = manifest.path;
-    let applied = releases::apply(&deployment.store, &path.tenant, &new).await?;
-    let service = cameo_store::services::find(&deployment.store, &path.tenant, &path.service)
-        .await?
-        .with_context(|| format!("{path} has vanished"))?;
-    Ok(AppliedBundle { path, release: new.release, applied, next_due_at: service.next_due_at })
 }
 
 /// The commit that the bundle's folder is at; unknown outside a repository or without git.

@@ -4,12 +4,12 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
 use cameo_bundle::{Code, Diagnostic, Discovery, discover, render_human};
+use cameo_registry::inspect;
 use cameo_warehouse::Warehouse;
 use serde::Serialize;
 
 use crate::{
     cli::{Check, Global},
-    inspection::inspect,
     output::Output,
 };
 

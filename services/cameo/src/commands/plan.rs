@@ -5,6 +5,7 @@ use std::{fmt::Write, process::ExitCode, sync::Arc};
 use cameo_bundle::{Bundle, Diagnostic, Discovery, ReleaseManifest, discover};
 use cameo_domain::{ReleaseId, ServicePath, Sha256};
 use cameo_pipeline::{ModelFiles, Plan, StepView};
+use cameo_registry::inspection::{Inspection, inspect, parameters};
 use cameo_store::services::{self, ServiceRecord};
 use cameo_warehouse::Warehouse;
 use serde::Serialize;
@@ -13,7 +14,6 @@ use crate::{
     cli::{Bundles, Global},
     commands::check::{counted, show_problems},
     deployment::Deployment,
-    inspection::{Inspection, inspect, parameters},
     output::{Output, grouped, table},
 };
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cameo_store::generations;
+use cameo_store::{By, generations};
 
 use crate::{
     cli::{Global, Rollback},
@@ -18,12 +18,15 @@ pub(crate) async fn run(
     let deployment = Deployment::find(global).await?;
     let path = &wanted.service;
     deployment.service(path).await?;
-    let rolled =
-        generations::rollback(&deployment.store, &path.tenant, &path.service, wanted.to, &actor())
-            .await?;
+    let by = By::new(actor(), "cli");
+    let (tenant, service) = (&path.tenant, &path.service);
+    let rolled = generations::rollback(&deployment.store, tenant, service, wanted.to, &by).await?;
     output.show(&rolled, |rolled| {
+        let release = rolled.release.map_or_else(String::new, |release| {
+            format!(", and release {} is in production again", release.0.short())
+        });
         format!(
-            "{path} serves generation {} instead of {}\n{}",
+            "{path} serves generation {} instead of {}{release}\n{}",
             rolled.to,
             rolled.from,
             output.dim(&format!(

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use cameo_bundle::{Bundle, load};
+use cameo_registry::inspection::parameters;
 use cameo_warehouse::{Query, ReadOptions};
 use futures_util::StreamExt;
 
@@ -18,7 +19,6 @@ use super::{
 use crate::{
     cli::BenchRun,
     commands::apply,
-    inspection::parameters,
     output::{Output, grouped, table},
 };
 

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use arrow::datatypes::{Field, Schema};
 use cameo_bundle::{Bundle, Diagnostic, MODEL_BYTES_MAX, load, other_format, render_human};
+use cameo_registry::inspection::{self, Models, arrow_kind};
 use cameo_scoring::{Anatomy, Scorer, ScoringLimits, anatomy};
 use serde::Serialize;
 
@@ -19,7 +20,6 @@ use super::{
 use crate::{
     cli::{Global, ModelInspect},
     commands::check,
-    inspection::{self, Models, arrow_kind},
     output::Output,
 };
 

@@ -1,0 +1,124 @@
+//! A bundle becomes a release.
+
+use cameo_bundle::{ArtifactError, ArtifactStore, Bundle, ReleaseManifest};
+use cameo_domain::{ReleaseId, ScheduleError, ServicePath, Sha256, Stage};
+use cameo_store::{
+    By, Store, StoreError,
+    releases::{self, Applied, NewRelease, ReleaseHashes},
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::inspection::Inspection;
+
+/// What became of one bundle.
+#[derive(Debug, Clone, Serialize)]
+pub struct AppliedBundle {
+    /// Which service.
+    pub path: ServicePath,
+    /// The release that the bundle is.
+    pub release: ReleaseId,
+    /// What applying it did.
+    pub applied: Applied,
+    /// Where the release stands now.
+    pub stage: Stage,
+    /// When the service is due next; nothing is due without a release in production.
+    pub next_due_at: Option<DateTime<Utc>>,
+}
+
+/// Why a bundle did not become a release.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The inspection found no model to store.
+    #[error("the model of {0} could not be read")]
+    NoModel(ServicePath),
+    /// The artifact store refused a model.
+    #[error("could not store the model of {path}")]
+    Artifact {
+        /// Whose model.
+        path: ServicePath,
+        /// Why.
+        source: ArtifactError,
+    },
+    /// The schedule has no instant after now.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The control plane refused the release.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The release that a sound bundle is; stores nothing.
+#[must_use]
+pub fn manifest(
+    bundle: &Bundle,
+    inspection: &Inspection,
+    git_commit: Option<String>,
+) -> ReleaseManifest {
+    let model = Sha256::of(inspection.model.as_deref().unwrap_or_default());
+    let preprocess = inspection.preprocess.as_ref().map(Sha256::of);
+    ReleaseManifest::new(bundle, model, preprocess, git_commit)
+}
+
+/// What the control plane keeps of a release.
+#[must_use]
+pub fn new_release(manifest: &ReleaseManifest, next_due_at: DateTime<Utc>, by: &By) -> NewRelease {
+    NewRelease {
+        release: manifest.id(),
+        service: manifest.path.service.clone(),
+        version: manifest.version.clone(),
+        hashes: ReleaseHashes {
+            config: manifest.hashes.config,
+            sql: manifest.hashes.sql,
+            model: manifest.hashes.model,
+        },
+        schema: manifest.schema.clone(),
+        cron: manifest.cron.clone(),
+        timezone: manifest.timezone.clone(),
+        next_due_at,
+        missed_run_policy: manifest.run.missed_run_policy,
+        missed_run_window_seconds: u64::from(manifest.run.missed_run_window_hours) * 3600,
+        generations_kept: manifest.run.generations_kept,
+        stale_after_seconds: u64::from(manifest.run.stale_after_hours) * 3600,
+        attempts_max: manifest.run.attempts_max,
+        git_commit: manifest.git_commit.clone(),
+        stage: manifest.release.on_apply,
+        protected: manifest.release.protected,
+        shadow_runs_min: manifest.release.shadow_runs_min,
+        by: by.clone(),
+        // Names, numbers and text: nothing of this cannot be written.
+        manifest: serde_json::to_value(manifest).unwrap_or_default(),
+    }
+}
+
+/// Stores the models of an inspected bundle and registers it as a release, which enters the stage that
+/// its config names. The tenant must exist. Applying the same bundle again changes nothing.
+pub async fn register(
+    store: &Store,
+    artifacts: &ArtifactStore,
+    bundle: &Bundle,
+    inspection: Inspection,
+    git_commit: Option<String>,
+    by: &By,
+) -> Result<AppliedBundle, ApplyError> {
+    let path = bundle.path.clone();
+    let manifest = manifest(bundle, &inspection, git_commit);
+    let model = inspection.model.ok_or_else(|| ApplyError::NoModel(path.clone()))?;
+    for bytes in [Some(model), inspection.preprocess].into_iter().flatten() {
+        let stored = artifacts.put(bytes.into()).await;
+        stored.map_err(|source| ApplyError::Artifact { path: path.clone(), source })?;
+    }
+    let next_due_at = bundle.config.prediction.schedule.next_after(Utc::now())?;
+    let new = new_release(&manifest, next_due_at, by);
+    let release = new.release;
+    let applied = releases::apply(store, &path.tenant, &new).await?;
+    let stage = releases::stage(store, &path.tenant, &path.service, release).await?;
+    let service = cameo_store::services::find(store, &path.tenant, &path.service).await?;
+    Ok(AppliedBundle {
+        path,
+        release,
+        applied,
+        stage: stage.unwrap_or(Stage::Candidate),
+        next_due_at: service.and_then(|service| service.next_due_at),
+    })
+}
