@@ -47,6 +47,14 @@ pub enum ArtifactError {
         /// The digest of what is there.
         found: Sha256,
     },
+    /// An anchor of the audit trail that is not one, or not the one that was written before.
+    #[error("`{location}` should anchor an entry of the audit trail: {found}")]
+    Anchor {
+        /// The object.
+        location: String,
+        /// What is there instead.
+        found: String,
+    },
     /// No such object.
     #[error("`{0}` does not exist")]
     Missing(String),
@@ -69,7 +77,7 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
-    fn of_store(location: &str, source: object_store::Error) -> Self {
+    pub(crate) fn of_store(location: &str, source: object_store::Error) -> Self {
         match source {
             object_store::Error::NotFound { .. } => Self::Missing(location.to_owned()),
             source => Self::Store { location: location.to_owned(), source },
@@ -224,8 +232,8 @@ async fn download(
 /// Keeps artifacts under the digest of their content.
 #[derive(Debug, Clone)]
 pub struct ArtifactStore {
-    store: Arc<dyn ObjectStore>,
-    prefix: ObjectPath,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) prefix: ObjectPath,
 }
 
 impl ArtifactStore {

@@ -4,6 +4,7 @@
 //! code, what was expected and the nearest known name. Reading touches the bundle's folder and, for
 //! artifacts, the object store; no database and no query engine.
 
+mod anchors;
 pub mod artifact;
 mod bundle;
 mod code;

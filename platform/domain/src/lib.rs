@@ -3,6 +3,7 @@
 //! Pure values without I/O. Everything that crosses a crate boundary is parsed into one of these
 //! types once, at the edge; a callee never wonders whether a name is valid.
 
+pub mod audit;
 pub mod hash;
 pub mod ids;
 pub mod key;
@@ -12,6 +13,7 @@ pub mod schedule;
 pub mod schema;
 pub mod stage;
 
+pub use audit::AuditAnchor;
 pub use hash::Sha256;
 pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
 pub use key::Key;

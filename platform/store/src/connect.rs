@@ -1,6 +1,6 @@
 //! Connections to Postgres.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sqlx::{
@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::error::StoreError;
+use crate::{By, error::StoreError};
 
 /// Where the applied migrations are listed. Qualified, because an unqualified name would change its
 /// meaning for a database role of the schema's name as soon as the schema exists.
@@ -90,9 +90,16 @@ pub struct Store {
     control: PgPool,
     lookups: PgPool,
     postgres: PgConnectOptions,
+    by: Option<Arc<By>>,
 }
 
 impl Store {
+    /// The same database on behalf of `by`: each of its transactions says so to the audit trail.
+    #[must_use]
+    pub fn acting(&self, by: By) -> Self {
+        Self { by: Some(Arc::new(by)), ..self.clone() }
+    }
+
     /// Connects; the database must be reachable.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
         let bounded = |statement_timeout| {
@@ -114,7 +121,7 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(bounded(LOOKUP_STATEMENT_TIMEOUT));
-        Ok(Self { control, lookups, postgres: options.postgres.clone() })
+        Ok(Self { control, lookups, postgres: options.postgres.clone(), by: None })
     }
 
     /// Brings the schema up to date. Several processes may do so at once.
@@ -167,9 +174,12 @@ impl Store {
             + Send
             + 'static,
     {
-        let pool = self.control.clone();
+        let (pool, by) = (self.control.clone(), self.by.clone());
         spawned(async move {
             let mut transaction = pool.begin().await?;
+            if let Some(by) = by {
+                say(&mut transaction, &by.actor, Some(&by.origin)).await?;
+            }
             let answer = work(&mut transaction).await;
             match answer {
                 Ok(value) => transaction.commit().await.map(|()| value).map_err(Into::into),
@@ -183,6 +193,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// Says who acts until the end of the transaction. Without an `origin`, what was said of it stands.
+pub(crate) async fn say(
+    connection: &mut PgConnection,
+    actor: &str,
+    origin: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "select set_config('cameo.actor', $1, true),
+                set_config('cameo.origin', coalesce($2, current_setting('cameo.origin', true)), true)",
+    )
+    .bind(actor)
+    .bind(origin)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Runs `work` on a task of its own, so that it ends whether or not the caller waits.

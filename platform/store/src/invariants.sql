@@ -180,3 +180,20 @@ from (
            lag(to_stage) over (partition by tenant, service, release order by promotion) as expected
     from cameo.promotions) entries
 where from_stage is distinct from expected
+union all
+select 'the audit trail''s head stands at its last entry',
+       format('%s entries, the last is %s', h.entries, l.entry)
+from (values (true)) one
+left join cameo.audit_head h on true
+left join lateral (select entry, hash from cameo.audit order by entry desc limit 1) l on true
+where (h.entries, h.hash) is distinct from (coalesce(l.entry, 0), coalesce(l.hash, repeat('0', 64)))
+union all
+-- The latest of them; `cameo audit verify` follows the whole chain.
+select 'each entry of the audit trail has its hash, and follows the one before',
+       format('entry %s, before it %s', entry, previous)
+from (
+    select (a).entry, (a).hash as found, cameo.audit_hash(a) as expected, (a).previous_hash as link,
+           lag((a).entry) over w as previous, lag((a).hash) over w as previous_hash
+    from (select a from cameo.audit a order by entry desc limit 1000) latest
+    window w as (order by (a).entry)) entries
+where found <> expected or previous <> entry - 1 or previous_hash <> link

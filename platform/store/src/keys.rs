@@ -82,19 +82,26 @@ impl FromRow<'_, PgRow> for KeyRecord {
 
 /// Keeps a new key.
 pub async fn insert(store: &Store, new: &NewKey) -> Result<KeyRecord, StoreError> {
-    let record = sqlx::query_as(
-        "insert into cameo.api_keys (prefix, hash, tenant, name, created_by, expires_at)
-         values ($1, $2, $3, $4, $5, $6) returning *",
-    )
-    .bind(&new.prefix)
-    .bind(new.hash.to_string())
-    .bind(new.tenant.as_ref().map(TenantName::as_str))
-    .bind(&new.name)
-    .bind(&new.created_by)
-    .bind(new.expires_at)
-    .fetch_one(store.control())
-    .await?;
-    Ok(record)
+    let new = new.clone();
+    store
+        .transaction(move |connection| {
+            Box::pin(async move {
+                let record = sqlx::query_as(
+                    "insert into cameo.api_keys (prefix, hash, tenant, name, created_by, expires_at)
+                     values ($1, $2, $3, $4, $5, $6) returning *",
+                )
+                .bind(&new.prefix)
+                .bind(new.hash.to_string())
+                .bind(new.tenant.as_ref().map(TenantName::as_str))
+                .bind(&new.name)
+                .bind(&new.created_by)
+                .bind(new.expires_at)
+                .fetch_one(connection)
+                .await?;
+                Ok(record)
+            })
+        })
+        .await
 }
 
 /// The key with this public part, active or not. The caller compares the hash.
@@ -128,15 +135,22 @@ pub async fn revoke(
     tenant: Option<&TenantName>,
     prefix: &str,
 ) -> Result<KeyRecord, StoreError> {
-    let record = sqlx::query_as(
-        "update cameo.api_keys set revoked_at = coalesce(revoked_at, now())
-         where prefix = $1 and ($2::text is null or tenant = $2) returning *",
-    )
-    .bind(prefix)
-    .bind(tenant.map(TenantName::as_str))
-    .fetch_optional(store.control())
-    .await?;
-    record.ok_or_else(|| StoreError::NotFound(format!("key {prefix}")))
+    let (tenant, prefix) = (tenant.cloned(), prefix.to_owned());
+    store
+        .transaction(move |connection| {
+            Box::pin(async move {
+                let record = sqlx::query_as(
+                    "update cameo.api_keys set revoked_at = coalesce(revoked_at, now())
+                     where prefix = $1 and ($2::text is null or tenant = $2) returning *",
+                )
+                .bind(&prefix)
+                .bind(tenant.as_ref().map(TenantName::as_str))
+                .fetch_optional(connection)
+                .await?;
+                record.ok_or_else(|| StoreError::NotFound(format!("key {prefix}")))
+            })
+        })
+        .await
 }
 
 /// Notes that the key was used.

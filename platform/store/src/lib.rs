@@ -9,6 +9,7 @@
 //! a task of its own that finishes regardless ([`Store`] says how), because a transaction that is
 //! dropped while it begins stays open on its pooled connection in sqlx 0.9 (its issue 4385).
 
+pub mod audit;
 mod by;
 mod connect;
 mod error;

@@ -5,6 +5,7 @@
 //! the outside: [`server`] (connections), [`envelope`] (id, limits, metrics, errors), [`authorise`] (key and
 //! tenant), its handler in [`routes`].
 
+mod acting;
 mod app;
 mod authorise;
 mod config;

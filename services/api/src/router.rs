@@ -12,7 +12,7 @@ use crate::{
     envelope::envelope,
     openapi::{self, Document},
     problem::Problem,
-    routes::{explanations, generations, health, predictions, runs, services, tenants},
+    routes::{audit, explanations, generations, health, predictions, runs, services, tenants},
 };
 
 /// Largest body of a route that says nothing else.
@@ -68,6 +68,7 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(generations::list_generations))
         .routes(routes!(explanations::get_explanation))
         .routes(routes!(explanations::get_importance))
+        .routes(routes!(audit::list_audit))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.
     let tenants = tenants.route(generations::ACTION_PATH, actions);

@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -16,8 +16,9 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, net::TcpStream, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::Layer;
 
-use crate::{app::App, config::Config};
+use crate::{acting::Peer, app::App, config::Config};
 
 /// Longest head that is read, in bytes; also the read buffer of a connection.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -47,13 +48,14 @@ pub(crate) async fn serve(
             () = &mut draining => break,
             place = connections.clone().acquire_owned() => place,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = &mut draining => break,
-            stream = accept(&listener) => stream,
+            accepted = accept(&listener) => accepted,
         };
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let router = Extension(peer).layer(router.clone());
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         let connection = graceful.watch(connection);
         let gauge = app.metrics.connections.clone();
         tokio::spawn(async move {
@@ -80,15 +82,15 @@ async fn drained(app: &App, shutdown: &CancellationToken) {
     tokio::time::sleep(app.config.drain_notice).await;
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Answers are one write; waiting for more to send only adds latency.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot switch off Nagle's algorithm");
                 }
-                return stream;
+                return (stream, Peer(address.ip().to_canonical()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");

@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use cameo_domain::{GenerationId, ServicePath, TenantName};
+use cameo_domain::{GenerationId, NameError, ServiceName, ServicePath, TenantName};
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Hosts customer profiling models: checks bundles, runs them on schedule, publishes and serves
@@ -88,6 +89,9 @@ pub(crate) enum Command {
     /// Manage API keys.
     #[command(subcommand)]
     Keys(Keys),
+    /// See who changed what, and check that nobody changed the record of it.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Check the promises of the platform against the database and print every breach.
     Doctor,
     /// Generate the customers of the demo, deterministically, in any number.
@@ -201,6 +205,61 @@ pub(crate) struct Rollback {
     /// Which generation; by default the one that was served before.
     #[arg(long)]
     pub(crate) to: Option<GenerationId>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List changes, newest first.
+    List(AuditList),
+    /// Follow the chain of hashes through every entry and compare it with its head and its anchors.
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditList {
+    /// Only of this tenant or service, as `tenant` or `tenant/service`.
+    #[arg(value_name = "TENANT[/SERVICE]")]
+    pub(crate) of: Option<TenantOrService>,
+    /// Only at or after this instant, such as 2026-03-01 or 2026-03-01T18:00:00Z.
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Only entries with a smaller number: the last one of the page before.
+    #[arg(long, value_name = "ENTRY")]
+    pub(crate) before: Option<i64>,
+    /// How many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) limit: u32,
+}
+
+/// A tenant, or one of its services.
+#[derive(Debug, Clone)]
+pub(crate) struct TenantOrService {
+    pub(crate) tenant: TenantName,
+    pub(crate) service: Option<ServiceName>,
+}
+
+impl FromStr for TenantOrService {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (tenant, service) = match text.split_once('/') {
+            Some((tenant, service)) => (tenant, Some(service)),
+            None => (text, None),
+        };
+        Ok(Self { tenant: tenant.parse()?, service: service.map(str::parse).transpose()? })
+    }
+}
+
+/// An instant with its zone, or a day, which begins at midnight UTC.
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    match day {
+        Some(midnight) => Ok(midnight.and_utc()),
+        None => text.parse().map_err(|_| {
+            "expected a day such as 2026-03-01 or an instant such as 2026-03-01T18:00:00Z"
+                .to_owned()
+        }),
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_store::{
-    ConnectOptions, Store,
+    By, ConnectOptions, Store,
     services::{self, ServiceRecord},
 };
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
@@ -135,7 +135,7 @@ impl Deployment {
     pub(crate) async fn open(places: Places, url: &str) -> anyhow::Result<Self> {
         let options = ConnectOptions::from_url(url)
             .context("expected a URL such as postgresql://user@host/database")?;
-        let store = Store::connect(&options).await?;
+        let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
         let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
         Ok(Self { places, store, warehouse, artifacts })

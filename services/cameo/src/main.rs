@@ -75,6 +75,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(wanted) => commands::explain::run(global, wanted, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Keys(keys) => commands::keys::run(global, keys, output).await,
+        Command::Audit(audit) => commands::audit::run(global, audit, output).await,
         Command::Doctor => commands::doctor::run(global, output).await,
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
         Command::Model(model) => commands::model::run(global, model, output).await,

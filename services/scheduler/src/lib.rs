@@ -15,7 +15,7 @@ use cameo_domain::{
 };
 use cameo_runtime::clock::Clock;
 use cameo_store::{
-    Store,
+    By, Store,
     schedule::{self, DECISION_INSTANTS_MAX, DueService},
 };
 use chrono::{DateTime, Duration, Utc};
@@ -76,7 +76,8 @@ pub async fn run(config: Config, dependencies: Dependencies, shutdown: Cancellat
 pub async fn tick(dependencies: &Dependencies) -> Result<(), cameo_store::StoreError> {
     let now = dependencies.clock.now();
     let decide = move |due: &DueService| decide(due, now);
-    let decided = schedule::advance(&dependencies.store, now, DECISIONS_PER_TICK, decide).await?;
+    let store = dependencies.store.acting(By::new("scheduler", "scheduler"));
+    let decided = schedule::advance(&store, now, DECISIONS_PER_TICK, decide).await?;
     for service in &decided {
         for (due_at, outcome) in &service.due {
             report(dependencies, &service.path, *due_at, outcome, now);

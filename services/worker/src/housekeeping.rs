@@ -1,16 +1,19 @@
-//! What workers do beside their runs: they end what nobody owns and drop what nobody reads.
+//! What workers do beside their runs: they end what nobody owns, drop what nobody reads and anchor the
+//! audit trail.
 
 use std::time::Duration;
 
 use cameo_store::{generations, runs};
 use tokio_util::sync::CancellationToken;
 
-use crate::Dependencies;
+use crate::{Dependencies, anchoring};
 
 /// How often lost leases are looked for and views are brought up to date.
 const PERIOD: Duration = Duration::from_secs(1);
 /// How many periods pass between two looks for droppable generations.
 const RETAIN_EVERY: u32 = 10;
+/// How many periods pass between two looks whether the audit trail is to be anchored.
+const ANCHOR_EVERY: u32 = 5;
 
 pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken) {
     let Dependencies { store, metrics, .. } = &dependencies;
@@ -45,6 +48,9 @@ pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken)
                 error = &error as &dyn std::error::Error,
                 "could not drop old generations"
             );
+        }
+        if period.is_multiple_of(ANCHOR_EVERY) {
+            anchoring::anchor(&dependencies).await;
         }
         period = period.wrapping_add(1);
     }

@@ -4,6 +4,7 @@
 //! is killed, or paused past its lease, loses the run to another one; the epoch of the claim makes
 //! every late write of the first one fail.
 
+mod anchoring;
 mod execution;
 mod housekeeping;
 mod metrics;
@@ -15,7 +16,7 @@ use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
 use cameo_runtime::clock::Clock;
 use cameo_store::{
-    Store,
+    By, Store,
     lookup::{self, Hint},
     runs,
 };
@@ -81,7 +82,8 @@ pub struct Dependencies {
 }
 
 /// Works until `shutdown`, then lets its runs finish for [`Config::drain`] and hands back the rest.
-pub async fn run(config: Config, dependencies: Dependencies, shutdown: CancellationToken) {
+pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: CancellationToken) {
+    dependencies.store = dependencies.store.acting(By::new(&config.name, "worker"));
     let config = Arc::new(config);
     let slots = Arc::new(Semaphore::new(config.runs_max.max(1)));
     let abandon = CancellationToken::new();

@@ -49,6 +49,7 @@ pub struct WorkerMetrics {
     pub(crate) claim_errors: Counter,
     pub(crate) leases_expired: Counter,
     pub(crate) retries: Counter,
+    pub(crate) audit_conflicts: Counter,
     ended: Family<Ended, Counter>,
     duration: Family<Service, Histogram, fn() -> Histogram>,
     rows: Family<Rows, Counter>,
@@ -67,6 +68,7 @@ impl WorkerMetrics {
             claim_errors: Counter::default(),
             leases_expired: Counter::default(),
             retries: Counter::default(),
+            audit_conflicts: Counter::default(),
             ended: Family::default(),
             duration: Family::new_with_constructor(buckets),
             rows: Family::default(),
@@ -87,6 +89,11 @@ impl WorkerMetrics {
             m.leases_expired.clone(),
         );
         registry.register("cameo_run_retries", "Attempts that will be repeated", m.retries.clone());
+        registry.register(
+            "cameo_audit_anchor_conflicts",
+            "Anchors of the audit trail that contradict an earlier one: it was written anew",
+            m.audit_conflicts.clone(),
+        );
         registry.register("cameo_runs", "Finished runs by final state", m.ended.clone());
         registry.register_with_unit(
             "cameo_run_duration",

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, Row};
 
 use crate::{
     By, Store, StoreError,
+    connect::say,
     releases::{Action, Due, Entry, shift, stage_of},
     row::Columns,
 };
@@ -38,7 +39,10 @@ pub async fn rollback(
     let (path, by) = (ServicePath::new(tenant.clone(), service.clone()), by.clone());
     store
         .transaction(move |connection| {
-            Box::pin(async move { flip_back(connection, &path, to, &by).await })
+            Box::pin(async move {
+                say(connection, &by.actor, Some(&by.origin)).await?;
+                flip_back(connection, &path, to, &by).await
+            })
         })
         .await
 }

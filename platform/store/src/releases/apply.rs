@@ -8,7 +8,7 @@ use super::{
     NewRelease, policy_name,
     promote::{Action, Due, Entry, is_protected, lock_service, request, shift, stage_of},
 };
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, connect::say};
 
 /// What applying a release did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,6 +42,7 @@ pub async fn apply(
     store
         .transaction(move |connection| {
             Box::pin(async move {
+                say(connection, &new.by.actor, Some(&new.by.origin)).await?;
                 insert(connection, &tenant, &new).await?;
                 let created = create_service(connection, &tenant, &new).await?;
                 let path = ServicePath::new(tenant, new.service.clone());

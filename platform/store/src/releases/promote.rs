@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
-use crate::{By, Store, StoreError, row::Columns};
+use crate::{By, Store, StoreError, connect::say, row::Columns};
 
 /// What a wish to move a release led to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,7 +52,12 @@ pub struct Promotion {
 pub async fn promote(store: &Store, promotion: &Promotion) -> Result<Moved, StoreError> {
     let wish = promotion.clone();
     store
-        .transaction(move |connection| Box::pin(async move { attempt(connection, &wish).await }))
+        .transaction(move |connection| {
+            Box::pin(async move {
+                say(connection, &wish.by.actor, Some(&wish.by.origin)).await?;
+                attempt(connection, &wish).await
+            })
+        })
         .await
 }
 
@@ -95,6 +100,7 @@ pub async fn approve(
     store
         .transaction(move |connection| {
             Box::pin(async move {
+                say(connection, &by.actor, Some(&by.origin)).await?;
                 lock_service(connection, &path).await?;
                 let from = stage_of(connection, &path, release)
                     .await?
@@ -134,6 +140,7 @@ pub async fn archive(
     store
         .transaction(move |connection| {
             Box::pin(async move {
+                say(connection, &by.actor, Some(&by.origin)).await?;
                 lock_service(connection, &path).await?;
                 let active = sqlx::query(
                     "select release, stage from cameo.release_stages

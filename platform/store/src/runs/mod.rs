@@ -13,7 +13,7 @@ use cameo_domain::{RunId, RunState, ServiceName, TenantName};
 use chrono::{DateTime, Duration, Utc};
 use sqlx::{PgConnection, types::Json};
 
-use crate::{Store, StoreError, row::get};
+use crate::{Store, StoreError, connect::say, row::get};
 
 /// Most runs in one page of [`list`].
 pub const PAGE_ROWS_MAX: u32 = 200;
@@ -194,15 +194,24 @@ pub async fn cancel(
     actor: &str,
 ) -> Result<RunRecord, StoreError> {
     let reason = cameo_domain::Reason::new("cancelled", format!("withdrawn by {actor}"));
-    let cancelled: Option<RunRecord> = sqlx::query_as(
-        "update cameo.runs set state = 'cancelled', finished_at = now(), reason = $3
-         where tenant = $1 and run = $2 and state = 'queued' returning *",
-    )
-    .bind(tenant.as_str())
-    .bind(run.0)
-    .bind(Json(reason))
-    .fetch_optional(store.control())
-    .await?;
+    let (owner, actor) = (tenant.clone(), actor.to_owned());
+    let cancelled: Option<RunRecord> = store
+        .transaction(move |connection| {
+            Box::pin(async move {
+                say(connection, &actor, None).await?;
+                let cancelled = sqlx::query_as(
+                    "update cameo.runs set state = 'cancelled', finished_at = now(), reason = $3
+                     where tenant = $1 and run = $2 and state = 'queued' returning *",
+                )
+                .bind(owner.as_str())
+                .bind(run.0)
+                .bind(Json(reason))
+                .fetch_optional(connection)
+                .await?;
+                Ok(cancelled)
+            })
+        })
+        .await?;
     if let Some(run) = cancelled {
         return Ok(run);
     }

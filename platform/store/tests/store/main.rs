@@ -1,5 +1,6 @@
 //! The store against a real Postgres: what item 6 of the design demands, one sentence each.
 
+mod audit;
 mod cancellation;
 mod digests;
 mod explanations;

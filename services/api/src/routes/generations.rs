@@ -1,23 +1,18 @@
 //! What was published, and going back.
 
-use std::sync::Arc;
-
 use axum::{
-    Extension, Json,
+    Json,
     extract::{FromRequest, Request, State},
     http::{HeaderValue, header},
 };
-use cameo_access::Caller;
 use cameo_domain::{GenerationId, ServiceName};
-use cameo_store::{
-    By,
-    generations::{self, GenerationRecord, GenerationState},
-};
+use cameo_store::generations::{self, GenerationRecord, GenerationState};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    acting::Acting,
     app::App,
     extract::{OptionalJsonBytes, PathParams},
     openapi::example,
@@ -125,15 +120,14 @@ pub(crate) struct RollbackResult {
 
 async fn rollback(
     app: &App,
-    caller: &Caller,
+    acting: &Acting,
     path: &PathParams,
     service: ServiceName,
     request: RollbackRequest,
 ) -> Result<Json<RollbackResult>, Problem> {
     let tenant = path.tenant()?;
     let to = request.generation.map(GenerationId);
-    let by = By::new(caller.actor(), "api");
-    let done = generations::rollback(&app.store, &tenant, &service, to, &by).await?;
+    let done = generations::rollback(&acting.store, &tenant, &service, to, &acting.by).await?;
     // The hint brings the news to every process; whoever asks this one next need not wait for it.
     app.predictions.refresh().await?;
     Ok(Json(RollbackResult {
@@ -161,7 +155,7 @@ async fn rollback(
             content_type = "application/problem+json", example = json!(example(Code::NothingToRollBackTo)))))]
 pub(crate) async fn act_on_service(
     State(app): State<App>,
-    Extension(caller): Extension<Arc<Caller>>,
+    acting: Acting,
     path: PathParams,
     request: Request,
 ) -> Result<Json<RollbackResult>, Problem> {
@@ -177,7 +171,7 @@ pub(crate) async fn act_on_service(
     let service = service.parse().map_err(|_| Problem::not_found())?;
     let body = OptionalJsonBytes::from_request(request, &app).await?.0;
     let request = body.map(|body| body.read()).transpose()?.unwrap_or_default();
-    rollback(&app, &caller, &path, service, request).await
+    rollback(&app, &acting, &path, service, request).await
 }
 
 impl From<GenerationRecord> for Generation {

@@ -1,5 +1,6 @@
 //! The routes, one module per kind of thing.
 
+pub(crate) mod audit;
 pub(crate) mod explanations;
 pub(crate) mod generations;
 pub(crate) mod health;

@@ -1,14 +1,11 @@
 //! The executions that make predictions.
 
-use std::sync::Arc;
-
 use axum::{
-    Extension, Json,
+    Json,
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cameo_access::Caller;
 use cameo_domain::{RunId, RunState, ServiceName};
 use cameo_store::runs::{self, Progress, RunFilter, RunRecord, RunTrigger};
 use chrono::{DateTime, Utc};
@@ -17,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
+    acting::Acting,
     app::App,
     extract::{PathParams, QueryParams},
     problem::{Code, Problem},
@@ -228,8 +226,7 @@ pub(crate) async fn get_run(
     responses((status = 202, description = "The run waits for a worker, or has begun", body = Run,
         headers(("location" = String, description = "Where the run is.")))))]
 pub(crate) async fn create_run(
-    State(app): State<App>,
-    Extension(caller): Extension<Arc<Caller>>,
+    acting: Acting,
     path: PathParams,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -238,8 +235,8 @@ pub(crate) async fn create_run(
         Some(key) => idempotency_key(key.as_bytes())?.to_owned(),
         None => Uuid::now_v7().to_string(),
     };
-    let actor = caller.actor();
-    let asked = runs::create_manual(&app.store, &tenant, &service, &key, Utc::now(), &actor);
+    let Acting { store, by } = acting;
+    let asked = runs::create_manual(&store, &tenant, &service, &key, Utc::now(), &by.actor);
     let run = Run::from(asked.await?.into_run());
     let location = format!("/v1/tenants/{tenant}/services/{service}/runs/{}", run.run);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(run)).into_response())
