@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cameo_domain::{ServicePath, TenantName};
+use cameo_domain::{Card, ServicePath, TenantName};
 
 use crate::{
     artifact::{Location, MODEL_BYTES_MAX},
+    card,
     code::Code,
     config::{self, Config, Reading},
     diagnostic::{self, Diagnostic, Located},
@@ -44,8 +45,8 @@ pub struct Bundle {
     pub item_sql: Option<SourceFile>,
     /// `predictions.sql`, where there is one.
     pub predictions_sql: Option<SourceFile>,
-    /// `CARD.md`, where there is one.
-    pub card: Option<String>,
+    /// `CARD.md`, where it has front matter.
+    pub card: Option<Card>,
 }
 
 impl Bundle {
@@ -84,6 +85,7 @@ fn load_into(folder: &Path, problems: &mut Vec<Diagnostic>) -> Option<Bundle> {
     // Other files are checked even where the config cannot be.
     let predictions_sql = beside(folder, PREDICTIONS_SQL_FILE, problems);
     let card = beside(folder, CARD_FILE, problems);
+    let card = card.and_then(|source| card::read(&source, problems));
     if let Some(sql) = &predictions_sql {
         refuse_empty_sql(sql, problems);
     }
@@ -105,7 +107,7 @@ fn load_into(folder: &Path, problems: &mut Vec<Diagnostic>) -> Option<Bundle> {
         feature_sql: feature_sql?,
         item_sql,
         predictions_sql,
-        card: card.map(|file| file.text.to_string()),
+        card,
     })
 }
 

@@ -179,6 +179,11 @@ codes! {
         "The model is taken apart into what belongs to customers, to items and to pairs; a second model would hide that.",
         "Merge the preprocess model into the model, and leave PREPROCESS_OBJECT_PATH empty." }
 
+    // Cards.
+    90 CardNotClosed { "The front matter of a card is not closed.",
+        "CARD.md begins with a line of `---`, so what follows are keys, up to a second such line.",
+        "Write `---` below the last key, or remove the first line." }
+
     // features.sql.
     100 SqlInvalid { "The SQL cannot be run.",
         "The query does not parse, or uses something of GoogleSQL that this server does not know to be equal.",

@@ -7,6 +7,7 @@
 mod anchors;
 pub mod artifact;
 mod bundle;
+mod card;
 mod code;
 mod column_type;
 mod config;

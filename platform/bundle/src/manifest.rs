@@ -1,6 +1,6 @@
 //! What a release is: everything a worker needs, content-addressed.
 
-use cameo_domain::{PredictionSchema, ReleaseId, ServicePath, Sha256};
+use cameo_domain::{Card, PredictionSchema, ReleaseId, ServicePath, Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -46,6 +46,9 @@ pub struct ReleaseManifest {
     /// `RELEASE_CONFIG`, where it says anything.
     #[serde(default, skip_serializing_if = "ReleaseConfig::is_default")]
     pub release: ReleaseConfig,
+    /// `CARD.md`, where it has front matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Card>,
     /// The feature query.
     pub feature_sql: String,
     /// The post-processing query.
@@ -103,6 +106,7 @@ impl ReleaseManifest {
             null_defaults,
             run: bundle.config.run.clone(),
             release: bundle.config.release.clone(),
+            card: bundle.card.clone(),
             feature_sql,
             predictions_sql,
             model,

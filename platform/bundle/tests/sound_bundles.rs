@@ -63,7 +63,7 @@ fn a_bundle_is_read_with_its_defaults() {
     assert_eq!(bundle.config.run.missed_run_policy, MissedRunPolicy::All);
     assert_eq!((bundle.config.run.generations_kept, bundle.config.run.attempts_max), (5, 3));
     assert_eq!(bundle.config.features.preprocess_object_path, None);
-    assert_eq!(bundle.card.as_deref(), Some("# Gender\n"));
+    assert_eq!(bundle.card, None, "a card without front matter is for people alone");
 }
 
 #[test]
@@ -149,6 +149,33 @@ fn defaults_for_nulls_travel_with_the_release_and_are_content() {
     let another = manifest("  NULL_DEFAULTS: {age: 42}\n");
     assert_ne!(other.id(), another.id());
     assert_ne!(other.hashes.config, another.hashes.config);
+}
+
+#[test]
+fn a_card_with_front_matter_travels_with_the_release_and_is_content() {
+    let root = tenants();
+    let folder = root.path().join("marketing/gender");
+    let manifest = |card: &str| {
+        fs::write(folder.join("CARD.md"), card).expect("a card");
+        let bundle = load(&folder).unwrap_or_else(|problems| panic!("{problems:?}"));
+        ReleaseManifest::new(&bundle, Sha256::of(b"model"), None, None)
+    };
+    let plain = manifest("# Gender\n");
+    assert!(!plain.to_json().contains("card"), "older releases keep their ids");
+    let card = "---\nOWNER: science\nPURPOSE: coupons\nLIMITS: no prices\nTRAINING_DATA: 2026\n---\n# Gender\n";
+    let carried = manifest(card);
+    let read: ReleaseManifest = serde_json::from_str(&carried.to_json()).expect("it reads back");
+    assert_eq!(read, carried);
+    assert_eq!(carried.card.as_ref().map(|card| card.owner.as_str()), Some("science"));
+    assert_ne!(carried.id(), plain.id());
+    assert_ne!(carried.id(), manifest(&card.replace("science", "sales")).id());
+}
+
+#[test]
+fn every_shipped_bundle_has_a_card() {
+    for bundle in discover(&shipped("")).bundles {
+        assert!(bundle.card.is_some(), "{} has none", bundle.path);
+    }
 }
 
 #[test]

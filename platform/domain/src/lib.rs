@@ -4,6 +4,7 @@
 //! types once, at the edge; a callee never wonders whether a name is valid.
 
 pub mod audit;
+pub mod card;
 pub mod hash;
 pub mod ids;
 pub mod key;
@@ -14,6 +15,7 @@ pub mod schema;
 pub mod stage;
 
 pub use audit::AuditAnchor;
+pub use card::Card;
 pub use hash::Sha256;
 pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
 pub use key::Key;

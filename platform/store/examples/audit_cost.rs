@@ -12,7 +12,8 @@ use std::{
 
 use cameo_batch::RowDigest;
 use cameo_domain::{
-    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, Sha256, TenantName,
+    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, Sha256, Stage,
+    TenantName,
 };
 use cameo_runtime::postgres::{EmbeddedPostgres, PostgresSettings};
 use cameo_store::{
@@ -180,7 +181,10 @@ async fn register(store: &Store, tenant: &TenantName, name: &str) -> Result<Serv
         stale_after_seconds: 3600,
         attempts_max: 3,
         git_commit: None,
-        applied_by: "bench".to_owned(),
+        stage: Stage::Production,
+        protected: false,
+        shadow_runs_min: 0,
+        by: By::new("bench", "bench"),
     };
     releases::apply(store, tenant, &new).await?;
     Ok(new.service)

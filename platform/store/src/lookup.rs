@@ -173,28 +173,57 @@ impl Prediction {
     }
 }
 
+macro_rules! served_sql {
+    ($generation:literal, $rest:literal) => {
+        // The age limit is that of what is in production; where nothing is, and for everything else,
+        // that of the release that made the generation.
+        concat!(
+            "select g.*, made.version,
+                    coalesce(now_runs.stale_after_seconds, made.stale_after_seconds)
+                        as stale_after_seconds
+             from cameo.services s
+             join cameo.generations g
+                 on (g.tenant, g.service) = (s.tenant, s.service) and g.generation = ",
+            $generation,
+            " join cameo.releases made
+                  on (made.tenant, made.service, made.release) = (g.tenant, g.service, g.release)
+              left join cameo.releases now_runs
+                  on (now_runs.tenant, now_runs.service, now_runs.release)
+                   = (s.tenant, s.service, s.release) ",
+            $rest
+        )
+    };
+}
+
 /// What every service with a published generation serves, of one tenant or of all.
 pub async fn current(
     store: &Store,
     tenant: Option<&TenantName>,
 ) -> Result<Vec<ServedGeneration>, StoreError> {
-    // The age limit is that of what is in production; where nothing is, and for everything else, that
-    // of the release that made the generation.
-    let served = sqlx::query_as(
-        "select g.*, made.version,
-                coalesce(now_runs.stale_after_seconds, made.stale_after_seconds)
-                    as stale_after_seconds
-         from cameo.services s
-         join cameo.generations g on g.generation = s.current_generation
-         join cameo.releases made
-             on (made.tenant, made.service, made.release) = (g.tenant, g.service, g.release)
-         left join cameo.releases now_runs
-             on (now_runs.tenant, now_runs.service, now_runs.release)
-              = (s.tenant, s.service, s.release)
-         where $1::text is null or s.tenant = $1 order by s.tenant, s.service",
-    )
+    let served = sqlx::query_as(served_sql!(
+        "s.current_generation",
+        "where $1::text is null or s.tenant = $1 order by s.tenant, s.service"
+    ))
     .bind(tenant.map(TenantName::as_str))
     .fetch_all(store.control())
+    .await?;
+    Ok(served)
+}
+
+/// A generation that was published and is still kept, current or not.
+pub async fn kept(
+    store: &Store,
+    path: &ServicePath,
+    generation: GenerationId,
+) -> Result<Option<ServedGeneration>, StoreError> {
+    let served = sqlx::query_as(served_sql!(
+        "$3",
+        "where s.tenant = $1 and s.service = $2 and g.state = 'published' and g.dropped_at is null"
+    ))
+    .bind(path.tenant.as_str())
+    .bind(path.service.as_str())
+    .bind(generation.0)
+    .fetch_optional(store.control())
     .await?;
     Ok(served)
 }

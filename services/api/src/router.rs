@@ -12,7 +12,10 @@ use crate::{
     envelope::envelope,
     openapi::{self, Document},
     problem::Problem,
-    routes::{audit, explanations, generations, health, predictions, runs, services, tenants},
+    routes::{
+        audit, card, explanations, generations, health, lineage, predictions, runs, services,
+        tenants,
+    },
 };
 
 /// Largest body of a route that says nothing else.
@@ -68,6 +71,8 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(generations::list_generations))
         .routes(routes!(explanations::get_explanation))
         .routes(routes!(explanations::get_importance))
+        .routes(routes!(lineage::get_lineage))
+        .routes(routes!(card::get_card))
         .routes(routes!(audit::list_audit))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.

@@ -84,6 +84,10 @@ pub(crate) enum Command {
     Importance(Importance),
     /// Take one customer's prediction apart: what each feature adds to it.
     Explain(Explain),
+    /// Tell where a prediction comes from: generation, run, release, commit, data and copy.
+    Lineage(Lineage),
+    /// Show the card of a service: what it is for, who answers for it, and how it does now.
+    Card(ServiceArgument),
     /// Serve an earlier generation again.
     Rollback(Rollback),
     /// Manage API keys.
@@ -172,6 +176,18 @@ pub(crate) struct Explain {
     /// Whose prediction.
     #[arg(long)]
     pub(crate) key: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lineage {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Whose prediction.
+    #[arg(long)]
+    pub(crate) key: String,
+    /// What was served at this instant, such as 2026-03-01T18:00:00Z; by default what is served now.
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Args)]

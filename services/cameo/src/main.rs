@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod demo;
 mod deployment;
+mod drawing;
 mod output;
 mod picture;
 mod roles;
@@ -73,6 +74,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Generations(service) => commands::generations::run(global, service, output).await,
         Command::Importance(wanted) => commands::importance::run(global, wanted, output).await,
         Command::Explain(wanted) => commands::explain::run(global, wanted, output).await,
+        Command::Lineage(wanted) => commands::lineage::run(global, wanted, output).await,
+        Command::Card(service) => commands::card::run(global, service, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Keys(keys) => commands::keys::run(global, keys, output).await,
         Command::Audit(audit) => commands::audit::run(global, audit, output).await,

@@ -39,7 +39,8 @@ impl World {
         entries
     }
 
-    /// Six entries: a tenant, a release, its service, a request, its claim and its halt.
+    /// Eight entries: a tenant, a release, its service, the release's move into production and what the
+    /// service runs since; a run that is asked for, claimed and halted.
     async fn with_a_trail() -> Self {
         let world = Self::start().await;
         world.service("crm", "gender").await;
@@ -47,7 +48,7 @@ impl World {
         let run = world.claim().await.expect("a run");
         let reason = cameo_domain::Reason::new("test", "expected success, found a test");
         runs::halt(&world.store, run.run, run.epoch, reason).await.expect("halted");
-        assert_eq!(world.verified().await.entries, 6);
+        assert_eq!(world.verified().await.entries, 8);
         assert_eq!(world.broken(Vec::new()).await, None);
         world
     }
@@ -120,8 +121,10 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
     let mut expected = vec![
         ("tenant.created", owner.as_str(), "database"),
         ("tenant.changed", "cli:ada", "cli"),
-        ("release.applied", "test", "cli"),
-        ("service.created", "test", "cli"),
+        ("release.applied", "test", "test"),
+        ("service.created", "test", "test"),
+        ("release.moved", "test", "test"),
+        ("service.changed", "test", "test"),
     ];
     expected.extend(run);
     expected.extend(run);
@@ -133,8 +136,8 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
     ]);
     assert_eq!(told, expected);
     assert_eq!(entries[1].detail["max_concurrent_runs"]["to"], 7);
-    assert_eq!(entries[12].subject, generations[0].to_string());
-    assert_eq!(entries[12].detail["previous"], generations[1].0);
+    assert_eq!(entries[14].subject, generations[0].to_string());
+    assert_eq!(entries[14].detail["previous"], generations[1].0);
     let trail = serde_json::to_string(&entries).expect("JSON");
     assert!(!trail.contains(&key.hash.to_string()), "the hash of a key is nobody's business");
     world.assert_sound().await;
@@ -149,11 +152,11 @@ async fn a_tenant_lists_its_own_changes_alone_page_by_page() {
     let rest = AuditFilter { before: first.last().map(|entry| entry.entry), ..mine.clone() };
     let rest = audit::list(&world.store, &rest).await.expect("a page");
     let numbers: Vec<_> = first.iter().chain(&rest).map(|entry| entry.entry).collect();
-    assert_eq!(numbers, [6, 5, 4, 3, 2, 1]);
+    assert_eq!(numbers, [8, 7, 6, 5, 4, 3, 2, 1]);
     let of_service =
         AuditFilter { service: Some("gender".parse().expect("a name")), ..mine.clone() };
     let since = AuditFilter { since: Some(first[1].at), ..mine };
-    assert_eq!(audit::list(&world.store, &of_service).await.expect("a page").len(), 4);
+    assert_eq!(audit::list(&world.store, &of_service).await.expect("a page").len(), 7);
     assert_eq!(audit::list(&world.store, &since).await.expect("a page").len(), 2);
 }
 
@@ -167,7 +170,7 @@ async fn a_change_that_is_rolled_back_leaves_no_entry_and_no_gap() {
     let refused = "begin; update cameo.tenants set max_concurrent_runs = 1; \
                    update cameo.runs set state = 'queued'; commit";
     assert!(world.sql(refused).await.is_err());
-    assert_eq!(world.verified().await.entries, 6);
+    assert_eq!(world.verified().await.entries, 8);
     world
         .sql(
             "begin; update cameo.tenants set max_concurrent_runs = 3; \
@@ -177,7 +180,7 @@ async fn a_change_that_is_rolled_back_leaves_no_entry_and_no_gap() {
         .expect("two changes at once");
     let entries = world.entries().await;
     let quotas: Vec<_> =
-        entries[6..].iter().map(|entry| &entry.detail["max_concurrent_runs"]["to"]).collect();
+        entries[8..].iter().map(|entry| &entry.detail["max_concurrent_runs"]["to"]).collect();
     assert_eq!(quotas, [3, 4], "in the order in which they were made");
     assert_eq!(world.broken(Vec::new()).await, None);
 }
@@ -270,7 +273,9 @@ async fn a_deleted_entry_is_missing_and_the_others_cannot_close_the_gap() {
     let close = "update cameo.audit set entry = entry - 1 where entry = 4; \
                  update cameo.audit set entry = entry - 1 where entry = 5; \
                  update cameo.audit set entry = entry - 1 where entry = 6; \
-                 update cameo.audit_head set entries = 5";
+                 update cameo.audit set entry = entry - 1 where entry = 7; \
+                 update cameo.audit set entry = entry - 1 where entry = 8; \
+                 update cameo.audit_head set entries = 7";
     world.tamper(close).await;
     assert_eq!(world.broken(Vec::new()).await, Some((3, Break::Reordered)));
 }
@@ -292,7 +297,7 @@ async fn swapped_entries_are_found() {
 async fn a_truncated_tail_is_found_by_the_head_and_with_the_head_rewritten_by_the_anchor() {
     let world = World::with_a_trail().await;
     let anchor = world.head().await;
-    assert_eq!(anchor.entry, 6);
+    assert_eq!(anchor.entry, 8);
     world.tamper("delete from cameo.audit where entry > 4").await;
     assert_eq!(world.broken(Vec::new()).await, Some((5, Break::Truncated)));
     world
@@ -331,18 +336,18 @@ async fn a_chain_that_was_written_anew_as_a_whole_is_not_the_anchored_one() {
         )
         .await;
     assert_eq!(world.broken(Vec::new()).await, None, "nothing in the database can tell");
-    assert_eq!(world.broken(vec![anchor]).await, Some((6, Break::AnchorDiffers)));
+    assert_eq!(world.broken(vec![anchor]).await, Some((8, Break::AnchorDiffers)));
 }
 
 #[tokio::test]
 async fn a_head_row_that_was_edited_is_found() {
     let world = World::with_a_trail().await;
     world.tamper("update cameo.audit_head set hash = repeat('a', 64)").await;
-    assert_eq!(world.broken(Vec::new()).await, Some((6, Break::HeadDiffers)));
-    world.tamper("update cameo.audit_head set entries = 5").await;
-    assert_eq!(world.broken(Vec::new()).await, Some((6, Break::HeadDiffers)));
+    assert_eq!(world.broken(Vec::new()).await, Some((8, Break::HeadDiffers)));
     world.tamper("update cameo.audit_head set entries = 7").await;
-    assert_eq!(world.broken(Vec::new()).await, Some((7, Break::Truncated)));
+    assert_eq!(world.broken(Vec::new()).await, Some((8, Break::HeadDiffers)));
+    world.tamper("update cameo.audit_head set entries = 9").await;
+    assert_eq!(world.broken(Vec::new()).await, Some((9, Break::Truncated)));
 }
 
 #[tokio::test]
@@ -353,9 +358,9 @@ async fn an_anchor_is_due_at_the_first_entry_and_one_that_vanishes_is_missed() {
     world.tenant("other", 1).await;
     assert_eq!(audit::due_anchor(&world.store).await.expect("read"), None, "not so soon again");
     assert_eq!(world.broken(vec![anchor]).await, None);
-    assert_eq!(world.broken(Vec::new()).await, Some((6, Break::AnchorMissing)));
+    assert_eq!(world.broken(Vec::new()).await, Some((8, Break::AnchorMissing)));
     world.tamper("update cameo.audit_anchors set written_at = now() - interval '1 hour'").await;
-    assert_eq!(world.head().await.entry, 7);
+    assert_eq!(world.head().await.entry, 9);
 }
 
 #[tokio::test]
@@ -385,9 +390,9 @@ async fn the_trail_refuses_what_its_triggers_see() {
         .await
         .expect("added");
     let entries = world.entries().await;
-    assert_eq!(entries.last().map(|entry| entry.entry), Some(7));
+    assert_eq!(entries.last().map(|entry| entry.entry), Some(9));
     assert_eq!(world.broken(Vec::new()).await, None);
-    world.tamper("update cameo.audit set actor = 'nobody' where entry = 7").await;
+    world.tamper("update cameo.audit set actor = 'nobody' where entry = 9").await;
     let breaches = cameo_store::invariants::check(&world.store).await.expect("the check");
     assert_eq!(breaches.len(), 1, "{breaches:#?}");
 }

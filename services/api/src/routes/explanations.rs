@@ -168,10 +168,7 @@ fn explained(
     Ok(PredictionExplanation {
         tenant: served.path.tenant.to_string(),
         service: served.path.service.to_string(),
-        key: match &found.key {
-            cameo_domain::Key::Int(key) => KeyView::Int(*key),
-            cameo_domain::Key::String(key) => KeyView::Text(key.clone()),
-        },
+        key: KeyView::from(found.key.clone()),
         explanation: stored,
         output: explanation.output,
         unit: explanation.unit.into(),
@@ -360,7 +357,7 @@ fn view(
     }
 }
 
-fn ranked(features: Vec<FeatureImportance>, most: usize) -> Vec<FeatureImportanceView> {
+pub(super) fn ranked(features: Vec<FeatureImportance>, most: usize) -> Vec<FeatureImportanceView> {
     let total: f64 = features.iter().map(|feature| feature.mean_absolute).sum();
     features
         .into_iter()

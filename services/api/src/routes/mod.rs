@@ -1,9 +1,11 @@
 //! The routes, one module per kind of thing.
 
 pub(crate) mod audit;
+pub(crate) mod card;
 pub(crate) mod explanations;
 pub(crate) mod generations;
 pub(crate) mod health;
+pub(crate) mod lineage;
 pub(crate) mod predictions;
 pub(crate) mod runs;
 pub(crate) mod services;

@@ -101,6 +101,15 @@ pub(crate) enum KeyView {
     Text(String),
 }
 
+impl From<Key> for KeyView {
+    fn from(key: Key) -> Self {
+        match key {
+            Key::Int(key) => Self::Int(key),
+            Key::String(key) => Self::Text(key),
+        }
+    }
+}
+
 /// Look one key up
 ///
 /// The answer may be reused for a few seconds (`Cache-Control`) and asked for again with its `ETag` in

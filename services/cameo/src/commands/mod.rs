@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod bench;
+pub(crate) mod card;
 pub(crate) mod check;
 pub(crate) mod demo_data;
 pub(crate) mod doctor;
@@ -10,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod generations;
 pub(crate) mod importance;
 pub(crate) mod keys;
+pub(crate) mod lineage;
 pub(crate) mod model;
 pub(crate) mod plan;
 pub(crate) mod rollback;

@@ -1,6 +1,5 @@
 //! `cameo model`: what is inside a model file.
 
-mod drawing;
 mod inspect;
 mod speed;
 mod steps;

@@ -6,12 +6,14 @@ use cameo_bundle::Bundle;
 use cameo_scoring::{Anatomy, ModelSignature};
 
 use super::{
-    drawing::{Frame, draw, wrap},
     inspect::{Inspected, OutputColumns},
     speed::Speed,
     steps,
 };
-use crate::output::{Output, grouped, table};
+use crate::{
+    drawing::{Frame, draw, wrap},
+    output::{Output, grouped, table},
+};
 
 /// Width where the output is no terminal, and the widest picture on one.
 const WIDTH: usize = 100;

@@ -8,9 +8,9 @@ const TEXT_MIN: usize = 12;
 
 /// A box: a title in its upper border and lines of text.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
-    pub(super) title: String,
-    pub(super) lines: Vec<String>,
+pub(crate) struct Frame {
+    pub(crate) title: String,
+    pub(crate) lines: Vec<String>,
 }
 
 impl Frame {
@@ -48,7 +48,7 @@ impl Frame {
 }
 
 /// Draws rows of boxes from top to bottom with an arrow into each box.
-pub(super) fn draw(steps: &[Vec<Frame>], width: usize) -> String {
+pub(crate) fn draw(steps: &[Vec<Frame>], width: usize) -> String {
     let rows: Vec<(bool, Vec<Frame>)> =
         steps.iter().flat_map(|step| arranged(step, width)).collect();
     let middle = rows.iter().map(|(_, row)| row_width(row)).max().unwrap_or(0) / 2;
@@ -98,7 +98,7 @@ fn arrows(row: &[Frame], indent: usize) -> String {
 }
 
 /// Breaks a line at spaces so that no part is longer than `room`; a longer word is cut.
-pub(super) fn wrap(line: &str, room: usize) -> Vec<String> {
+pub(crate) fn wrap(line: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
         let word = cut(word, room);
