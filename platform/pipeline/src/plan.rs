@@ -7,7 +7,7 @@ use cameo_batch::is_assignable;
 use cameo_bundle::{NullDefault as Declared, ReleaseManifest};
 use cameo_domain::{EXPLANATION_COLUMN, Sha256, TenantName};
 use cameo_scoring::{LoadOptions, NullDefault, Scorer};
-use cameo_warehouse::{Parameters, PostProcess, Query, QueryDescription, Warehouse};
+use cameo_warehouse::{Parameters, PostProcess, Query, QueryDescription, TableStats, Warehouse};
 
 use chrono::{DateTime, Utc};
 
@@ -141,6 +141,19 @@ impl Plan {
     #[must_use]
     pub fn description(&self) -> &QueryDescription {
         &self.description
+    }
+
+    /// The tables that a run reads, each once.
+    #[must_use]
+    pub fn tables(&self) -> Vec<TableStats> {
+        let items = self.ranking().map(|step| step.description.tables.as_slice());
+        let mut tables = self.description.tables.clone();
+        for table in items.unwrap_or_default() {
+            if tables.iter().all(|known| known.name != table.name) {
+                tables.push(table.clone());
+            }
+        }
+        tables
     }
 
     /// The newest modification of what a run reads.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use cameo_domain::{GenerationId, NameError, ServiceName, ServicePath, TenantName};
+use cameo_openlineage::{Receiver, ReceiverError};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -115,6 +116,8 @@ pub(crate) struct Up {
     /// Address of the REST API.
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) openlineage: OpenLineage,
     /// Bundles to apply at the start.
     #[arg(long)]
     pub(crate) tenants: Option<PathBuf>,
@@ -127,11 +130,44 @@ pub(crate) struct Up {
     pub(crate) customers: u64,
 }
 
+/// Whom workers tell what each run reads and writes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OpenLineage {
+    /// Where workers post OpenLineage events, such as http://localhost:5000/api/v1/lineage.
+    #[arg(long, env = "CAMEO_OPENLINEAGE_URL", hide_env_values = true, value_name = "URL")]
+    openlineage_url: Option<String>,
+    /// Bearer token for it.
+    #[arg(
+        long,
+        env = "CAMEO_OPENLINEAGE_API_KEY",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        hide = true
+    )]
+    openlineage_api_key: Option<String>,
+    /// The namespace of the jobs in these events.
+    #[arg(long, env = "CAMEO_OPENLINEAGE_NAMESPACE", default_value = "cameo", hide = true)]
+    openlineage_namespace: String,
+}
+
+impl OpenLineage {
+    /// The receiver, where one is named.
+    pub(crate) fn receiver(&self) -> Result<Option<Receiver>, ReceiverError> {
+        let receiver = |url: &String| {
+            Receiver::new(url, self.openlineage_api_key.clone(), &self.openlineage_namespace)
+        };
+        // An empty variable is how many set-ups say that there is none.
+        self.openlineage_url.as_ref().filter(|url| !url.is_empty()).map(receiver).transpose()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Roles to run in this process.
     #[arg(long, value_enum, value_delimiter = ',', required = true)]
     pub(crate) role: Vec<Role>,
+    #[command(flatten)]
+    pub(crate) openlineage: OpenLineage,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
+use cameo_openlineage::Receiver;
 use cameo_store::{
     By, ConnectOptions, Store,
     services::{self, ServiceRecord},
@@ -101,6 +102,8 @@ pub(crate) struct Deployment {
     pub(crate) store: Store,
     pub(crate) warehouse: Arc<dyn Warehouse>,
     pub(crate) artifacts: Arc<ArtifactStore>,
+    /// Whom workers tell what each run reads and writes.
+    pub(crate) openlineage: Option<Receiver>,
 }
 
 impl Deployment {
@@ -138,7 +141,7 @@ impl Deployment {
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
         let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
-        Ok(Self { places, store, warehouse, artifacts })
+        Ok(Self { places, store, warehouse, artifacts, openlineage: None })
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cameo_bundle::ReleaseManifest;
 use cameo_crashpoint::hit;
 use cameo_domain::{Reason, RunState};
+use cameo_openlineage::{Emitter, Receiver};
 use cameo_pipeline::{Execution, ModelFiles, Outcome, Plan, RunError, Tracker};
 use cameo_store::{
     generations,
@@ -17,6 +18,7 @@ use tracing::Instrument;
 
 use crate::{
     Config, Dependencies,
+    lineage::Telling,
     verdict::{Verdict, judge},
 };
 
@@ -32,6 +34,7 @@ const ENGINE_SHARE_PERCENT: u64 = 75;
 pub(crate) async fn execute(
     config: &Config,
     dependencies: &Dependencies,
+    emitter: Option<&Emitter>,
     claimed: ClaimedRun,
     abandon: CancellationToken,
 ) {
@@ -45,7 +48,10 @@ pub(crate) async fn execute(
     );
     dependencies.metrics.running.inc();
     let started = std::time::Instant::now();
-    let state = attempt(config, dependencies, &claimed, abandon).instrument(span).await;
+    let namespace = config.openlineage.as_ref().map_or("", Receiver::namespace);
+    let telling = emitter.map(|emitter| Telling::new(emitter, namespace, dependencies, &claimed));
+    let state = attempt(config, dependencies, &claimed, telling.as_ref(), abandon);
+    let state = state.instrument(span).await;
     dependencies.metrics.running.dec();
     if let Some(state) = state {
         dependencies.metrics.ended(&claimed.path, state, started.elapsed());
@@ -57,6 +63,7 @@ async fn attempt(
     config: &Config,
     dependencies: &Dependencies,
     claimed: &ClaimedRun,
+    telling: Option<&Telling<'_>>,
     abandon: CancellationToken,
 ) -> Option<RunState> {
     let tracker = Arc::new(Tracker::default());
@@ -68,13 +75,16 @@ async fn attempt(
         Arc::clone(&tracker),
         cancel.clone(),
     ));
-    let result = publish(config, dependencies, claimed, &tracker, cancel.clone()).await;
+    let result = publish(config, dependencies, claimed, &tracker, telling, cancel.clone()).await;
     heartbeat.abort();
     // The lease may be lost while this process slept; what made the attempt end is then moot.
     let result = match result {
         Err(RunError::Cancelled) if !abandon.is_cancelled() => Err(RunError::StaleEpoch),
         other => other,
     };
+    if let Some(telling) = telling {
+        telling.ended(claimed, result.as_ref()).await;
+    }
     match result {
         Ok(outcome) => Some(report(dependencies, claimed, &outcome, &tracker)),
         Err(error) => close(dependencies, claimed, error).await,
@@ -154,6 +164,7 @@ async fn publish(
     dependencies: &Dependencies,
     claimed: &ClaimedRun,
     tracker: &Arc<Tracker>,
+    telling: Option<&Telling<'_>>,
     cancel: CancellationToken,
 ) -> Result<Outcome, RunError> {
     tracker.begin("prepare");
@@ -179,6 +190,9 @@ async fn publish(
     let warehouse = dependencies.warehouse.as_ref();
     let plan = Plan::prepare(manifest, Arc::clone(&files), warehouse, parameters).await?;
     tracker.end("prepare");
+    if let Some(telling) = telling {
+        telling.started(&plan.tables());
+    }
     hit("plan_prepared");
 
     let execution = Execution {

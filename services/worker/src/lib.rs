@@ -7,6 +7,7 @@
 mod anchoring;
 mod execution;
 mod housekeeping;
+mod lineage;
 mod metrics;
 mod verdict;
 
@@ -14,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
+use cameo_openlineage::{Emitter, Sending};
 use cameo_runtime::clock::Clock;
 use cameo_store::{
     By, Store,
@@ -27,6 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
 pub use metrics::WorkerMetrics;
 
 /// How a worker behaves.
@@ -48,6 +51,8 @@ pub struct Config {
     pub drain: Duration,
     /// Cap on the memory that any bundle may ask for, in MiB.
     pub memory_max_mb: u64,
+    /// Who is told of each attempt by OpenLineage events.
+    pub openlineage: Option<Receiver>,
 }
 
 impl Default for Config {
@@ -62,6 +67,7 @@ impl Default for Config {
             poll: Duration::from_millis(500),
             drain: Duration::from_secs(30),
             memory_max_mb: 8 * 1024,
+            openlineage: None,
         }
     }
 }
@@ -84,6 +90,7 @@ pub struct Dependencies {
 /// Works until `shutdown`, then lets its runs finish for [`Config::drain`] and hands back the rest.
 pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: CancellationToken) {
     dependencies.store = dependencies.store.acting(By::new(&config.name, "worker"));
+    let (emitter, sending) = start_telling(&config, &dependencies).unzip();
     let config = Arc::new(config);
     let slots = Arc::new(Semaphore::new(config.runs_max.max(1)));
     let abandon = CancellationToken::new();
@@ -102,10 +109,11 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
             Ok(Some(claimed)) => {
                 hit("run_claimed");
                 let (config, dependencies) = (Arc::clone(&config), dependencies.clone());
-                let abandon = abandon.clone();
+                let (abandon, emitter) = (abandon.clone(), emitter.clone());
                 running.spawn(async move {
                     let _slot = slot;
-                    execution::execute(&config, &dependencies, claimed, abandon).await;
+                    execution::execute(&config, &dependencies, emitter.as_ref(), claimed, abandon)
+                        .await;
                 });
             }
             Ok(None) => pause(config.poll, &work, &shutdown).await,
@@ -125,7 +133,27 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         while running.join_next().await.is_some() {}
     }
     let _ = housekeeping.await;
+    drop(emitter);
+    if let Some(sending) = sending {
+        sending.flush().await;
+    }
     tracing::info!("worker stopped");
+}
+
+/// Starts what sends lineage events, where they are wanted. A run is worth more than what is told of it:
+/// where sending cannot start, it is worked without.
+fn start_telling(config: &Config, dependencies: &Dependencies) -> Option<(Emitter, Sending)> {
+    let receiver = config.openlineage.clone()?;
+    match Emitter::start(receiver, dependencies.metrics.openlineage.clone()) {
+        Ok(started) => Some(started),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "OpenLineage events cannot be sent"
+            );
+            None
+        }
+    }
 }
 
 async fn next_slot(

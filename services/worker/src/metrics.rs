@@ -3,6 +3,7 @@
 use std::{sync::atomic::AtomicU64, time::Duration};
 
 use cameo_domain::{RunState, ServicePath};
+use cameo_openlineage::Counters;
 use cameo_store::runs::Progress;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -50,6 +51,7 @@ pub struct WorkerMetrics {
     pub(crate) leases_expired: Counter,
     pub(crate) retries: Counter,
     pub(crate) audit_conflicts: Counter,
+    pub(crate) openlineage: Counters,
     ended: Family<Ended, Counter>,
     duration: Family<Service, Histogram, fn() -> Histogram>,
     rows: Family<Rows, Counter>,
@@ -69,6 +71,7 @@ impl WorkerMetrics {
             leases_expired: Counter::default(),
             retries: Counter::default(),
             audit_conflicts: Counter::default(),
+            openlineage: Counters::default(),
             ended: Family::default(),
             duration: Family::new_with_constructor(buckets),
             rows: Family::default(),
@@ -93,6 +96,16 @@ impl WorkerMetrics {
             "cameo_audit_anchor_conflicts",
             "Anchors of the audit trail that contradict an earlier one: it was written anew",
             m.audit_conflicts.clone(),
+        );
+        registry.register(
+            "cameo_openlineage_events_sent",
+            "OpenLineage events that the receiver took",
+            m.openlineage.sent.clone(),
+        );
+        registry.register(
+            "cameo_openlineage_events_dropped",
+            "OpenLineage events that were given up: the receiver is dead, slow or refuses them",
+            m.openlineage.dropped.clone(),
         );
         registry.register("cameo_runs", "Finished runs by final state", m.ended.clone());
         registry.register_with_unit(

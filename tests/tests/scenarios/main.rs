@@ -1,10 +1,12 @@
 //! What Cameo promises, one sentence each, over a real Postgres, a real Lake and the real roles.
 
+mod audit;
 mod explanations;
 mod failures;
 mod generations;
 mod golden;
 mod mirror;
+mod openlineage;
 mod publication;
 mod quarantine;
 mod queue;

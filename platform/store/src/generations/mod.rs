@@ -16,7 +16,7 @@ mod writer;
 
 pub use begin::{GenerationMeta, begin};
 pub use publish::{Outcome, publish};
-pub use record::{GenerationRecord, GenerationState, Publication, history, list};
+pub use record::{GenerationRecord, GenerationState, Publication, history, list, table_bytes};
 pub use retain::{GRACE_SECONDS, retain, retain_after};
 pub use rollback::{RolledBack, rollback};
 pub use seal::seal;

@@ -162,3 +162,18 @@ pub async fn history(
     .await?;
     Ok(publications)
 }
+
+/// How many bytes the generation's table and its indexes take; none where it is dropped.
+pub async fn table_bytes(
+    store: &Store,
+    generation: GenerationId,
+) -> Result<Option<u64>, StoreError> {
+    let bytes: Option<Option<i64>> = sqlx::query_scalar(
+        "select pg_total_relation_size(to_regclass(format('%I.%I', table_schema, table_name)))
+         from cameo.generations where generation = $1 and dropped_at is null",
+    )
+    .bind(generation.0)
+    .fetch_optional(store.control())
+    .await?;
+    Ok(bytes.flatten().map(i64::unsigned_abs))
+}

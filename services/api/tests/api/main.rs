@@ -4,5 +4,6 @@ mod errors;
 mod explanations;
 mod lookups;
 mod operations;
+mod provenance;
 mod tenancy;
 mod world;

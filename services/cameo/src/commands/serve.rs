@@ -18,7 +18,8 @@ use crate::{
 pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::init("cameo", TelemetryConfig::from_environment())?;
     let shutdown = shutdown::on_signals();
-    let deployment = Deployment::find(global).await?;
+    let openlineage = serve.openlineage.receiver()?;
+    let deployment = Deployment { openlineage, ..Deployment::find(global).await? };
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;

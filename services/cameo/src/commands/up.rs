@@ -28,6 +28,7 @@ const STOP_MAX: Duration = Duration::from_mins(1);
 pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::init("cameo", logging(output))?;
     let shutdown = shutdown::on_signals();
+    let openlineage = up.openlineage.receiver()?;
     let places = Places::prepare(global)?;
 
     let postgres = match &global.database_url {
@@ -39,7 +40,7 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
         (None, Some(postgres)) => postgres.url(),
         (None, None) => anyhow::bail!("there is no database"),
     };
-    let deployment = Deployment::open(places.clone(), &url).await?;
+    let deployment = Deployment { openlineage, ..Deployment::open(places.clone(), &url).await? };
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
     let listener = TcpListener::bind(up.listen)
