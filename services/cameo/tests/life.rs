@@ -73,6 +73,7 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
     a_fault_of_the_data_halts_the_run_and_leaves_what_is_served(&server, &data, &first, &key);
     let second = a_changed_bundle_is_planned_applied_and_run(&server, &tenants, &key);
     a_rollback_brings_the_old_columns_back(&server, &first, &second, &key);
+    what_happened_is_on_record(&server, &first, &second);
 
     let before = prediction_of(&server, &second["generation"], ONE, &key);
     server.kill_dash_nine();
@@ -85,6 +86,52 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
 
     a_revoked_key_opens_nothing(&server, &key, &prefix);
     an_orderly_end_leaves_no_address_behind(server, &data);
+}
+
+/// The card, the lineage and the audit trail, after a rollback to `first` and one back to `second`.
+fn what_happened_is_on_record(server: &Server, first: &Value, second: &Value) {
+    let lineage = server.cameo(&["lineage", "crm/clv", "--key", "1"]).exits(0).json();
+    assert_eq!(lineage["generation"]["generation"], second["generation"]);
+    assert!(lineage["prediction"]["tier"].is_string(), "{lineage}");
+    assert!(lineage["run"]["requested_by"].as_str().is_some_and(|who| who.starts_with("cli:")));
+    assert_eq!(
+        lineage["served"].as_array().map(Vec::len),
+        Some(2),
+        "published, and rolled back to"
+    );
+    let until = lineage["served"][1]["from"].as_str().expect("an instant");
+    let earlier = ["lineage", "crm/clv", "--key", "1", "--at", &just_before(until)];
+    let earlier = server.cameo(&earlier).exits(0).json();
+    assert_eq!(earlier["generation"]["generation"], first["generation"]);
+    let drawn = server.cameo(&["lineage", "crm/clv", "--key", "1", "-o", "human"]).exits(0);
+    assert!(drawn.stdout.contains("┌ generation "), "{}", drawn.stdout);
+    let unknown = server.cameo(&["lineage", "crm/clv", "--key", "987654321"]).exits(1);
+    assert!(unknown.stderr.contains("has no prediction for `987654321`"), "{}", unknown.stderr);
+
+    let card = server.cameo(&["card", "crm/clv"]).exits(0).json();
+    assert_eq!(card["card"]["metrics"]["rmse_usd"], 86.32);
+    assert_eq!(card["current"]["generation"], lineage["generation"]["generation"]);
+    let shown = server.cameo(&["card", "crm/clv", "-o", "human"]).exits(0).stdout;
+    assert!(
+        shown.contains("crm-analytics@example.com") && shown.contains("quarantined"),
+        "{shown}"
+    );
+
+    let trail = server.cameo(&["audit", "list", "crm/clv", "--limit", "200"]).exits(0).json();
+    let actions: Vec<_> = trail.as_array().expect("entries").iter().map(|e| &e["action"]).collect();
+    for action in
+        ["release.applied", "run.halted", "generation.published", "generation.rolled_back"]
+    {
+        assert!(actions.contains(&&json!(action)), "{action} is missing in {actions:?}");
+    }
+    let verified = server.cameo(&["audit", "verify"]).exits(0).json();
+    assert!(verified["broken"].is_null() && verified["anchors"].as_u64() > Some(0), "{verified}");
+}
+
+fn just_before(instant: &str) -> String {
+    let instant: chrono::DateTime<chrono::Utc> = instant.parse().expect("an instant");
+    (instant - chrono::Duration::microseconds(1))
+        .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
 fn without_bundles_every_command_says_so(server: &Server) {
