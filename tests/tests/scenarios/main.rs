@@ -5,6 +5,7 @@ mod failures;
 mod generations;
 mod golden;
 mod mirror;
+mod plan;
 mod publication;
 mod quarantine;
 mod queue;

@@ -98,7 +98,7 @@ fn arrows(row: &[Frame], indent: usize) -> String {
 }
 
 /// Breaks a line at spaces so that no part is longer than `room`; a longer word is cut.
-pub(super) fn wrap(line: &str, room: usize) -> Vec<String> {
+pub(crate) fn wrap(line: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
         let word = cut(word, room);
@@ -116,14 +116,14 @@ pub(super) fn wrap(line: &str, room: usize) -> Vec<String> {
     lines
 }
 
-fn cut(text: &str, room: usize) -> String {
+pub(crate) fn cut(text: &str, room: usize) -> String {
     if columns(text) <= room {
         return text.to_owned();
     }
     text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
-fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     text.chars().count()
 }
 

@@ -1,6 +1,6 @@
 //! `cameo model`: what is inside a model file.
 
-mod drawing;
+pub(crate) mod drawing;
 mod inspect;
 mod speed;
 mod steps;
