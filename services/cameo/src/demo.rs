@@ -49,7 +49,7 @@ pub(crate) async fn run(
     ));
 
     let applied = apply::apply(deployment, Path::new(TENANTS), &[], output).await?;
-    let applied = applied.context("nothing was applied: the bundles have problems")?;
+    let applied = applied.context("nothing was applied: the bundles have problems")?.services;
     for bundle in &applied {
         output.line(apply::describe(bundle, output));
     }
