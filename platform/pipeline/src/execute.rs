@@ -232,7 +232,10 @@ async fn stages(
     for _ in 0..execution.scorers.max(1) {
         tasks.spawn(score_batches(
             Arc::clone(plan),
-            Beside { ranker: ranker.clone(), explanations: explanations.cloned() },
+            Beside {
+                ranker: ranker.clone(),
+                explaining: explanations.cloned().map_or(Explaining::Nothing, Explaining::Rows),
+            },
             batch_out.clone(),
             scored_in.clone(),
             Arc::clone(tracker),
@@ -304,9 +307,20 @@ async fn read_partition(
 /// What the score stage works with beside the plan: the items of a service that ranks, and what takes
 /// the scores apart where they are explained.
 #[derive(Clone)]
-struct Beside {
-    ranker: Option<Arc<Ranker>>,
-    explanations: Option<Arc<Explanations>>,
+pub(crate) struct Beside {
+    pub(crate) ranker: Option<Arc<Ranker>>,
+    pub(crate) explaining: Explaining,
+}
+
+/// What is done to take scores apart.
+#[derive(Clone)]
+pub(crate) enum Explaining {
+    /// Each row is explained.
+    Rows(Arc<Explanations>),
+    /// Nothing is explained, and no row may need it.
+    Nothing,
+    /// Rows that carry explanations carry an empty one: nobody will read them.
+    LeftOut,
 }
 
 async fn score_batches(
@@ -346,7 +360,7 @@ async fn score_batches(
 }
 
 /// Keys, model outputs and explanations of one batch, side by side, and the rows that were left out.
-fn score(
+pub(crate) fn score(
     plan: &Plan,
     beside: &Beside,
     batch: &RecordBatch,
@@ -379,15 +393,16 @@ fn score(
         keyed.without_rows(left_out).map_err(broken)?
     };
     let joined = rows::join(key, keyed.keys, &scored.outputs).map_err(broken)?;
-    let joined = match &beside.explanations {
-        Some(explanations) => explanations.add(joined, &keyed.features)?,
-        None if plan.is_explained() && joined.num_rows() > 0 => {
+    let joined = match &beside.explaining {
+        Explaining::Rows(explanations) => explanations.add(joined, &keyed.features)?,
+        Explaining::LeftOut if plan.is_explained() => explain::with_nothing(&joined)?,
+        Explaining::Nothing if plan.is_explained() && joined.num_rows() > 0 => {
             return Err(RunError::transient(
                 "explanation_background",
                 "there were no customers to compare with when the run began, but there are now",
             ));
         }
-        None => joined,
+        Explaining::LeftOut | Explaining::Nothing => joined,
     };
     if plan.postprocessed.is_none() {
         return Ok((joined, rejected));
@@ -414,23 +429,27 @@ async fn forward(
         }
     }
     tracker.end("predictions");
-    let taken = handed_over.load(Ordering::Relaxed);
-    if given != taken {
-        // A row that disappears here would be neither scored nor quarantined.
-        return Err(RunError::halt(
-            "predictions_sql_rows",
-            format!(
-                "predictions.sql must give exactly one row per scored row; it took {taken} rows \
-                 and gave {given} (look for WHERE, QUALIFY, GROUP BY or a join)"
-            ),
-        ));
-    }
+    one_row_each(handed_over.load(Ordering::Relaxed), given)?;
     Ok(End::Done)
+}
+
+/// A row that disappears in predictions.sql would be neither scored nor quarantined.
+pub(crate) fn one_row_each(taken: u64, given: u64) -> Result<(), RunError> {
+    if given == taken {
+        return Ok(());
+    }
+    Err(RunError::halt(
+        "predictions_sql_rows",
+        format!(
+            "predictions.sql must give exactly one row per scored row; it took {taken} rows \
+             and gave {given} (look for WHERE, QUALIFY, GROUP BY or a join)"
+        ),
+    ))
 }
 
 /// Pieces of a batch that are scored one after the other: all of it, or as many customers as give a
 /// bounded number of rows.
-fn steps_of(plan: &Plan, batch: &RecordBatch) -> Vec<RecordBatch> {
+pub(crate) fn steps_of(plan: &Plan, batch: &RecordBatch) -> Vec<RecordBatch> {
     let rows = batch.num_rows();
     let step = plan.ranking().map_or(rows, RankingStep::customers_per_step).max(1);
     (0..rows).step_by(step).map(|from| batch.slice(from, step.min(rows - from))).collect()
@@ -450,6 +469,23 @@ fn whole_customers(unusable: &[QuarantinedRow]) -> Result<(), RunError> {
     ))
 }
 
+/// A batch as it is published, and the rows that were left out.
+pub(crate) fn to_publish(
+    plan: &Plan,
+    batch: &RecordBatch,
+) -> Result<(RecordBatch, Vec<QuarantinedRow>), RunError> {
+    let unfit = |error: &dyn std::error::Error| RunError::halt("prediction_value", chain(error));
+    let batch = conform(batch, &plan.manifest.schema).map_err(|error| unfit(&error))?;
+    if plan.postprocessed.is_some() && plan.is_explained() {
+        explain::check_documents(&batch)?;
+    }
+    let (batch, unusable) = rows::finite(batch).map_err(|error| unfit(&error))?;
+    if plan.ranking().is_some() {
+        whole_customers(&unusable)?;
+    }
+    Ok((batch, unusable))
+}
+
 async fn write_batches(
     mut writer: Writer,
     plan: Arc<Plan>,
@@ -459,16 +495,7 @@ async fn write_batches(
 ) -> Result<End, RunError> {
     while let Ok(batch) = results.recv().await {
         tracker.begin("write");
-        let unfit =
-            |error: &dyn std::error::Error| RunError::halt("prediction_value", chain(error));
-        let batch = conform(&batch, &plan.manifest.schema).map_err(|error| unfit(&error))?;
-        if plan.postprocessed.is_some() && plan.is_explained() {
-            explain::check_documents(&batch)?;
-        }
-        let (batch, unusable) = rows::finite(batch).map_err(|error| unfit(&error))?;
-        if plan.ranking().is_some() {
-            whole_customers(&unusable)?;
-        }
+        let (batch, unusable) = to_publish(&plan, &batch)?;
         tracker.quarantined(unusable.len());
         quarantine.add(unusable);
         let rows = batch.num_rows();

@@ -12,6 +12,7 @@ mod progress;
 mod quarantine;
 mod ranking;
 mod rows;
+mod sample;
 mod steps;
 
 pub use error::RunError;
@@ -19,4 +20,5 @@ pub use execute::{Execution, Outcome, execute};
 pub use explain::{Contribution, ExplainedCustomer, explain_one};
 pub use plan::{ModelFiles, Plan};
 pub use progress::Tracker;
+pub use sample::{LeftOut, SAMPLE_ROWS_MAX, Sample, sample};
 pub use steps::{Port, StepView};

@@ -30,11 +30,19 @@ pub struct Inspection {
 }
 
 /// The bytes of a model and of the model before it.
+#[derive(Clone, Default)]
 pub struct Models {
     /// The model.
     pub model: Vec<u8>,
     /// The model before it, where there is one.
     pub preprocess: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let preprocess = self.preprocess.as_ref().map(Vec::len);
+        write!(f, "Models {{ {} bytes, preprocess {preprocess:?} }}", self.model.len())
+    }
 }
 
 /// Reads the models and describes the SQL. With a warehouse that has the tables, columns have

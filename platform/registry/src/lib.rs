@@ -1,9 +1,10 @@
 //! From a bundle to a release: what `check`, `plan` and `apply` share, on the command line and in the API.
 //!
 //! [`inspection`] matches the steps of a bundle, [`release`] makes an immutable, content-addressed
-//! release of it.
+//! release of it, [`plan`] tells beforehand what that would change.
 
 pub mod inspection;
+pub mod plan;
 pub mod release;
 
 pub use inspection::{Inspection, Models, inspect};

@@ -9,7 +9,10 @@ use cameo_store::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::inspection::Inspection;
+use crate::{
+    inspection::Inspection,
+    plan::{Entry, SchemaChange, acknowledgement, contract, schema_changes},
+};
 
 /// What became of one bundle.
 #[derive(Debug, Clone, Serialize)]
@@ -39,6 +42,14 @@ pub enum ApplyError {
         path: ServicePath,
         /// Why.
         source: ArtifactError,
+    },
+    /// Consumers of the service may fail, and nobody has accepted that.
+    #[error("{path} would break its consumers: {}", .changes.join("; "))]
+    Breaking {
+        /// Whose consumers.
+        path: ServicePath,
+        /// What changes for them.
+        changes: Vec<String>,
     },
     /// The schedule has no instant after now.
     #[error(transparent)]
@@ -86,13 +97,34 @@ pub fn new_release(manifest: &ReleaseManifest, next_due_at: DateTime<Utc>, by: &
         protected: manifest.release.protected,
         shadow_runs_min: manifest.release.shadow_runs_min,
         by: by.clone(),
+        reason: None,
         // Names, numbers and text: nothing of this cannot be written.
         manifest: serde_json::to_value(manifest).unwrap_or_default(),
     }
 }
 
+/// What applying a release would break for the consumers of what is in production; nothing where it
+/// changes nothing.
+pub async fn breaking_changes(
+    store: &Store,
+    manifest: &ReleaseManifest,
+) -> Result<Vec<SchemaChange>, StoreError> {
+    let path = &manifest.path;
+    let standing = releases::standing(store, &path.tenant, &path.service, manifest.id()).await?;
+    if !Entry::of(&standing, &manifest.release).changes() {
+        return Ok(Vec::new());
+    }
+    let old = contract(store, path).await?;
+    let mut changes = old.map_or_else(Vec::new, |old| schema_changes(&old, &manifest.schema));
+    changes.retain(SchemaChange::breaks);
+    Ok(changes)
+}
+
 /// Stores the models of an inspected bundle and registers it as a release, which enters the stage that
 /// its config names. The tenant must exist. Applying the same bundle again changes nothing.
+///
+/// A release that breaks consumers of what is in production is refused unless `accept_breaking`; the
+/// ledger then keeps what was accepted.
 pub async fn register(
     store: &Store,
     artifacts: &ArtifactStore,
@@ -100,16 +132,23 @@ pub async fn register(
     inspection: Inspection,
     git_commit: Option<String>,
     by: &By,
+    accept_breaking: bool,
 ) -> Result<AppliedBundle, ApplyError> {
     let path = bundle.path.clone();
     let manifest = manifest(bundle, &inspection, git_commit);
+    let changes = breaking_changes(store, &manifest).await?;
+    if !changes.is_empty() && !accept_breaking {
+        let changes = changes.iter().map(ToString::to_string).collect();
+        return Err(ApplyError::Breaking { path, changes });
+    }
     let model = inspection.model.ok_or_else(|| ApplyError::NoModel(path.clone()))?;
     for bytes in [Some(model), inspection.preprocess].into_iter().flatten() {
         let stored = artifacts.put(bytes.into()).await;
         stored.map_err(|source| ApplyError::Artifact { path: path.clone(), source })?;
     }
     let next_due_at = bundle.config.prediction.schedule.next_after(Utc::now())?;
-    let new = new_release(&manifest, next_due_at, by);
+    let reason = acknowledgement(&changes);
+    let new = NewRelease { reason, ..new_release(&manifest, next_due_at, by) };
     let release = new.release;
     let applied = releases::apply(store, &path.tenant, &new).await?;
     let stage = releases::stage(store, &path.tenant, &path.service, release).await?;

@@ -17,7 +17,7 @@ use crate::{
     error::sqlstate,
     generations::Table,
     releases::ReleaseHashes,
-    row::{Columns, get, quoted},
+    row::{Columns, get, quoted, signed},
 };
 
 mod hints;
@@ -61,6 +61,7 @@ pub struct ServedGeneration {
     pub rows: u64,
     one_sql: String,
     many_sql: String,
+    first_sql: String,
 }
 
 impl FromRow<'_, PgRow> for ServedGeneration {
@@ -71,12 +72,10 @@ impl FromRow<'_, PgRow> for ServedGeneration {
             Table { schema: row.try_get("table_schema")?, name: row.try_get("table_name")? };
         let columns: Vec<String> =
             schema.columns().map(|column| quoted(column.name.as_str())).collect();
-        let select = format!(
-            "select {} from {} where {}",
-            columns.join(", "),
-            table.sql(),
-            quoted(schema.key().name.as_str())
-        );
+        let all = format!("select {} from {}", columns.join(", "), table.sql());
+        let select = format!("{all} where {}", quoted(schema.key().name.as_str()));
+        let identity: Vec<String> =
+            schema.identity().map(|column| quoted(column.name.as_str())).collect();
         let order = match schema.identity().nth(1) {
             Some(rank) => format!(" order by {}", quoted(rank.name.as_str())),
             None => String::new(),
@@ -101,6 +100,7 @@ impl FromRow<'_, PgRow> for ServedGeneration {
             rows: row.count("rows")?.unwrap_or_default(),
             one_sql: format!("{select} = $1{order}"),
             many_sql: format!("{select} = any($1){order}"),
+            first_sql: format!("{all} order by {} limit $1", identity.join(", ")),
         })
     }
 }
@@ -290,6 +290,18 @@ pub async fn many(
         }
     }
     Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+}
+
+/// The predictions of the first `limit` rows in the order of their keys, for a look at a whole
+/// generation; at most [`ROWS_MAX`] rows.
+pub async fn first(
+    store: &Store,
+    served: &ServedGeneration,
+    limit: u32,
+) -> Result<Vec<Prediction>, StoreError> {
+    let limit = signed(u64::from(limit).min(ROWS_MAX as u64));
+    let rows = rows(store.lookups(), &served.first_sql, served, |query| query.bind(limit)).await?;
+    Ok(rows.iter().map(|row| read(row, &served.schema)).collect::<Result<_, _>>()?)
 }
 
 type Arguments = <Postgres as sqlx::Database>::Arguments;

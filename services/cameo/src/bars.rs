@@ -38,17 +38,17 @@ pub(crate) fn ranking(bars: Vec<Bar<'_>>) -> String {
     let longest = bars.iter().map(|bar| bar.size).fold(0.0, f64::max);
     let width = label_width(bars.iter().map(|bar| bar.label));
     let lines = bars.into_iter().map(|bar| {
-        let drawn = bar_of(if longest > 0.0 { bar.size / longest } else { 0.0 });
+        let drawn = bar_of(if longest > 0.0 { bar.size / longest } else { 0.0 }, WIDTH);
         let (label, size) = (cut(bar.label), number(bar.size));
         format!("  {label:<width$} {size:>9}  {drawn:<WIDTH$} {}", bar.note).trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A bar of a share of [`WIDTH`], exact to an eighth of a character.
-fn bar_of(share: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8 × WIDTH")]
-    let eighths = (share.clamp(0.0, 1.0) * (WIDTH * 8) as f64).round() as usize;
+/// A bar of a share of a width, exact to an eighth of a character.
+pub(crate) fn bar_of(share: f64, width: usize) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8 × width")]
+    let eighths = (share.clamp(0.0, 1.0) * (width * 8) as f64).round() as usize;
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 

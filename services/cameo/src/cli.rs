@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use cameo_domain::{GenerationId, NameError, ServiceName, ServicePath, TenantName};
 use cameo_openlineage::{Receiver, ReceiverError};
+use cameo_registry::plan::{SAMPLE_CUSTOMERS, SAMPLE_CUSTOMERS_MAX};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -48,6 +49,8 @@ pub(crate) enum Format {
     Human,
     /// One JSON document.
     Json,
+    /// Markdown, where a command has it, for a comment on a pull request.
+    Markdown,
 }
 
 /// A part of the platform that can be deployed on its own.
@@ -71,10 +74,11 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Look for mistakes in bundles, offline, and show each at its line.
     Check(Check),
-    /// Show what each step expects and gives, and what `apply` would change. Runs nothing.
-    Plan(Bundles),
+    /// Show what `apply` would change, for whom, and the predictions of the first customers beside those
+    /// of now. Writes nothing.
+    Plan(Plan),
     /// Register the bundles as releases; the scheduler runs them from now on.
-    Apply(Bundles),
+    Apply(Apply),
     /// Run a service now.
     Run(Run),
     /// List runs, newest first.
@@ -184,10 +188,32 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Bundles {
+pub(crate) struct Plan {
     /// A folder with tenants, one tenant, or one bundle.
     #[arg(default_value = "tenants")]
     pub(crate) path: PathBuf,
+    /// Customers on which each changed service is run, without writing anything; 0 for none.
+    #[arg(
+        long,
+        value_name = "CUSTOMERS",
+        default_value_t = SAMPLE_CUSTOMERS,
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(SAMPLE_CUSTOMERS_MAX)),
+    )]
+    pub(crate) sample: u32,
+    /// Show what each step takes and gives as well.
+    #[arg(long)]
+    pub(crate) steps: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// A folder with tenants, one tenant, or one bundle.
+    #[arg(default_value = "tenants")]
+    pub(crate) path: PathBuf,
+    /// Accept that a service, as `tenant/service`, breaks its consumers: a prediction is removed or has
+    /// another type, or the key changes. The ledger keeps it. May be repeated.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) accept_breaking: Vec<ServicePath>,
 }
 
 #[derive(Debug, Args)]

@@ -48,8 +48,8 @@ pub(crate) async fn run(
         grouped(customers)
     ));
 
-    let applied = apply::apply(deployment, Path::new(TENANTS), output).await?;
-    let applied = applied.context("nothing was applied: the bundles have problems")?;
+    let applied = apply::apply(deployment, Path::new(TENANTS), &[], output).await?;
+    let applied = applied.context("nothing was applied: the bundles have problems")?.services;
     for bundle in &applied {
         output.line(apply::describe(bundle, output));
     }

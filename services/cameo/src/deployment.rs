@@ -127,6 +127,15 @@ impl Deployment {
         Ok(deployment)
     }
 
+    /// What bundles are compared with.
+    pub(crate) fn server(&self) -> cameo_registry::plan::Server<'_> {
+        cameo_registry::plan::Server {
+            store: &self.store,
+            artifacts: &self.artifacts,
+            warehouse: &self.warehouse,
+        }
+    }
+
     /// The service at `path`, or an error that says how to register it.
     pub(crate) async fn service(&self, path: &ServicePath) -> anyhow::Result<ServiceRecord> {
         services::find(&self.store, &path.tenant, &path.service)

@@ -1,4 +1,4 @@
-//! Printing results: tables for people, JSON for programs.
+//! Printing results: tables for people, JSON for programs, Markdown for comments.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -22,9 +22,11 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(wanted: Option<Format>) -> Self {
         let terminal = std::io::stdout().is_terminal();
+        let format = wanted.unwrap_or(if terminal { Format::Human } else { Format::Json });
+        let coloured = format == Format::Human && terminal;
         Self {
-            format: wanted.unwrap_or(if terminal { Format::Human } else { Format::Json }),
-            colour: terminal && std::env::var_os("NO_COLOR").is_none(),
+            format,
+            colour: coloured && std::env::var_os("NO_COLOR").is_none(),
             width: terminal_size::terminal_size_of(std::io::stdout())
                 .map(|(width, _)| usize::from(width.0).max(WIDTH_MIN)),
         }
@@ -32,6 +34,10 @@ impl Output {
 
     pub(crate) fn is_human(self) -> bool {
         self.format == Format::Human
+    }
+
+    pub(crate) fn is_markdown(self) -> bool {
+        self.format == Format::Markdown
     }
 
     /// Columns of the terminal; `None` where the output is none.
@@ -43,14 +49,15 @@ impl Output {
         self.colour
     }
 
-    /// Prints `value` as JSON, or what `human` makes of it.
+    /// Prints `value` as JSON, or what `human` makes of it; that is also what Markdown is where a command
+    /// has no better.
     pub(crate) fn show<T: Serialize>(
         self,
         value: &T,
         human: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
         match self.format {
-            Format::Human => print(human(value).trim_end()),
+            Format::Human | Format::Markdown => print(human(value).trim_end()),
             Format::Json => print(&serde_json::to_string_pretty(value)?),
         }
     }
@@ -73,6 +80,10 @@ impl Output {
 
     pub(crate) fn red(self, text: &str) -> String {
         self.paint("31", text)
+    }
+
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
     }
 
     pub(crate) fn dim(self, text: &str) -> String {

@@ -153,7 +153,9 @@ fn without_bundles_every_command_says_so(server: &Server) {
 }
 
 fn a_plan_changes_nothing_and_applying_twice_neither(server: &Server, tenants: &str) {
-    let planned = server.cameo(&["plan", tenants, "-o", "human"]).exits(EXIT_CHANGES);
+    let planned = server
+        .cameo(&["plan", tenants, "-o", "human", "--sample", "0", "--steps"])
+        .exits(EXIT_CHANGES);
     insta::assert_snapshot!("plan-of-new-services", steady(&planned.stdout));
     assert_eq!(server.cameo(&["runs"]).exits(0).json(), json!([]), "a plan runs nothing");
     let applied = server.cameo(&["apply", tenants]).exits(0).json();
@@ -161,7 +163,10 @@ fn a_plan_changes_nothing_and_applying_twice_neither(server: &Server, tenants: &
     assert_eq!(applied[2]["path"], json!({"tenant": "marketing", "service": "gender"}));
     assert_eq!(server.cameo(&["apply", tenants]).exits(0).json()[0]["applied"], "unchanged");
     let unchanged = server.cameo(&["plan", tenants]).exits(0).json();
-    assert_eq!(unchanged[0]["change"]["kind"], "unchanged");
+    assert_eq!(
+        (&unchanged["services"], &unchanged["summary"]["unaffected"]),
+        (&json!([]), &json!(3))
+    );
 }
 
 fn the_first_runs_publish(server: &Server, key: &str) -> Value {
@@ -281,7 +286,8 @@ fn a_fault_of_the_data_halts_the_run_and_leaves_what_is_served(
 
 fn a_changed_bundle_is_planned_applied_and_run(server: &Server, tenants: &str, key: &str) -> Value {
     change_clv(&Path::new(tenants).join("crm/clv"));
-    let planned = server.cameo(&["plan", tenants, "-o", "human"]).exits(EXIT_CHANGES);
+    let planned =
+        server.cameo(&["plan", tenants, "-o", "human", "--sample", "0"]).exits(EXIT_CHANGES);
     insta::assert_snapshot!("plan-of-a-changed-service", steady(&planned.stdout));
     let broken = Path::new(tenants).join("crm/clv/features.sql");
     let sound = fs::read_to_string(&broken).expect("a query");
@@ -290,7 +296,10 @@ fn a_changed_bundle_is_planned_applied_and_run(server: &Server, tenants: &str, k
     assert!(refused.stdout.contains("help: did you mean COUNTIF?"), "{}", refused.stdout);
     assert!(refused.stdout.ends_with("nothing was applied\n"), "{}", refused.stdout);
     fs::write(&broken, sound).expect("a query");
-    let applied = server.cameo(&["apply", tenants]).exits(0).json();
+    let refused = server.cameo(&["apply", tenants, "-o", "human"]).exits(1);
+    assert!(refused.stdout.contains("prediction decile INT removed"), "{}", refused.stdout);
+    let accepted = ["apply", tenants, "--accept-breaking", "crm/clv"];
+    let applied = server.cameo(&accepted).exits(0).json();
     assert_eq!(
         (&applied[0]["applied"], &applied[1]["applied"]),
         (&json!("changed"), &json!("unchanged"))

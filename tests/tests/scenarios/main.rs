@@ -7,6 +7,7 @@ mod generations;
 mod golden;
 mod mirror;
 mod openlineage;
+mod plan;
 mod publication;
 mod quarantine;
 mod queue;

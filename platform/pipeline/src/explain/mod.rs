@@ -7,7 +7,7 @@
 
 mod background;
 mod one;
-mod sql;
+pub(crate) mod sql;
 mod tally;
 mod text;
 
@@ -299,6 +299,17 @@ fn unit(unit: Unit) -> stored::Unit {
 /// The column of `explanation` in what the model's step gives.
 pub(crate) fn field() -> Field {
     Field::new(EXPLANATION_COLUMN, DataType::Utf8, true)
+}
+
+/// The same rows with explanations that say nothing.
+pub(crate) fn with_nothing(scored: &RecordBatch) -> Result<RecordBatch, RunError> {
+    let mut fields = scored.schema_ref().fields().to_vec();
+    fields.push(Arc::new(field()));
+    let mut columns = scored.columns().to_vec();
+    let nothing = std::iter::repeat_n(Some("[]"), scored.num_rows());
+    columns.push(Arc::new(nothing.collect::<StringArray>()));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map_err(|error| RunError::halt("batch", chain(&error)))
 }
 
 fn column<'a>(features: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, RunError> {

@@ -18,6 +18,12 @@ pub(super) fn sample(features: &str, key: &ColumnName, below: Option<&str>, rows
     )
 }
 
+/// The first customers in the order of their keys: the same ones whenever the data is the same.
+pub(crate) fn first(features: &str, key: &ColumnName, rows: u32) -> String {
+    let features = without_end(features);
+    format!("SELECT * FROM (\n{features}\n) AS features\nORDER BY `{key}` LIMIT {rows}")
+}
+
 /// The row of one customer.
 pub(super) fn one(features: &str, name: &ColumnName, key: &Key) -> String {
     let key = match key {

@@ -68,13 +68,14 @@ async fn enter(
         Some(_) => return Ok(Applied::Unchanged),
     }
     let due = Due::At(new.next_due_at);
-    let entry = Entry { action: Action::Apply, reason: None, by: &new.by, due };
+    let reason = new.reason.as_deref();
+    let entry = Entry { action: Action::Apply, reason, by: &new.by, due };
     let waits =
         new.stage == Stage::Production && is_protected(connection, path, new.release).await?;
     let to = if waits { Stage::Candidate } else { new.stage };
     shift(connection, path, new.release, from, to, &entry).await?;
     if waits {
-        request(connection, path, new.release, None, &new.by).await?;
+        request(connection, path, new.release, reason, &new.by).await?;
         return Ok(Applied::AwaitsApproval);
     }
     Ok(match (created, to) {

@@ -130,6 +130,46 @@ pub async fn stage(
     super::stage_of(&mut connection, &path, release).await
 }
 
+/// What applying a release has to reckon with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Where the release stands; none where it is new.
+    pub stage: Option<Stage>,
+    /// Whether the last thing that happened to it is that somebody rolled it back.
+    pub rolled_back: bool,
+    /// Whether what is in production protects it.
+    pub production_protected: bool,
+}
+
+/// How [`super::apply`] would find a release, registered or not.
+pub async fn standing(
+    store: &Store,
+    tenant: &TenantName,
+    service: &ServiceName,
+    release: ReleaseId,
+) -> Result<Standing, StoreError> {
+    let row = sqlx::query(
+        "select (select stage from cameo.release_stages
+                 where (tenant, service, release) = ($1, $2, $3)) as stage,
+                coalesce((select p.action = 'rollback' from cameo.promotions p
+                 where (p.tenant, p.service, p.release) = ($1, $2, $3)
+                 order by p.promotion desc limit 1), false) as rolled_back,
+                exists (select from cameo.services s
+                 join cameo.releases r using (tenant, service, release)
+                 where (s.tenant, s.service) = ($1, $2) and r.protected) as production_protected",
+    )
+    .bind(tenant.as_str())
+    .bind(service.as_str())
+    .bind(release.to_string())
+    .fetch_one(store.control())
+    .await?;
+    Ok(Standing {
+        stage: row.parsed_option("stage")?,
+        rolled_back: row.try_get("rolled_back")?,
+        production_protected: row.try_get("production_protected")?,
+    })
+}
+
 /// A page of the ledger of a service, newest first; `before` is the last entry of the page before.
 pub async fn history(
     store: &Store,

@@ -6,7 +6,8 @@ mod promote;
 
 pub use apply::{Applied, apply};
 pub use history::{
-    HISTORY_ROWS_MAX, PromotionRecord, StagedRelease, history, in_production_at, list, stage,
+    HISTORY_ROWS_MAX, PromotionRecord, StagedRelease, Standing, history, in_production_at, list,
+    stage, standing,
 };
 pub(crate) use promote::{Action, Due, Entry, shift, stage_of};
 pub use promote::{Moved, Promotion, approve, archive, promote};
@@ -73,6 +74,8 @@ pub struct NewRelease {
     pub shadow_runs_min: u32,
     /// Who applied it, from where.
     pub by: By,
+    /// Why, for the ledger of promotions: what was acknowledged.
+    pub reason: Option<String>,
 }
 
 /// A release as it was applied.

@@ -206,6 +206,7 @@ pub(crate) fn release(service: &str, schema: &PredictionSchema) -> NewRelease {
         protected: false,
         shadow_runs_min: 0,
         by: by("test"),
+        reason: None,
     }
 }
 

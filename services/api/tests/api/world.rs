@@ -149,6 +149,7 @@ impl World {
             protected: false,
             shadow_runs_min: 0,
             by: By::new("test", "test"),
+            reason: None,
         };
         releases::apply(&self.store, &name(tenant), &new).await.expect("a release");
     }

@@ -102,8 +102,8 @@ async fn start_work(
         return demo::run(deployment, up.customers, api, output).await;
     }
     let Some(tenants) = &up.tenants else { return Ok(()) };
-    if let Some(applied) = apply::apply(deployment, tenants, output).await? {
-        for bundle in &applied {
+    if let Some(applied) = apply::apply(deployment, tenants, &[], output).await? {
+        for bundle in &applied.services {
             output.line(apply::describe(bundle, output));
         }
     } else {

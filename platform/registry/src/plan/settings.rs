@@ -1,0 +1,103 @@
+//! The settings of a release, compared one by one.
+
+use std::collections::BTreeMap;
+
+use cameo_bundle::ReleaseManifest;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// A setting whose value changes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SettingChange {
+    /// Section of `config.yaml`, or `tenant.yaml`.
+    pub section: &'static str,
+    /// The key in it.
+    pub setting: String,
+    /// Its value now; none where it is not set.
+    pub old: Option<Value>,
+    /// Its value then.
+    pub new: Option<Value>,
+}
+
+/// What differs between two releases of a service, by section and key.
+#[must_use]
+pub fn setting_changes(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<SettingChange> {
+    let (mut old, new) = (settings(old), settings(new));
+    let mut changes = Vec::new();
+    for (place, new) in new {
+        let old = old.remove(&place);
+        if old.as_ref() != Some(&new) {
+            changes.push(change(place, old, Some(new)));
+        }
+    }
+    changes.extend(old.into_iter().map(|(place, old)| change(place, Some(old), None)));
+    changes.sort_by(|one, other| {
+        (order(one.section), &one.setting).cmp(&(order(other.section), &other.setting))
+    });
+    changes
+}
+
+type Place = (&'static str, String);
+
+fn change((section, setting): Place, old: Option<Value>, new: Option<Value>) -> SettingChange {
+    SettingChange { section, setting, old, new }
+}
+
+/// The sections in the order of a config.
+const SECTIONS: [&str; 6] = [
+    "FEATURE_CONFIG",
+    "PREDICTION_CONFIG",
+    "RANKING_CONFIG",
+    "EXPLANATION_CONFIG",
+    "RUN_CONFIG",
+    "RELEASE_CONFIG",
+];
+
+fn order(section: &str) -> usize {
+    SECTIONS.iter().position(|known| *known == section).unwrap_or(SECTIONS.len())
+}
+
+/// Every setting that a manifest holds, the predictions and the texts of queries left out: they are
+/// compared on their own.
+fn settings(manifest: &ReleaseManifest) -> BTreeMap<Place, Value> {
+    let mut found = BTreeMap::new();
+    let mut add = |section: &'static str, setting: &str, value: Value| {
+        found.insert((section, setting.to_owned()), value);
+    };
+    for (column, default) in &manifest.null_defaults {
+        add("FEATURE_CONFIG", &format!("NULL_DEFAULTS.{column}"), json(default));
+    }
+    add("PREDICTION_CONFIG", "VERSION", json(&manifest.version));
+    add("PREDICTION_CONFIG", "PREDICTION_SCHEDULE", json(&manifest.cron));
+    add("PREDICTION_CONFIG", "PREDICTION_TIMEZONE", json(&manifest.timezone));
+    if let Some(ranking) = &manifest.ranking {
+        add("RANKING_CONFIG", "ITEM_KEY", json(&ranking.item_key));
+        add("RANKING_CONFIG", "TOP_N", json(&ranking.top_n));
+        if let Some(score) = &ranking.score {
+            add("RANKING_CONFIG", "SCORE", json(score));
+        }
+    }
+    let explanation = manifest.explanation.as_ref().map(object).unwrap_or_default();
+    for (section, keys) in [
+        ("EXPLANATION_CONFIG", explanation),
+        ("RUN_CONFIG", object(&manifest.run)),
+        ("RELEASE_CONFIG", object(&manifest.release)),
+    ] {
+        for (key, value) in keys {
+            add(section, &key, value);
+        }
+    }
+    found
+}
+
+fn json(value: &impl Serialize) -> Value {
+    // Names, numbers and text: nothing of this cannot be written.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn object(section: &impl Serialize) -> Map<String, Value> {
+    match json(section) {
+        Value::Object(keys) => keys,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,43 @@
+//! `cameo plan`: the dry run.
+
+mod human;
+mod markdown;
+mod sample;
+pub(crate) mod words;
+
+use std::process::ExitCode;
+
+use cameo_bundle::{Discovery, discover};
+use cameo_registry::plan::{PlanError, Scope, plan};
+
+use crate::{
+    cli::{Global, Plan},
+    commands::check::show_problems,
+    deployment::Deployment,
+    output::Output,
+};
+
+/// `plan` found that `apply` would change something.
+const EXIT_CHANGES: u8 = 2;
+
+pub(crate) async fn run(global: &Global, wanted: Plan, output: Output) -> anyhow::Result<ExitCode> {
+    let deployment = Deployment::find(global).await?;
+    let found: Discovery = discover(&wanted.path);
+    let scope = Scope::of(&wanted.path, &found);
+    let planned = match plan(deployment.server(), found, &scope, wanted.sample).await {
+        Ok(planned) => planned,
+        Err(PlanError::Unsound(problems)) => {
+            show_problems(&problems, "; nothing can be planned", output)?;
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    output.show(&planned, |planned| {
+        if output.is_markdown() {
+            markdown::describe(planned)
+        } else {
+            human::describe(planned, wanted.steps, output)
+        }
+    })?;
+    Ok(if planned.changes() { ExitCode::from(EXIT_CHANGES) } else { ExitCode::SUCCESS })
+}
