@@ -147,19 +147,19 @@ pub async fn outlook(
         .into_iter()
         .map(|service| (service.path.clone(), service))
         .collect();
-    let mut served: BTreeMap<ServicePath, ServedGeneration> = lookup::current(server.store, None)
-        .await?
-        .into_iter()
-        .map(|served| (served.path.clone(), served))
-        .collect();
+    let mut published: BTreeMap<ServicePath, ServedGeneration> =
+        lookup::current(server.store, None)
+            .await?
+            .into_iter()
+            .map(|generation| (generation.path.clone(), generation))
+            .collect();
     let in_tree: BTreeSet<ServicePath> = bundles.iter().map(|bundle| bundle.path.clone()).collect();
     let removed = removed(&known, &in_tree, scope);
     let tenants = tenant_changes(server.store, &found_tenants, &removed, scope).await?;
     let mut outlook = Outlook { tenants, pending: vec![], removed, unaffected: vec![], warnings };
     for bundle in bundles {
-        let current = known.get(&bundle.path);
-        let served = served.remove(&bundle.path);
-        outlook.place(server.store, bundle, current, served).await?;
+        let (current, shown) = (known.get(&bundle.path), published.remove(&bundle.path));
+        outlook.place(server.store, bundle, current, shown).await?;
     }
     Ok(outlook)
 }
@@ -181,13 +181,11 @@ impl Outlook {
         let (path, release) = (bundle.path.clone(), manifest.id());
         let in_use = current
             .filter(|current| current.release == release && current.stage != Stage::Archived);
-        let entry = match in_use {
-            Some(current) => Entry::Stays { stage: current.stage },
-            None => {
-                let standing =
-                    releases::standing(store, &path.tenant, &path.service, release).await?;
-                Entry::of(&standing, &manifest.release)
-            }
+        let entry = if let Some(current) = in_use {
+            Entry::Stays { stage: current.stage }
+        } else {
+            let standing = releases::standing(store, &path.tenant, &path.service, release).await?;
+            Entry::of(&standing, &manifest.release)
         };
         if !entry.changes() && models.is_some() {
             self.unaffected.push(UnaffectedService { service: path, release, entry });

@@ -287,13 +287,11 @@ fn is_number(data_type: DataType) -> bool {
 }
 
 fn keys_of(keys: &ArrayRef) -> Vec<Key> {
-    match keys.as_string_opt::<i32>() {
-        Some(texts) => texts.iter().flatten().map(|text| Key::String(text.to_owned())).collect(),
-        None => {
-            let keys = keys.as_primitive::<Int64Type>();
-            keys.iter().flatten().map(Key::Int).collect()
-        }
+    if let Some(texts) = keys.as_string_opt::<i32>() {
+        return texts.iter().flatten().map(|text| Key::String(text.to_owned())).collect();
     }
+    let keys = keys.as_primitive::<Int64Type>();
+    keys.iter().flatten().map(Key::Int).collect()
 }
 
 fn numbers_of(array: &ArrayRef) -> Vec<Option<f64>> {

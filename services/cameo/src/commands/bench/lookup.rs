@@ -35,10 +35,10 @@ pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<E
     let setting = Setting::new().await?;
     let deployment = &setting.deployment;
     demo_data::generate(deployment.places.lake(), wanted.rows).await?;
-    let applied = apply::apply(deployment, &wanted.bundle, output)
+    let applied = apply::apply(deployment, &wanted.bundle, &[], output)
         .await?
         .context("the bundle has problems")?;
-    let path = applied.first().context("no bundle was found")?.path.clone();
+    let path = applied.services.first().context("no bundle was found")?.path.clone();
 
     let shutdown = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;

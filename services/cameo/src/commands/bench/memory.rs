@@ -16,10 +16,10 @@ pub(super) async fn run(wanted: BenchMemory, output: Output) -> anyhow::Result<E
     let mut measured = Vec::new();
     for customers in wanted.customers {
         demo_data::generate(setting.deployment.places.lake(), customers).await?;
-        let applied = apply::apply(&setting.deployment, &wanted.bundle, output)
+        let applied = apply::apply(&setting.deployment, &wanted.bundle, &[], output)
             .await?
             .context("the bundle has problems")?;
-        let path = &applied.first().context("no bundle was found")?.path;
+        let path = &applied.services.first().context("no bundle was found")?.path;
         measured.push(whole_run("published and mirrored", &setting, path, output).await?);
     }
     setting.close().await?;
