@@ -10,6 +10,7 @@ pub mod name;
 pub mod run;
 pub mod schedule;
 pub mod schema;
+pub mod scope;
 pub mod stage;
 
 pub use hash::Sha256;
@@ -19,4 +20,5 @@ pub use name::{ColumnName, NameError, ServiceName, ServicePath, TenantName};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
 pub use schema::{Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN};
+pub use scope::{Scope, ScopeError, Scopes};
 pub use stage::{Stage, StageError};

@@ -1,6 +1,7 @@
 //! Applying: a bundle's release is registered and enters the stage that its config names.
 
 use cameo_domain::{ServicePath, Stage, TenantName};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, types::Json};
 
@@ -24,7 +25,8 @@ pub enum Applied {
     AwaitsApproval,
     /// Nothing changed: the release is where it was.
     Unchanged,
-    /// Nothing changed: the release was rolled back, and only a promotion brings it back.
+    /// Nothing changed: somebody rolled the release back, or put it away, and only a promotion brings it
+    /// back.
     Held,
 }
 
@@ -32,7 +34,7 @@ pub enum Applied {
 /// while it is in use. The tenant must exist.
 ///
 /// A release whose place was taken by another, or whose service was archived, comes back when it is
-/// applied again: git is what is wanted. One that somebody rolled back does not.
+/// applied again: git is what is wanted. One that somebody rolled back, or put away, does not.
 pub async fn apply(
     store: &Store,
     tenant: &TenantName,
@@ -45,8 +47,8 @@ pub async fn apply(
                 insert(connection, &tenant, &new).await?;
                 let created = create_service(connection, &tenant, &new).await?;
                 let path = ServicePath::new(tenant, new.service.clone());
-                lock_service(connection, &path).await?;
-                enter(connection, &path, &new, created).await
+                let at = lock_service(connection, &path).await?;
+                enter(connection, &path, &new, created, at).await
             })
         })
         .await
@@ -57,17 +59,18 @@ async fn enter(
     path: &ServicePath,
     new: &NewRelease,
     created: bool,
+    at: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let from = stage_of(connection, path, new.release).await?;
     match from {
-        Some(Stage::Archived) if was_rolled_back(connection, path, new).await? => {
+        Some(Stage::Archived) if was_put_away(connection, path, new).await? => {
             return Ok(Applied::Held);
         }
         Some(Stage::Archived) | None => {}
         Some(_) => return Ok(Applied::Unchanged),
     }
     let due = Due::At(new.next_due_at);
-    let entry = Entry { action: Action::Apply, reason: None, by: &new.by, due };
+    let entry = Entry { action: Action::Apply, reason: None, by: &new.by, at, due };
     let waits =
         new.stage == Stage::Production && is_protected(connection, path, new.release).await?;
     let to = if waits { Stage::Candidate } else { new.stage };
@@ -83,14 +86,14 @@ async fn enter(
     })
 }
 
-/// Whether the last thing that happened to the release is that somebody rolled it back.
-async fn was_rolled_back(
+/// Whether an archived release is there because somebody rolled it back or put it there.
+async fn was_put_away(
     connection: &mut PgConnection,
     path: &ServicePath,
     new: &NewRelease,
 ) -> Result<bool, StoreError> {
-    let rolled_back = sqlx::query_scalar(
-        "select p.action = 'rollback' from cameo.promotions p
+    let put_away = sqlx::query_scalar(
+        "select p.action in ('rollback', 'promote') from cameo.promotions p
          where p.tenant = $1 and p.service = $2 and p.release = $3
          order by p.promotion desc limit 1",
     )
@@ -99,7 +102,7 @@ async fn was_rolled_back(
     .bind(new.release.to_string())
     .fetch_one(connection)
     .await?;
-    Ok(rolled_back)
+    Ok(put_away)
 }
 
 async fn create_service(

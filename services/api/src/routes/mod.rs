@@ -4,6 +4,7 @@ pub(crate) mod explanations;
 pub(crate) mod generations;
 pub(crate) mod health;
 pub(crate) mod predictions;
+pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod services;
 pub(crate) mod tenants;

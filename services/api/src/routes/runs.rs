@@ -19,7 +19,8 @@ use uuid::Uuid;
 use crate::{
     app::App,
     extract::{PathParams, QueryParams},
-    problem::{Code, Problem},
+    openapi::example,
+    problem::{Code, Problem, ProblemBody},
 };
 
 /// Most runs of a page.
@@ -57,7 +58,7 @@ pub(crate) struct Run {
     /// Who asked for it, where somebody did.
     #[schema(required = true)]
     requested_by: Option<String>,
-    /// `queued`, `running`, `published`, `superseded`, `halted`, `failed` or `cancelled`.
+    /// `queued`, `running`, `published`, `superseded`, `shadowed`, `halted`, `failed` or `cancelled`.
     #[schema(value_type = String, example = "published")]
     state: RunState,
     /// Which attempt is the latest, from 1; 0 before the first.
@@ -225,8 +226,11 @@ pub(crate) async fn get_run(
         ("service" = String, Path, description = "The team's service.", example = "gender"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters that name this request."),
     ),
-    responses((status = 202, description = "The run waits for a worker, or has begun", body = Run,
-        headers(("location" = String, description = "Where the run is.")))))]
+    responses(
+        (status = 202, description = "The run waits for a worker, or has begun", body = Run,
+            headers(("location" = String, description = "Where the run is."))),
+        (status = 409, description = "No release is in production", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::NothingInProduction)))))]
 pub(crate) async fn create_run(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -238,7 +242,7 @@ pub(crate) async fn create_run(
         Some(key) => idempotency_key(key.as_bytes())?.to_owned(),
         None => Uuid::now_v7().to_string(),
     };
-    let actor = caller.actor();
+    let actor = caller.described();
     let asked = runs::create_manual(&app.store, &tenant, &service, &key, Utc::now(), &actor);
     let run = Run::from(asked.await?.into_run());
     let location = format!("/v1/tenants/{tenant}/services/{service}/runs/{}", run.run);

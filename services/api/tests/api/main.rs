@@ -4,5 +4,7 @@ mod errors;
 mod explanations;
 mod lookups;
 mod operations;
+mod releases;
+mod scopes;
 mod tenancy;
 mod world;

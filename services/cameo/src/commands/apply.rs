@@ -1,35 +1,85 @@
 //! `cameo apply`: bundles become releases.
 
-use std::process::{Command, ExitCode};
+use std::{
+    collections::HashSet,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
-use cameo_bundle::{Bundle, Diagnostic, Discovery, discover};
+use anyhow::bail;
+use cameo_bundle::{Bundle, Diagnostic, Discovery, discover, looks_like_bundle};
+use cameo_domain::Stage;
 use cameo_registry::{AppliedBundle, inspect, register};
 use cameo_store::{
     By,
     releases::Applied,
+    services,
     tenants::{self, TenantSettings},
 };
+use serde::Serialize;
 
 use crate::{
-    cli::{Bundles, Global},
-    commands::check::show_problems,
+    cli::{Apply, Global},
+    commands::{
+        archive::{self, Archived},
+        check::show_problems,
+    },
     deployment::{Deployment, actor},
     output::Output,
 };
 
 pub(crate) async fn run(
     global: &Global,
-    wanted: Bundles,
+    wanted: Apply,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
+    let folder = &wanted.bundles.path;
+    if wanted.prune && looks_like_bundle(folder) {
+        bail!(
+            "expected the folder of a tenant or of all tenants with --prune, found the bundle {}: the \
+             services beside it would seem to be gone",
+            folder.display()
+        );
+    }
     let deployment = Deployment::find(global).await?;
-    let Some(applied) = apply(&deployment, &wanted.path, output).await? else {
+    let Some(applied) = apply(&deployment, folder, output).await? else {
         return Ok(ExitCode::FAILURE);
     };
-    output.show(&applied, |applied| {
-        applied.iter().map(|bundle| describe(bundle, output)).collect::<Vec<_>>().join("\n")
+    let pruned = if wanted.prune { prune(&deployment, folder).await? } else { Vec::new() };
+    let applied = applied.into_iter().map(Outcome::Applied);
+    let outcomes: Vec<_> = applied.chain(pruned.into_iter().map(Outcome::Archived)).collect();
+    output.show(&outcomes, |outcomes| {
+        let lines = outcomes.iter().map(|outcome| match outcome {
+            Outcome::Applied(bundle) => describe(bundle, output),
+            Outcome::Archived(archived) => archive::describe(archived, output),
+        });
+        lines.collect::<Vec<_>>().join("\n")
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Applied(AppliedBundle),
+    Archived(Archived),
+}
+
+/// Archives the services of the tenants below `path` that have no bundle there. Only after everything
+/// there was found sound and applied: a bundle with a mistake is not one that was removed.
+async fn prune(deployment: &Deployment, path: &Path) -> anyhow::Result<Vec<Archived>> {
+    let Discovery { tenants, bundles, .. } = discover(path);
+    let kept: HashSet<_> = bundles.into_iter().map(|bundle| bundle.path).collect();
+    let mut archived = Vec::new();
+    for tenant in &tenants {
+        for service in services::list(&deployment.store, Some(&tenant.name)).await? {
+            if service.stage != Stage::Archived && !kept.contains(&service.path) {
+                let reason = "its bundle is not in the folder any more";
+                archived.push(archive::archive(&deployment.store, &service.path, reason).await?);
+            }
+        }
+    }
+    Ok(archived)
 }
 
 pub(crate) fn describe(bundle: &AppliedBundle, output: Output) -> String {
@@ -46,7 +96,7 @@ pub(crate) fn describe(bundle: &AppliedBundle, output: Output) -> String {
         Applied::Unchanged => (output.dim("="), "unchanged".to_owned()),
         Applied::Held => {
             let hint = format!("`cameo promote {path} {short}` brings it back");
-            (output.dim("="), format!("unchanged: the release was rolled back, {hint}"))
+            (output.dim("="), format!("unchanged: somebody put this release away, {hint}"))
         }
     };
     let due = match bundle.next_due_at {
@@ -59,7 +109,7 @@ pub(crate) fn describe(bundle: &AppliedBundle, output: Output) -> String {
 /// Applies all bundles below `path`, or none when any has a problem, which is then printed.
 pub(crate) async fn apply(
     deployment: &Deployment,
-    path: &std::path::Path,
+    path: &Path,
     output: Output,
 ) -> anyhow::Result<Option<Vec<AppliedBundle>>> {
     let Discovery { tenants, bundles, diagnostics: mut problems } = discover(path);

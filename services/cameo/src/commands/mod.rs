@@ -1,16 +1,20 @@
 //! One module per command.
 
 pub(crate) mod apply;
+pub(crate) mod archive;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod demo_data;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod generations;
+pub(crate) mod history;
 pub(crate) mod importance;
 pub(crate) mod keys;
 pub(crate) mod model;
 pub(crate) mod plan;
+pub(crate) mod promote;
+pub(crate) mod releases;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod runs;
