@@ -254,3 +254,13 @@ create index verdicts_by_release on cameo.verdicts (tenant, service, release, du
 
 create trigger verdicts_are_decided_once before update or delete on cameo.verdicts
     for each row execute function cameo.refuse_change();
+
+-- How many of a release's latest comparisons passed, up to the first that did not.
+create function cameo.comparisons_passed(of_tenant text, of_service text, of_release text)
+    returns bigint language sql stable as $$
+    select count(*) from (
+        select bool_and(v.passed) over (order by v.due_at desc, v.run desc) as passed
+        from cameo.verdicts v
+        where (v.tenant, v.service, v.release) = (of_tenant, of_service, of_release)) latest
+    where latest.passed
+$$;

@@ -1,46 +1,64 @@
-//! The caller and the permission check.
+//! The caller and the permission checks.
 
-use cameo_domain::TenantName;
+use cameo_domain::{Scope, Scopes, TenantName};
 
-/// Whom a request speaks for.
+/// Whom a request speaks for: the owner of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
-    /// The platform's operators: every tenant.
-    Admin,
-    /// One team: its own services, and nothing else.
-    Tenant(TenantName),
+pub struct Caller {
+    /// One team, with its own services and nothing else; none for the platform's operators.
+    tenant: Option<TenantName>,
+    /// The public part of the key.
+    prefix: String,
+    /// What the key is for, in its maker's words.
+    name: String,
+    scopes: Scopes,
 }
 
 impl Caller {
-    /// Whether this caller may see and act on what belongs to `tenant`.
+    /// The owner of the key with this public part.
+    #[must_use]
+    pub fn new(tenant: Option<TenantName>, prefix: &str, name: &str, scopes: Scopes) -> Self {
+        Self { tenant, prefix: prefix.to_owned(), name: name.to_owned(), scopes }
+    }
+
+    /// Whether this caller may see what belongs to `tenant`.
     ///
-    /// This is the only permission check. It takes text rather than a [`TenantName`] because the
-    /// answer for a text that is no tenant's name must not differ from the answer for a tenant that
-    /// the caller may not see.
+    /// It takes text rather than a [`TenantName`] because the answer for a text that is no tenant's
+    /// name must not differ from the answer for a tenant that the caller may not see.
     #[must_use]
     pub fn may_access(&self, tenant: &str) -> bool {
-        match self {
-            Self::Admin => true,
-            Self::Tenant(own) => own.as_str() == tenant,
-        }
+        self.tenant.as_ref().is_none_or(|own| own.as_str() == tenant)
+    }
+
+    /// Whether this caller's key has a scope.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.allow(scope)
+    }
+
+    /// What this caller's key may do.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     /// The only tenant that this caller may see, or `None` where it may see every tenant.
     #[must_use]
     pub fn confined_to(&self) -> Option<&TenantName> {
-        match self {
-            Self::Admin => None,
-            Self::Tenant(own) => Some(own),
-        }
+        self.tenant.as_ref()
     }
 
-    /// The caller's name in records, such as who asked for a run.
+    /// The caller in ledgers. Each key is an actor of its own: where two people are asked for, two keys
+    /// of one tenant are two.
     #[must_use]
     pub fn actor(&self) -> String {
-        match self {
-            Self::Admin => "admin".to_owned(),
-            Self::Tenant(tenant) => format!("tenant:{tenant}"),
-        }
+        format!("key:{}", self.prefix)
+    }
+
+    /// The caller for people, such as who asked for a run.
+    #[must_use]
+    pub fn described(&self) -> String {
+        format!("key:{} ({})", self.prefix, self.name)
     }
 }
 
@@ -54,19 +72,25 @@ mod tests {
         name.parse().expect("a valid tenant name")
     }
 
+    fn caller(of: Option<&str>) -> Caller {
+        Caller::new(of.map(tenant), "1a2b3c4d", "nightly job", Scopes::All)
+    }
+
     proptest! {
         #[test]
         fn a_tenant_reaches_itself_and_nobody_else(own in "[a-z][a-z0-9_]{0,39}", other in ".{0,41}") {
-            let caller = Caller::Tenant(tenant(&own));
-            prop_assert!(caller.may_access(&own));
-            prop_assert_eq!(caller.may_access(&other), own == other);
-            prop_assert!(Caller::Admin.may_access(&other));
+            let of_tenant = caller(Some(&own));
+            prop_assert!(of_tenant.may_access(&own));
+            prop_assert_eq!(of_tenant.may_access(&other), own == other);
+            prop_assert!(caller(None).may_access(&other));
         }
     }
 
     #[test]
-    fn an_actor_says_which_tenant_acted() {
-        assert_eq!(Caller::Tenant(tenant("crm")).actor(), "tenant:crm");
-        assert_eq!(Caller::Admin.confined_to(), None);
+    fn an_actor_says_which_key_acted() {
+        let acting = caller(Some("crm"));
+        assert_eq!(acting.actor(), "key:1a2b3c4d");
+        assert_eq!(acting.described(), "key:1a2b3c4d (nightly job)");
+        assert_eq!(caller(None).confined_to(), None);
     }
 }

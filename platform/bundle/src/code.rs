@@ -157,8 +157,8 @@ codes! {
         "Its model is taken apart into what belongs to customers, to items and to pairs; NULL_DEFAULTS is for one row per customer.",
         "Write COALESCE in features.sql or in the items' query, and remove NULL_DEFAULTS." }
 
-    46 ProtectedOnApply { "A protected service would enter production by being applied.",
-        "PROTECTED: true asks for a second person's approval, which applying a bundle cannot give.",
+    46 ProtectedOnApply { "A release would enter production by being applied, past what guards it.",
+        "PROTECTED asks for a second person's approval, SHADOW_RUNS_MIN for comparisons; applying gives neither.",
         "Write ON_APPLY: CANDIDATE or SHADOW, or leave it out; then `cameo promote` and `cameo approve`." }
 
     // Explanations.

@@ -91,8 +91,10 @@ impl Discovery {
     }
 }
 
-/// By any file that only a bundle has, so that one without its config is reported.
-fn looks_like_bundle(folder: &Path) -> bool {
+/// Whether a folder is one bundle. By any file that only a bundle has, so that one without its config is
+/// reported.
+#[must_use]
+pub fn looks_like_bundle(folder: &Path) -> bool {
     [CONFIG_FILE, "config.yml", "features.sql"].iter().any(|name| folder.join(name).is_file())
 }
 

@@ -38,7 +38,7 @@ pub use bundle::{Bundle, CARD_FILE, CONFIG_FILE, PREDICTIONS_SQL_FILE, load, oth
 pub use code::{Code, CodeError, Explanation};
 pub use config::{Config, FeatureConfig, Framework, ModelConfig, PredictionConfig};
 pub use diagnostic::{Diagnostic, Located, Severity, Span};
-pub use discover::{BUNDLES_MAX, Discovery, discover};
+pub use discover::{BUNDLES_MAX, Discovery, discover, looks_like_bundle};
 pub use explanation_config::{
     ExplanationConfig, ExplanationMethod, ExplanationSection, ExplanationStore,
 };

@@ -35,14 +35,15 @@ pub(crate) const KEYS: &[Key] = &[
 #[serde(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, default)]
 pub struct ReleaseConfig {
     /// The stage that a release enters when it is applied: `PRODUCTION`, or `CANDIDATE` or `SHADOW`, from
-    /// where `cameo promote` leads on. `CANDIDATE` where the service is protected and nothing is said.
+    /// where `cameo promote` leads on. Where nothing is said it is `SHADOW` with `SHADOW_RUNS_MIN`, else
+    /// `CANDIDATE` where the service is protected.
     #[serde(with = "stage")]
     #[schemars(with = "OnApplyWord")]
     pub on_apply: Stage,
     /// Whether a second person has to approve what goes into production.
     pub protected: bool,
-    /// How many shadow runs in a row must have passed their comparison before a release may leave the
-    /// shadow stage for canary or production; 0 for none.
+    /// How many shadow runs in a row must have passed their comparison before a release may enter canary
+    /// or production; 0 for none. Counts once there is a release in production to compare with.
     #[schemars(range(min = 0, max = SHADOW_RUNS_MAX))]
     pub shadow_runs_min: u32,
     /// How much longer than production's a shadow run may take, as a ratio.
@@ -93,33 +94,40 @@ pub(crate) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> ReleaseCon
     {
         release.protected = protected;
     }
-    if release.protected {
-        release.on_apply = Stage::Candidate;
+    if let Some(node) = section.get("SHADOW_RUNS_MIN")
+        && let Some(found) = reader.integer(node, "SHADOW_RUNS_MIN", 0..=SHADOW_RUNS_MAX)
+    {
+        release.shadow_runs_min = found;
     }
+    // Why a release cannot enter production by being applied, where it cannot.
+    let detour = if release.shadow_runs_min > 0 {
+        release.on_apply = Stage::Shadow;
+        Some("a service whose releases are compared first")
+    } else if release.protected {
+        release.on_apply = Stage::Candidate;
+        Some("a protected service")
+    } else {
+        None
+    };
     if let Some(node) = section.get("ON_APPLY")
         && let Some(word) = reader.filled_text(node, "ON_APPLY")
     {
-        match stage::parse(&word.value) {
-            Some(Stage::Production) if release.protected => {
-                let message = "a protected service cannot enter production by being applied";
+        match (stage::parse(&word.value), detour) {
+            (Some(Stage::Production), Some(detour)) => {
+                let message = format!("{detour} cannot enter production by being applied");
                 let problem = reader
                     .problem(Code::ProtectedOnApply, word.span, message)
                     .expected("CANDIDATE or SHADOW")
-                    .help("promote it with `cameo promote`, which asks for an approval");
+                    .help("leave it out, and promote the release with `cameo promote`");
                 reader.report(problem);
             }
-            Some(stage) => release.on_apply = stage,
-            None => {
+            (Some(stage), _) => release.on_apply = stage,
+            (None, _) => {
                 let words = stage::WORDS.map(|(word, _)| word);
                 let problem = reader.unknown_choice(word.span, &word.value, &words);
                 reader.report(problem);
             }
         }
-    }
-    if let Some(node) = section.get("SHADOW_RUNS_MIN")
-        && let Some(found) = reader.integer(node, "SHADOW_RUNS_MIN", 0..=SHADOW_RUNS_MAX)
-    {
-        release.shadow_runs_min = found;
     }
     let mut decimal = |key: &str, value: &mut f64, (min, max): (f64, f64)| {
         if let Some(node) = section.get(key)

@@ -12,6 +12,7 @@ pub mod name;
 pub mod run;
 pub mod schedule;
 pub mod schema;
+pub mod scope;
 pub mod stage;
 
 pub use audit::AuditAnchor;
@@ -23,4 +24,5 @@ pub use name::{ColumnName, NameError, ServiceName, ServicePath, TenantName};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
 pub use schema::{Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN};
+pub use scope::{Scope, ScopeError, Scopes};
 pub use stage::{Stage, StageError};

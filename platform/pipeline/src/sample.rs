@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use cameo_store::quarantine::QuarantinedRow;
 use cameo_warehouse::{BatchStream, PostProcess, Query, ReadOptions, Warehouse};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::RunError,
@@ -34,7 +34,7 @@ pub struct Sample {
 }
 
 /// How many rows would go to quarantine for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// The column at fault, where it is one.
     pub column: Option<String>,

@@ -1,12 +1,12 @@
 //! The steps of a plan, for people.
 
 use arrow::datatypes::Schema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
 
 /// One column on one side of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// Column, input or output name.
     pub name: String,
@@ -16,7 +16,7 @@ pub struct Port {
 }
 
 /// What a step expects from the one before it and what it gives to the next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepView {
     /// Such as `features.sql`.
     pub name: String,

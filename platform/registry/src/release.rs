@@ -1,5 +1,7 @@
 //! A bundle becomes a release.
 
+use std::process::Command;
+
 use cameo_bundle::{ArtifactError, ArtifactStore, Bundle, ReleaseManifest};
 use cameo_domain::{ReleaseId, ScheduleError, ServicePath, Sha256, Stage};
 use cameo_store::{
@@ -7,7 +9,7 @@ use cameo_store::{
     releases::{self, Applied, NewRelease, ReleaseHashes},
 };
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     inspection::Inspection,
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// What became of one bundle.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AppliedBundle {
     /// Which service.
     pub path: ServicePath,
@@ -160,4 +162,16 @@ pub async fn register(
         stage: stage.unwrap_or(Stage::Candidate),
         next_due_at: service.and_then(|service| service.next_due_at),
     })
+}
+
+/// The commit that the bundle's folder is at; unknown outside a repository or without git.
+pub(crate) fn git_commit(bundle: &Bundle) -> Option<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(&bundle.folder)
+        .args(["rev-parse", "--verify", "HEAD"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

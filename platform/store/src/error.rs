@@ -72,6 +72,15 @@ pub enum StoreError {
     /// The release cannot go where it was asked to.
     #[error("cannot promote: {0}")]
     Promotion(String),
+    /// The service has no release in production: nothing can run.
+    #[error("no release of {0} is in production; promote one")]
+    NothingInProduction(String),
+    /// Nothing of the service has this name.
+    #[error("{0}")]
+    UnknownRelease(String),
+    /// Several releases of the service have this name.
+    #[error("{0}")]
+    AmbiguousRelease(String),
     /// More than a named bound allows.
     #[error("at most {limit} {what}, found {found}")]
     TooMany {

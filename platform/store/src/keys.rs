@@ -1,6 +1,6 @@
 //! API keys. What is kept is the hash; the key itself is never here.
 
-use cameo_domain::{Sha256, TenantName};
+use cameo_domain::{Scopes, Sha256, TenantName};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, Row, postgres::PgRow};
@@ -23,6 +23,8 @@ pub struct NewKey {
     pub tenant: Option<TenantName>,
     /// What it is for.
     pub name: String,
+    /// What it may do.
+    pub scopes: Scopes,
     /// Who made it.
     pub created_by: String,
     /// When it ends by itself.
@@ -43,6 +45,8 @@ pub struct KeyRecord {
     pub tenant: Option<TenantName>,
     /// What it is for.
     pub name: String,
+    /// What it may do.
+    pub scopes: Scopes,
     /// Who made it.
     pub created_by: String,
     /// When it was made.
@@ -71,6 +75,7 @@ impl FromRow<'_, PgRow> for KeyRecord {
             hash: row.parsed("hash")?,
             tenant: row.parsed_option("tenant")?,
             name: row.try_get("name")?,
+            scopes: scopes(row)?,
             created_by: row.try_get("created_by")?,
             created_at: row.try_get("created_at")?,
             expires_at: row.try_get("expires_at")?,
@@ -80,6 +85,14 @@ impl FromRow<'_, PgRow> for KeyRecord {
     }
 }
 
+fn scopes(row: &PgRow) -> Result<Scopes, sqlx::Error> {
+    let words: Vec<String> = row.try_get("scopes")?;
+    Scopes::from_words(&words).map_err(|source| sqlx::Error::ColumnDecode {
+        index: "scopes".to_owned(),
+        source: Box::new(source),
+    })
+}
+
 /// Keeps a new key.
 pub async fn insert(store: &Store, new: &NewKey) -> Result<KeyRecord, StoreError> {
     let new = new.clone();
@@ -87,8 +100,9 @@ pub async fn insert(store: &Store, new: &NewKey) -> Result<KeyRecord, StoreError
         .transaction(move |connection| {
             Box::pin(async move {
                 let record = sqlx::query_as(
-                    "insert into cameo.api_keys (prefix, hash, tenant, name, created_by, expires_at)
-                     values ($1, $2, $3, $4, $5, $6) returning *",
+                    "insert into cameo.api_keys (prefix, hash, tenant, name, created_by, expires_at,
+                         scopes)
+                     values ($1, $2, $3, $4, $5, $6, $7) returning *",
                 )
                 .bind(&new.prefix)
                 .bind(new.hash.to_string())
@@ -96,6 +110,7 @@ pub async fn insert(store: &Store, new: &NewKey) -> Result<KeyRecord, StoreError
                 .bind(&new.name)
                 .bind(&new.created_by)
                 .bind(new.expires_at)
+                .bind(new.scopes.words())
                 .fetch_one(connection)
                 .await?;
                 Ok(record)

@@ -2,17 +2,20 @@
 //!
 //! One layer around all of `/v1`, so a new route cannot forget it: the key must be valid, and where
 //! the route names a tenant, the caller must be allowed to see that tenant. Otherwise the answer is
-//! the same as for a tenant that does not exist, and it comes before any body is read.
+//! the same as for a tenant that does not exist, and it comes before any body is read. Each route states
+//! the scope that it needs where the router takes it in; the layer [`require`] holds the key to it.
 
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{Request, State},
     http::{HeaderMap, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use cameo_access::{AuthenticateError, Caller};
+use cameo_domain::Scope;
 
 use crate::{
     app::App,
@@ -36,6 +39,24 @@ pub(crate) async fn authorise(
         }
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Lets a request through to a route that needs a scope, or not.
+pub(crate) async fn require(
+    scope: Scope,
+    Extension(caller): Extension<Arc<Caller>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if caller.may(scope) {
+        return next.run(request).await;
+    }
+    let detail = format!(
+        "this needs an API key with the scope `{scope}`, this one has: {}; \
+         `cameo keys create --scope {scope}` makes one",
+        caller.scopes()
+    );
+    Problem::new(Code::MissingScope, detail).into_response()
 }
 
 async fn caller_of(

@@ -9,12 +9,13 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use cameo_domain::Scope;
 use utoipa::{
     OpenApi,
     openapi::{
         Components, ContentBuilder, Ref, RefOr, ResponseBuilder,
         extensions::ExtensionsBuilder,
-        path::Operation,
+        path::{Operation, Paths},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -22,6 +23,8 @@ use utoipa::{
 use crate::problem::{Code, PROBLEM_JSON, Position, ProblemBody};
 
 const BEARER: &str = "api_key";
+/// The member of an operation that names the scope which it needs.
+const SCOPE: &str = "x-scope";
 const DOCS: &str = include_str!("docs.html");
 /// The page runs its own script and style and talks to its own origin only.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
@@ -37,7 +40,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
             by which `release`, and whether it is `stale`. A publication switches all keys of a service \
             at once: two answers with the same generation belong together.\n\n\
             An API key belongs to one tenant. What belongs to another tenant is answered exactly as if it \
-            did not exist. Every answer carries `x-request-id`; name it when you ask for help."
+            did not exist. What a key may do is given by its scopes; each operation names the one that it \
+            needs as `x-scope`. Every answer carries `x-request-id`; name it when you ask for help."
     ),
     tags(
         (name = "predictions", description = "Look predictions up."),
@@ -45,6 +49,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
         (name = "services", description = "What a tenant hosts."),
         (name = "runs", description = "The executions that make predictions."),
         (name = "generations", description = "What was published, and going back."),
+        (name = "releases", description = "The versions of bundles, and which of them is in production."),
         (name = "health", description = "For what runs the process. No API key needed."),
     ),
     security(("api_key" = [])),
@@ -84,10 +89,25 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
     }
 }
 
+/// Writes into the operations of some paths which scope they need.
+pub(crate) fn declare_scope(paths: &mut Paths, scope: Scope) {
+    for item in paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let scope = ExtensionsBuilder::new().add(SCOPE, scope.as_str()).build();
+            operation.extensions = Some(scope);
+        }
+    }
+}
+
 fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
     let mut codes = vec![Code::Internal, Code::Timeout];
     if path.starts_with("/v1/") {
-        codes.extend([Code::InvalidRequest, Code::Unauthenticated, Code::Overloaded]);
+        codes.extend([
+            Code::InvalidRequest,
+            Code::Unauthenticated,
+            Code::MissingScope,
+            Code::Overloaded,
+        ]);
     }
     if path.contains('{') {
         codes.push(Code::NotFound);

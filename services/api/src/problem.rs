@@ -30,6 +30,8 @@ pub(crate) enum Code {
     InvalidKey,
     /// No API key, or one that is not valid.
     Unauthenticated,
+    /// The API key has not the scope that the route needs.
+    MissingScope,
     /// Nothing is there, or nothing that this caller may see.
     NotFound,
     /// The service has no prediction for the key.
@@ -44,6 +46,10 @@ pub(crate) enum Code {
     ExplanationNotStored,
     /// No other generation is kept that the service could go back to.
     NothingToRollBackTo,
+    /// The release cannot go to that stage, or not now.
+    PromotionRefused,
+    /// No release of the service is in production, so nothing can run.
+    NothingInProduction,
     /// The body exceeds the route's limit.
     BodyTooLarge,
     /// The body is not declared as JSON.
@@ -62,11 +68,12 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
         Self::Unauthenticated,
+        Self::MissingScope,
         Self::NotFound,
         Self::UnknownKey,
         Self::MethodNotAllowed,
@@ -74,6 +81,8 @@ impl Code {
         Self::NotExplained,
         Self::ExplanationNotStored,
         Self::NothingToRollBackTo,
+        Self::PromotionRefused,
+        Self::NothingInProduction,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidBody,
@@ -114,6 +123,7 @@ impl Code {
             Self::Unauthenticated => {
                 ("unauthenticated", S::UNAUTHORIZED, "A valid API key is needed")
             }
+            Self::MissingScope => ("missing_scope", S::FORBIDDEN, "The API key may not do this"),
             Self::NotFound => ("not_found", S::NOT_FOUND, "Nothing is here"),
             Self::UnknownKey => ("unknown_key", S::NOT_FOUND, "No prediction for this key"),
             Self::MethodNotAllowed => {
@@ -130,6 +140,12 @@ impl Code {
             }
             Self::NothingToRollBackTo => {
                 ("nothing_to_roll_back_to", S::CONFLICT, "No such generation is kept")
+            }
+            Self::PromotionRefused => {
+                ("promotion_refused", S::CONFLICT, "The release cannot go there now")
+            }
+            Self::NothingInProduction => {
+                ("nothing_in_production", S::CONFLICT, "No release is in production")
             }
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => {
@@ -152,6 +168,7 @@ impl Code {
     pub(crate) fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::UNAUTHORIZED => Self::Unauthenticated,
+            StatusCode::FORBIDDEN => Self::MissingScope,
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
@@ -301,6 +318,12 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::NotFound(_) => Self::not_found(),
             StoreError::NoRollback(why) => Self::new(Code::NothingToRollBackTo, why),
+            StoreError::Promotion(why) => Self::new(Code::PromotionRefused, why),
+            error @ StoreError::NothingInProduction(_) => {
+                Self::new(Code::NothingInProduction, error.to_string())
+            }
+            StoreError::UnknownRelease(why) => Self::new(Code::NotFound, why),
+            StoreError::AmbiguousRelease(why) => Self::new(Code::InvalidRequest, why),
             error if error.is_transient() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the database failed");
                 Self::new(Code::Unavailable, "the database cannot be asked now; try again")

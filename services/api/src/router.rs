@@ -1,20 +1,28 @@
 //! All routes, with the document that describes them.
 
 use axum::{
-    Router, body::Bytes, extract::DefaultBodyLimit, middleware::from_fn_with_state, routing::get,
+    Router,
+    body::Bytes,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{MethodRouter, get, post},
 };
+use cameo_domain::Scope;
 use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 use crate::{
     app::App,
-    authorise::authorise,
+    authorise::{authorise, require},
     envelope::envelope,
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, explanations, generations, health, lineage, predictions, runs, services,
-        tenants,
+        audit, card, explanations, generations, health, lineage, predictions, releases, runs,
+        services, tenants,
     },
 };
 
@@ -55,30 +63,41 @@ pub(crate) fn router(app: &App) -> Router {
 
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
+    let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
     let batch = OpenApiRouter::new()
-        .routes(routes!(predictions::batch_get_predictions))
+        .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
-    let (schemas, paths, actions) = routes!(generations::act_on_service);
     let (tenants, mut document) = OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(predictions::get_prediction))
+        .routes(scoped(read, routes!(predictions::get_prediction)))
         .merge(batch)
-        .routes(routes!(tenants::list_tenants))
-        .routes(routes!(services::list_services))
-        .routes(routes!(services::get_service))
-        .routes(routes!(runs::list_tenant_runs))
-        .routes(routes!(runs::list_runs, runs::create_run))
-        .routes(routes!(runs::get_run))
-        .routes(routes!(generations::list_generations))
-        .routes(routes!(explanations::get_explanation))
-        .routes(routes!(explanations::get_importance))
-        .routes(routes!(lineage::get_lineage))
-        .routes(routes!(card::get_card))
-        .routes(routes!(audit::list_audit))
+        .routes(scoped(read, routes!(tenants::list_tenants)))
+        .routes(scoped(read, routes!(services::list_services)))
+        .routes(scoped(read, routes!(services::get_service)))
+        .routes(scoped(read, routes!(runs::list_tenant_runs)))
+        .routes(scoped(read, routes!(runs::list_runs)))
+        .routes(scoped(run, routes!(runs::create_run)))
+        .routes(scoped(read, routes!(runs::get_run)))
+        .routes(scoped(read, routes!(generations::list_generations)))
+        .routes(scoped(read, routes!(explanations::get_explanation)))
+        .routes(scoped(read, routes!(explanations::get_importance)))
+        .routes(scoped(read, routes!(releases::list_releases)))
+        .routes(scoped(read, routes!(releases::get_history)))
+        .routes(scoped(read, routes!(lineage::get_lineage)))
+        .routes(scoped(read, routes!(card::get_card)))
+        .routes(scoped(read, routes!(audit::list_audit)))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.
-    let tenants = tenants.route(generations::ACTION_PATH, actions);
-    document.paths.merge(paths);
-    document.components.get_or_insert_default().schemas.extend(schemas);
+    let tenants = tenants
+        .route(generations::ACTION_PATH, guarded(promote, post(generations::act_on_service)))
+        .route(releases::ACTION_PATH, guarded(promote, post(releases::act_on_release)));
+    for (schemas, paths, _) in [
+        scoped(promote, routes!(generations::act_on_service)),
+        scoped(promote, routes!(releases::promote_release)),
+        scoped(promote, routes!(releases::approve_release)),
+    ] {
+        document.paths.merge(paths);
+        document.components.get_or_insert_default().schemas.extend(schemas);
+    }
 
     let (open, described) = OpenApiRouter::new()
         .routes(routes!(health::livez))
@@ -88,4 +107,17 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     document.merge(described);
     openapi::complete(&mut document);
     (tenants, open, document)
+}
+
+/// Routes with the scope that they need: for the caller's key, and in the document.
+fn scoped(
+    scope: Scope,
+    (schemas, mut paths, methods): UtoipaMethodRouter<App>,
+) -> UtoipaMethodRouter<App> {
+    openapi::declare_scope(&mut paths, scope);
+    (schemas, paths, guarded(scope, methods))
+}
+
+fn guarded(scope: Scope, methods: MethodRouter<App>) -> MethodRouter<App> {
+    methods.route_layer(from_fn(move |caller, request, next| require(scope, caller, request, next)))
 }

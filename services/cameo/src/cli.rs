@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use cameo_domain::{GenerationId, NameError, ServiceName, ServicePath, TenantName};
+use cameo_domain::{
+    GenerationId, NameError, ScopeError, Scopes, ServiceName, ServicePath, Stage, StageError,
+    TenantName,
+};
 use cameo_openlineage::{Receiver, ReceiverError};
 use cameo_registry::plan::{SAMPLE_CUSTOMERS, SAMPLE_CUSTOMERS_MAX};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -77,8 +80,18 @@ pub(crate) enum Command {
     /// Show what `apply` would change, for whom, and the predictions of the first customers beside those
     /// of now. Writes nothing.
     Plan(Plan),
-    /// Register the bundles as releases; the scheduler runs them from now on.
+    /// Register the bundles as releases; the scheduler runs those in production from now on.
     Apply(Apply),
+    /// List the releases of a service and where each stands.
+    Releases(ServiceArgument),
+    /// Move a release to another stage, such as production, or ask for the approval that this needs.
+    Promote(Promote),
+    /// Put a release into production that somebody else has asked for.
+    Approve(Approve),
+    /// Tell what happened to a service, newest first, or how it stood at an instant.
+    History(History),
+    /// Take a service out of use; what is published stays served for 30 days.
+    Archive(Archive),
     /// Run a service now.
     Run(Run),
     /// List runs, newest first.
@@ -214,6 +227,60 @@ pub(crate) struct Apply {
     /// another type, or the key changes. The ledger keeps it. May be repeated.
     #[arg(long, value_name = "SERVICE")]
     pub(crate) accept_breaking: Vec<ServicePath>,
+    /// Archive the services of these tenants that are not in the folder any more.
+    #[arg(long)]
+    pub(crate) prune: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Promote {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Which release: at least 4 digits of its hash, or its version.
+    pub(crate) release: String,
+    /// Where to: candidate, shadow, canary, production or archived. By default production, or shadow for a release
+    /// that has still to be compared.
+    #[arg(long, value_parser = stage)]
+    pub(crate) to: Option<Stage>,
+    /// Why, for the ledger.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+fn stage(text: &str) -> Result<Stage, StageError> {
+    text.parse()
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Which release: at least 4 digits of its hash, or its version.
+    pub(crate) release: String,
+    /// Why, for the ledger.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// What was in production and served at this instant, such as 2026-03-01T18:00:00Z.
+    #[arg(long, value_name = "INSTANT", conflicts_with = "limit")]
+    pub(crate) at: Option<DateTime<Utc>>,
+    /// How many entries.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Archive {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Why, for the ledger.
+    #[arg(long)]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Args)]
@@ -283,6 +350,9 @@ pub(crate) struct Rollback {
     /// Which generation; by default the one that was served before.
     #[arg(long)]
     pub(crate) to: Option<GenerationId>,
+    /// Leave the release that is in production there: the next run publishes its predictions again.
+    #[arg(long)]
+    pub(crate) keep_release: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -344,7 +414,7 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
 pub(crate) enum Keys {
     /// Make a key and print it; it cannot be shown again.
     Create {
-        /// The tenant for which the key looks up, runs and rolls back.
+        /// The tenant for which the key is.
         #[arg(required_unless_present = "admin", conflicts_with = "admin")]
         tenant: Option<TenantName>,
         /// A key for every tenant.
@@ -353,6 +423,9 @@ pub(crate) enum Keys {
         /// What the key is for.
         #[arg(long, default_value = "cli")]
         name: String,
+        /// What the key may do; several may be given.
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+        scope: Vec<KeyScope>,
         /// The key stops working after this many days.
         #[arg(long)]
         expires_days: Option<u32>,
@@ -364,6 +437,38 @@ pub(crate) enum Keys {
         /// The key's prefix, as listed.
         prefix: String,
     },
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyScope {
+    /// Look predictions up and see everything of a service.
+    Read,
+    /// Ask for runs.
+    Run,
+    /// Plan and register bundles, for a pipeline of git.
+    Deploy,
+    /// Promote, approve and roll back.
+    Promote,
+    /// Everything.
+    All,
+}
+
+impl KeyScope {
+    /// The scopes of a key.
+    pub(crate) fn together(chosen: &[Self]) -> Result<Scopes, ScopeError> {
+        let words: Vec<_> = chosen
+            .iter()
+            .map(|scope| match scope {
+                Self::Read => "read",
+                Self::Run => "run",
+                Self::Deploy => "deploy",
+                Self::Promote => "promote",
+                Self::All => "all",
+            })
+            .collect();
+        Scopes::from_words(&words)
+    }
 }
 
 #[derive(Debug, Subcommand)]

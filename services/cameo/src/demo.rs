@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use cameo_access::{ApiKey, PresentedKey};
-use cameo_domain::{RunState, ServicePath, TenantName};
+use cameo_domain::{RunState, Scopes, ServicePath, TenantName};
 use cameo_store::{
     keys, outbox,
     runs::RunRecord,
@@ -48,7 +48,7 @@ pub(crate) async fn run(
         grouped(customers)
     ));
 
-    let applied = apply::apply(deployment, Path::new(TENANTS), &[], output).await?;
+    let applied = apply::apply(deployment, Path::new(TENANTS), output).await?;
     let applied = applied.context("nothing was applied: the bundles have problems")?.services;
     for bundle in &applied {
         output.line(apply::describe(bundle, output));
@@ -134,7 +134,8 @@ async fn key_of(deployment: &Deployment, tenant: &TenantName) -> anyhow::Result<
     {
         return Ok(kept);
     }
-    let key: ApiKey = key_commands::create(&deployment.store, Some(tenant), "demo", None).await?;
+    let key: ApiKey =
+        key_commands::create(&deployment.store, Some(tenant), "demo", Scopes::All, None).await?;
     let mut open = fs::OpenOptions::new();
     open.write(true).create(true).truncate(true).mode(0o600);
     open.open(&file)?.write_all(key.reveal().as_bytes())?;

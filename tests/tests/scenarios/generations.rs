@@ -1,7 +1,10 @@
 //! Going back, and what is kept.
 
 use axum::http::StatusCode;
-use cameo_store::{By, generations};
+use cameo_store::{
+    By,
+    generations::{self, Releases},
+};
 use cameo_tests::{Bundle, World, eventually};
 use serde_json::json;
 
@@ -33,7 +36,7 @@ async fn readers_follow_a_rollback_and_the_way_forward_again() {
     let back = world.post(&key, &rollback, &json!({})).await;
     assert_eq!(
         back.json(),
-        json!({"generation": published[1].0, "previous": published[2].0}),
+        json!({"generation": published[1].0, "previous": published[2].0, "release": null}),
         "{back:?}"
     );
     shows(2.0).await;
@@ -70,7 +73,7 @@ async fn the_last_generations_are_kept_and_none_goes_that_is_served_or_not_yet_m
     let by = By::new("scenario", "test");
     let rollback = async |to| {
         let (tenant, service) = (&gender.path.tenant, &gender.path.service);
-        generations::rollback(&world.store, tenant, service, Some(to), &by).await
+        generations::rollback(&world.store, tenant, service, Some(to), Releases::Follow, &by).await
     };
     rollback(published[1]).await.expect("rolled back");
     assert_eq!(retain().await, [published[0], published[2]], "what is served stays");

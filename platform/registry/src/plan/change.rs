@@ -1,10 +1,12 @@
 //! What a plan says: plain values, to be printed, sent or commented with.
 
+use std::borrow::Cow;
+
 use cameo_bundle::Diagnostic;
 use cameo_domain::{GenerationId, ReleaseId, ServicePath, Sha256, Stage, TenantName};
 use cameo_pipeline::StepView;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     contract::SchemaChange, entry::Entry, macros::MacroChange, model::ModelFact, sample::SampleRun,
@@ -12,7 +14,7 @@ use super::{
 };
 
 /// What applying a tree would change.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChangePlan {
     /// How much, in numbers.
     pub summary: Summary,
@@ -31,7 +33,7 @@ pub struct ChangePlan {
 }
 
 /// A plan in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// New services.
     pub add: usize,
@@ -57,7 +59,7 @@ impl ChangePlan {
 }
 
 /// A tenant that changes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TenantChange {
     /// Which.
     pub tenant: TenantName,
@@ -67,7 +69,7 @@ pub struct TenantChange {
 }
 
 /// How a tenant changes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum TenantChangeKind {
     /// It is new.
@@ -88,7 +90,7 @@ pub enum TenantChangeKind {
 }
 
 /// A service that is new or changes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceChange {
     /// Which.
     pub service: ServicePath,
@@ -131,7 +133,7 @@ impl ServiceChange {
 }
 
 /// The release that another is compared with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComparedRelease {
     /// Which.
     pub release: ReleaseId,
@@ -142,10 +144,10 @@ pub struct ComparedRelease {
 }
 
 /// A part of a bundle that differs; none on a side that does not have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartChange {
     /// `config.yaml`, `features.sql`, `predictions.sql`, `items`, `macros`, `model` or `preprocess`.
-    pub part: &'static str,
+    pub part: Cow<'static, str>,
     /// Its hash now.
     pub old: Option<Sha256>,
     /// Its hash then.
@@ -153,7 +155,7 @@ pub struct PartChange {
 }
 
 /// A difference that consumers of the API and of the table may notice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsumerChange {
     /// What differs.
     #[serde(flatten)]
@@ -161,17 +163,17 @@ pub struct ConsumerChange {
     /// Whether a consumer that works now may fail.
     pub breaking: bool,
     /// What consumers notice.
-    pub consequence: &'static str,
+    pub consequence: Cow<'static, str>,
 }
 
 impl From<SchemaChange> for ConsumerChange {
     fn from(change: SchemaChange) -> Self {
-        Self { breaking: change.breaks(), consequence: change.consequence(), change }
+        Self { breaking: change.breaks(), consequence: change.consequence().into(), change }
     }
 }
 
 /// What a run reads, at most.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {
     /// Rows.
     pub rows_estimated: Option<u64>,
@@ -182,7 +184,7 @@ pub struct Reads {
 }
 
 /// A service that the server has and the tree has not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedService {
     /// Which.
     pub service: ServicePath,
@@ -195,7 +197,7 @@ pub struct RemovedService {
 }
 
 /// A service that stays as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnaffectedService {
     /// Which.
     pub service: ServicePath,

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use cameo_domain::{Column, ColumnName, DataType, PredictionSchema};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One difference between what consumers read now and what they would read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum SchemaChange {
     /// Another key, or the same of another type.

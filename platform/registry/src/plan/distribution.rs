@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bars of a histogram.
 pub const BARS: usize = 24;
@@ -25,7 +25,7 @@ pub enum Values {
 }
 
 /// What the values of one prediction are like.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Distribution {
     /// Of numbers.
@@ -54,7 +54,7 @@ pub enum Distribution {
 }
 
 /// Where numbers lie.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Numbers {
     /// The least.
     pub min: f64,
@@ -69,7 +69,7 @@ pub struct Numbers {
 }
 
 /// A value and how often it occurs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
     /// The value.
     pub value: String,
@@ -78,7 +78,7 @@ pub struct Word {
 }
 
 /// The range that two histograms share: their parts then mean the same.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Range {
     /// Where the first part begins.
     pub low: f64,

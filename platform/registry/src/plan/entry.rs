@@ -3,10 +3,10 @@
 use cameo_bundle::ReleaseConfig;
 use cameo_domain::Stage;
 use cameo_store::releases::Standing;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What applying a release does with it. `cameo_store::releases::apply` decides; this foretells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Entry {
     /// It enters the stage that its config names.

@@ -18,7 +18,7 @@ pub struct MacroUse {
 }
 
 /// A macro that changed, and the services that are rendered anew because of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MacroChange {
     /// Such as `std/rfm`.
     pub name: String,

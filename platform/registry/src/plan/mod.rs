@@ -211,8 +211,8 @@ fn queries(manifest: &ReleaseManifest) -> [(&'static str, Option<&str>); 3] {
 
 /// The parts that differ, by hash.
 fn parts(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<PartChange> {
-    let change = |part, old: Option<Sha256>, new: Option<Sha256>| {
-        (old != new).then_some(PartChange { part, old, new })
+    let change = |part: &'static str, old: Option<Sha256>, new: Option<Sha256>| {
+        (old != new).then(|| PartChange { part: part.into(), old, new })
     };
     let sql = |query: Option<&str>| query.map(Sha256::of);
     let mut parts: Vec<_> = change("config.yaml", Some(old.hashes.config), Some(new.hashes.config))

@@ -3,12 +3,12 @@
 use cameo_bundle::{ArtifactStore, ReleaseManifest};
 use cameo_domain::Sha256;
 use cameo_scoring::{Anatomy, Port, ScoringLimits, anatomy};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::inspection::Models;
 
 /// A fact about a model, and what it was before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFact {
     /// What it is about, such as `trees`.
     pub fact: String,

@@ -256,7 +256,7 @@ async fn tenant_changes(
             None => TenantChangeKind::Added { max_concurrent_runs: runs },
             Some(known) if known.max_concurrent_runs != runs => TenantChangeKind::Changed {
                 settings: vec![SettingChange {
-                    section: cameo_bundle::TENANT_FILE,
+                    section: cameo_bundle::TENANT_FILE.into(),
                     setting: "MAX_CONCURRENT_RUNS".to_owned(),
                     old: Some(known.max_concurrent_runs.into()),
                     new: Some(runs.into()),

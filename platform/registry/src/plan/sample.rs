@@ -20,7 +20,7 @@ use cameo_store::{
 };
 use cameo_warehouse::{ReadOptions, Warehouse};
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::distribution::{Distribution, Range, Values, range_of, stability_index};
 
@@ -32,7 +32,7 @@ pub const SAMPLE_CUSTOMERS_MAX: u32 = 100_000;
 const TIME_LIMIT: Duration = Duration::from_mins(10);
 
 /// How a sample ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum SampleRun {
     /// It gave predictions.
@@ -45,7 +45,7 @@ pub enum SampleRun {
 }
 
 /// What the first customers would be published with.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampled {
     /// Customers that were read.
     pub customers: u64,
@@ -64,7 +64,7 @@ pub struct Sampled {
 }
 
 /// The generation that a sample is compared with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComparedGeneration {
     /// Which.
     pub generation: GenerationId,
@@ -73,7 +73,7 @@ pub struct ComparedGeneration {
 }
 
 /// One prediction.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PredictionSample {
     /// Its column.
     #[serde(flatten)]

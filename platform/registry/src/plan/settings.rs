@@ -1,16 +1,17 @@
 //! The settings of a release, compared one by one.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use cameo_bundle::ReleaseManifest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A setting whose value changes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingChange {
     /// Section of `config.yaml`, or `tenant.yaml`.
-    pub section: &'static str,
+    pub section: Cow<'static, str>,
     /// The key in it.
     pub setting: String,
     /// Its value now; none where it is not set.
@@ -32,7 +33,7 @@ pub fn setting_changes(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<Sett
     }
     changes.extend(old.into_iter().map(|(place, old)| change(place, Some(old), None)));
     changes.sort_by(|one, other| {
-        (order(one.section), &one.setting).cmp(&(order(other.section), &other.setting))
+        (order(&one.section), &one.setting).cmp(&(order(&other.section), &other.setting))
     });
     changes
 }
@@ -40,7 +41,7 @@ pub fn setting_changes(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<Sett
 type Place = (&'static str, String);
 
 fn change((section, setting): Place, old: Option<Value>, new: Option<Value>) -> SettingChange {
-    SettingChange { section, setting, old, new }
+    SettingChange { section: section.into(), setting, old, new }
 }
 
 /// The sections in the order of a config.

@@ -1,8 +1,9 @@
 //! The difference between two texts, line by line.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use similar::{Algorithm, ChangeTag, TextDiff};
 
 /// Lines around a difference that are shown with it.
@@ -13,10 +14,10 @@ pub const DIFF_LINES_MAX: usize = 60;
 const SEARCH_MAX: Duration = Duration::from_millis(500);
 
 /// How a text differs from what it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextChange {
     /// Its file, such as `features.sql`.
-    pub file: &'static str,
+    pub file: Cow<'static, str>,
     /// Lines that are new.
     pub lines_added: usize,
     /// Lines that are gone.
@@ -28,7 +29,7 @@ pub struct TextChange {
 }
 
 /// A line of a comparison.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "text")]
 pub enum DiffLine {
     /// In both.
@@ -49,8 +50,13 @@ pub fn text_change(file: &'static str, old: &str, new: &str) -> Option<TextChang
     }
     let mut configured = TextDiff::configure();
     let diff = configured.algorithm(Algorithm::Myers).timeout(SEARCH_MAX).diff_lines(old, new);
-    let mut change =
-        TextChange { file, lines_added: 0, lines_removed: 0, lines: vec![], lines_left_out: 0 };
+    let mut change = TextChange {
+        file: file.into(),
+        lines_added: 0,
+        lines_removed: 0,
+        lines: vec![],
+        lines_left_out: 0,
+    };
     for group in diff.grouped_ops(CONTEXT_LINES) {
         let start = group.first().map_or(0, |operation| operation.new_range().start) + 1;
         if start > 1 || !change.lines.is_empty() {

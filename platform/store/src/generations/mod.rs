@@ -12,15 +12,17 @@ mod retain;
 mod rollback;
 mod seal;
 mod views;
+mod withdraw;
 mod writer;
 
 pub use begin::{GenerationMeta, begin};
 pub use publish::{Outcome, publish};
 pub use record::{GenerationRecord, GenerationState, Publication, history, list, table_bytes};
 pub use retain::{GRACE_SECONDS, retain, retain_after};
-pub use rollback::{RolledBack, rollback};
+pub use rollback::{Releases, RolledBack, rollback};
 pub use seal::seal;
 pub use views::refresh_views;
+pub use withdraw::{ARCHIVED_KEPT_SECONDS, withdraw, withdraw_after};
 pub use writer::Writer;
 
 use cameo_domain::{Epoch, GenerationId, PredictionSchema, RunId, ServicePath, TenantName};

@@ -25,6 +25,8 @@ pub enum GenerationState {
     Published,
     /// It was complete, but a newer one had been published before.
     Retired,
+    /// It was complete, to be compared with production's; it was never published.
+    Shadowed,
     /// Its attempt ended before it was complete.
     Abandoned,
 }
@@ -87,6 +89,7 @@ impl FromRow<'_, PgRow> for GenerationRecord {
             state: match state {
                 "published" => GenerationState::Published,
                 "retired" => GenerationState::Retired,
+                "shadowed" => GenerationState::Shadowed,
                 "abandoned" => GenerationState::Abandoned,
                 _ => GenerationState::Loading,
             },
@@ -120,10 +123,10 @@ pub async fn list(
 /// A move of a service's pointer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Publication {
-    /// `publish` or `rollback`.
+    /// `publish`, `rollback` or `withdraw`.
     pub action: String,
-    /// Where the pointer moved to.
-    pub generation: GenerationId,
+    /// Where the pointer moved to; none where the service was withdrawn.
+    pub generation: Option<GenerationId>,
     /// Where it stood before.
     pub previous: Option<GenerationId>,
     /// The worker or person.
@@ -134,10 +137,11 @@ pub struct Publication {
 
 impl FromRow<'_, PgRow> for Publication {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let previous: Option<i64> = row.try_get("previous")?;
+        let (generation, previous): (Option<i64>, Option<i64>) =
+            (row.try_get("generation")?, row.try_get("previous")?);
         Ok(Self {
             action: row.try_get("action")?,
-            generation: get(row, "generation", GenerationId)?,
+            generation: generation.map(GenerationId),
             previous: previous.map(GenerationId),
             actor: row.try_get("actor")?,
             at: row.try_get("at")?,

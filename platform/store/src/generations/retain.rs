@@ -53,11 +53,12 @@ const DROPPABLE: &str = "
                   select from cameo.publications p
                   where p.previous = g.generation
                     and p.at > clock_timestamp() - make_interval(secs => $1))
-              and r.generations_kept <= (
+              -- A pointer that refers to nothing again was withdrawn: nothing is kept for it.
+              and (s.current_generation is null and s.release is null or r.generations_kept <= (
                   select count(*) from cameo.generations n
                   where n.tenant = g.tenant and n.service = g.service
                     and n.state = 'published' and n.dropped_at is null
-                    and (n.due_at, n.generation) > (g.due_at, g.generation)))";
+                    and (n.due_at, n.generation) > (g.due_at, g.generation))))";
 
 /// Drops the tables that are no longer needed and gives their generations. Each drop is a short
 /// transaction of its own that gives up at once when somebody reads the table.

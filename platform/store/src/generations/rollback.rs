@@ -1,14 +1,14 @@
 //! Rolling back: the pointer moves to an older generation.
 
 use cameo_domain::{GenerationId, ReleaseId, ServiceName, ServicePath, Stage, TenantName};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 
 use crate::{
     By, Store, StoreError,
     connect::say,
-    releases::{Action, Due, Entry, shift, stage_of},
+    releases::{Action, Due, Entry, lock_service, shift, stage_of},
     row::Columns,
 };
 
@@ -23,17 +23,27 @@ pub struct RolledBack {
     pub release: Option<ReleaseId>,
 }
 
+/// What becomes of the release in production when its generation is rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Releases {
+    /// The release that made the generation is in production again.
+    Follow,
+    /// What is in production stays there: the next run publishes its predictions again.
+    Keep,
+}
+
 /// Serves an earlier published generation again: `to`, or else the one published for the due
 /// instant before the current one. Only a generation whose table is still kept can be served.
 ///
-/// Where another release made it, that release is in production again as well, or the next run would
-/// bring back what was rolled back. That needs nobody's approval: it was in production before. The next
-/// run publishes forward as usual.
+/// With [`Releases::Follow`], and where another release made it, that release is in production again as
+/// well, or the next run would bring back what was rolled back. That needs nobody's approval: it was in
+/// production before. The next run publishes forward as usual.
 pub async fn rollback(
     store: &Store,
     tenant: &TenantName,
     service: &ServiceName,
     to: Option<GenerationId>,
+    releases: Releases,
     by: &By,
 ) -> Result<RolledBack, StoreError> {
     let (path, by) = (ServicePath::new(tenant.clone(), service.clone()), by.clone());
@@ -41,7 +51,7 @@ pub async fn rollback(
         .transaction(move |connection| {
             Box::pin(async move {
                 say(connection, &by.actor, Some(&by.origin)).await?;
-                flip_back(connection, &path, to, &by).await
+                flip_back(connection, &path, to, releases, &by).await
             })
         })
         .await
@@ -51,19 +61,18 @@ async fn flip_back(
     connection: &mut PgConnection,
     path: &ServicePath,
     to: Option<GenerationId>,
+    releases: Releases,
     by: &By,
 ) -> Result<RolledBack, StoreError> {
+    let at = lock_service(connection, path).await?;
     let (tenant, service) = (path.tenant.as_str(), path.service.as_str());
-    let row = sqlx::query(
-        "select current_generation from cameo.services
-         where tenant = $1 and service = $2 for no key update",
+    let current: Option<i64> = sqlx::query_scalar(
+        "select current_generation from cameo.services where tenant = $1 and service = $2",
     )
     .bind(tenant)
     .bind(service)
-    .fetch_optional(&mut *connection)
-    .await?
-    .ok_or_else(|| StoreError::NotFound(format!("service {tenant}/{service}")))?;
-    let current: Option<i64> = row.try_get("current_generation")?;
+    .fetch_one(&mut *connection)
+    .await?;
     let current =
         current.ok_or_else(|| StoreError::NoRollback("nothing is published yet".to_owned()))?;
     // The pointer's row is locked, and tables are dropped only under the same lock.
@@ -97,21 +106,25 @@ async fn flip_back(
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "insert into cameo.publications (tenant, service, action, generation, previous, actor)
-         values ($1, $2, 'rollback', $3, $4, $5)",
+        "insert into cameo.publications (tenant, service, action, generation, previous, actor, at)
+         values ($1, $2, 'rollback', $3, $4, $5, $6)",
     )
     .bind(tenant)
     .bind(service)
     .bind(target)
     .bind(current)
     .bind(&by.actor)
+    .bind(at)
     .execute(&mut *connection)
     .await?;
     sqlx::query("select pg_notify('cameo_publications', $1)")
         .bind(path.to_string())
         .execute(&mut *connection)
         .await?;
-    let release = restore_release(connection, path, target, by).await?;
+    let release = match releases {
+        Releases::Follow => restore_release(connection, path, target, by, at).await?,
+        Releases::Keep => None,
+    };
     Ok(RolledBack { from: GenerationId(current), to: GenerationId(target), release })
 }
 
@@ -122,6 +135,7 @@ async fn restore_release(
     path: &ServicePath,
     generation: i64,
     by: &By,
+    at: DateTime<Utc>,
 ) -> Result<Option<ReleaseId>, StoreError> {
     let row = sqlx::query(
         "select g.release from cameo.generations g join cameo.services s using (tenant, service)
@@ -133,8 +147,8 @@ async fn restore_release(
     let Some(row) = row else { return Ok(None) };
     let release = row.parsed("release")?;
     let from = stage_of(connection, path, release).await?;
-    let due = Due::After(Utc::now());
-    let entry = Entry { action: Action::Rollback, reason: None, by, due };
+    let due = Due::After(at);
+    let entry = Entry { action: Action::Rollback, reason: None, by, at, due };
     shift(connection, path, release, from, Stage::Production, &entry).await?;
     Ok(Some(release))
 }

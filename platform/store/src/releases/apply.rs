@@ -1,7 +1,8 @@
 //! Applying: a bundle's release is registered and enters the stage that its config names.
 
 use cameo_domain::{ServicePath, Stage, TenantName};
-use serde::Serialize;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 use crate::{Store, StoreError, connect::say};
 
 /// What applying a release did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Applied {
     /// The service is new.
@@ -24,7 +25,8 @@ pub enum Applied {
     AwaitsApproval,
     /// Nothing changed: the release is where it was.
     Unchanged,
-    /// Nothing changed: the release was rolled back, and only a promotion brings it back.
+    /// Nothing changed: somebody rolled the release back, or put it away, and only a promotion brings it
+    /// back.
     Held,
 }
 
@@ -32,7 +34,7 @@ pub enum Applied {
 /// while it is in use. The tenant must exist.
 ///
 /// A release whose place was taken by another, or whose service was archived, comes back when it is
-/// applied again: git is what is wanted. One that somebody rolled back does not.
+/// applied again: git is what is wanted. One that somebody rolled back, or put away, does not.
 pub async fn apply(
     store: &Store,
     tenant: &TenantName,
@@ -46,8 +48,8 @@ pub async fn apply(
                 insert(connection, &tenant, &new).await?;
                 let created = create_service(connection, &tenant, &new).await?;
                 let path = ServicePath::new(tenant, new.service.clone());
-                lock_service(connection, &path).await?;
-                enter(connection, &path, &new, created).await
+                let at = lock_service(connection, &path).await?;
+                enter(connection, &path, &new, created, at).await
             })
         })
         .await
@@ -58,10 +60,11 @@ async fn enter(
     path: &ServicePath,
     new: &NewRelease,
     created: bool,
+    at: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let from = stage_of(connection, path, new.release).await?;
     match from {
-        Some(Stage::Archived) if was_rolled_back(connection, path, new).await? => {
+        Some(Stage::Archived) if was_put_away(connection, path, new).await? => {
             return Ok(Applied::Held);
         }
         Some(Stage::Archived) | None => {}
@@ -69,7 +72,7 @@ async fn enter(
     }
     let due = Due::At(new.next_due_at);
     let reason = new.reason.as_deref();
-    let entry = Entry { action: Action::Apply, reason, by: &new.by, due };
+    let entry = Entry { action: Action::Apply, reason, by: &new.by, at, due };
     let waits =
         new.stage == Stage::Production && is_protected(connection, path, new.release).await?;
     let to = if waits { Stage::Candidate } else { new.stage };
@@ -85,14 +88,14 @@ async fn enter(
     })
 }
 
-/// Whether the last thing that happened to the release is that somebody rolled it back.
-async fn was_rolled_back(
+/// Whether an archived release is there because somebody rolled it back or put it there.
+async fn was_put_away(
     connection: &mut PgConnection,
     path: &ServicePath,
     new: &NewRelease,
 ) -> Result<bool, StoreError> {
-    let rolled_back = sqlx::query_scalar(
-        "select p.action = 'rollback' from cameo.promotions p
+    let put_away = sqlx::query_scalar(
+        "select p.action in ('rollback', 'promote') from cameo.promotions p
          where p.tenant = $1 and p.service = $2 and p.release = $3
          order by p.promotion desc limit 1",
     )
@@ -101,7 +104,7 @@ async fn was_rolled_back(
     .bind(new.release.to_string())
     .fetch_one(connection)
     .await?;
-    Ok(rolled_back)
+    Ok(put_away)
 }
 
 async fn create_service(

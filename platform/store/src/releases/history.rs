@@ -5,7 +5,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, Row, postgres::PgRow};
 
-use crate::{Store, StoreError, row::Columns};
+use crate::{
+    Store, StoreError,
+    row::{Columns, get},
+};
 
 /// Most entries of one page of [`history`], and most releases of [`list`].
 pub const HISTORY_ROWS_MAX: u32 = 200;
@@ -30,7 +33,25 @@ pub struct StagedRelease {
     /// When it was applied first.
     pub applied_at: DateTime<Utc>,
     /// Who asked for its approval, while nobody has given it.
-    pub awaits_approval_of: Option<String>,
+    pub approval_asked_by: Option<String>,
+    /// How many comparisons in a row have to pass before it may enter canary or production.
+    pub shadow_runs_min: u32,
+    /// How many of its latest comparisons passed, up to the first that did not.
+    pub comparisons_passed: u64,
+}
+
+impl StagedRelease {
+    /// The stage that usually comes next: production, or shadow for a release that has still to be
+    /// compared. None for what is in production.
+    #[must_use]
+    pub fn next_stage(&self) -> Option<Stage> {
+        let is_compared = self.comparisons_passed >= u64::from(self.shadow_runs_min);
+        match self.stage {
+            Stage::Production => None,
+            Stage::Candidate | Stage::Archived if !is_compared => Some(Stage::Shadow),
+            _ => Some(Stage::Production),
+        }
+    }
 }
 
 impl FromRow<'_, PgRow> for StagedRelease {
@@ -44,7 +65,9 @@ impl FromRow<'_, PgRow> for StagedRelease {
             git_commit: row.try_get("git_commit")?,
             applied_by: row.try_get("applied_by")?,
             applied_at: row.try_get("applied_at")?,
-            awaits_approval_of: row.try_get("awaits_approval_of")?,
+            approval_asked_by: row.try_get("approval_asked_by")?,
+            shadow_runs_min: get(row, "shadow_runs_min", i32::unsigned_abs)?,
+            comparisons_passed: row.count("comparisons_passed")?.unwrap_or_default(),
         })
     }
 }
@@ -91,25 +114,33 @@ impl FromRow<'_, PgRow> for PromotionRecord {
     }
 }
 
+macro_rules! staged_releases_sql {
+    () => {
+        "select r.release, r.version, s.stage, s.since, r.protected, r.git_commit, r.applied_by,
+                r.applied_at, r.shadow_runs_min,
+                cameo.comparisons_passed(r.tenant, r.service, r.release) as comparisons_passed, (
+                    select q.actor from cameo.promotion_requests q
+                    where (q.tenant, q.service, q.release) = (s.tenant, s.service, s.release)
+                      and s.stage <> 'production' and q.at >= s.since
+                    order by q.request desc limit 1) as approval_asked_by
+         from cameo.release_stages s join cameo.releases r using (tenant, service, release)
+         where s.tenant = $1 and s.service = $2"
+    };
+}
+pub(super) use staged_releases_sql;
+
 /// The releases of a service, those in use first, then the latest.
 pub async fn list(
     store: &Store,
     tenant: &TenantName,
     service: &ServiceName,
 ) -> Result<Vec<StagedRelease>, StoreError> {
-    let releases = sqlx::query_as(
-        "select r.release, r.version, s.stage, s.since, r.protected, r.git_commit, r.applied_by,
-                r.applied_at, (
-                    select q.actor from cameo.promotion_requests q
-                    where (q.tenant, q.service, q.release) = (s.tenant, s.service, s.release)
-                      and s.stage <> 'production' and q.at >= s.since
-                    order by q.request desc limit 1) as awaits_approval_of
-         from cameo.release_stages s join cameo.releases r using (tenant, service, release)
-         where s.tenant = $1 and s.service = $2
-         order by array_position(array['production', 'canary', 'shadow', 'candidate'], s.stage),
+    let releases = sqlx::query_as(concat!(
+        staged_releases_sql!(),
+        " order by array_position(array['production', 'canary', 'shadow', 'candidate'], s.stage),
                   s.promotion desc
-         limit $3",
-    )
+          limit $3"
+    ))
     .bind(tenant.as_str())
     .bind(service.as_str())
     .bind(i64::from(HISTORY_ROWS_MAX))

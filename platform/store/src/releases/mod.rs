@@ -2,6 +2,8 @@
 
 mod apply;
 mod history;
+mod ledger;
+mod named;
 mod promote;
 
 pub use apply::{Applied, apply};
@@ -9,7 +11,9 @@ pub use history::{
     HISTORY_ROWS_MAX, PromotionRecord, StagedRelease, Standing, history, in_production_at, list,
     stage, standing,
 };
-pub(crate) use promote::{Action, Due, Entry, shift, stage_of};
+pub use ledger::{AsOf, LedgerEntry, Move, Served, as_of, ledger};
+pub use named::{PREFIX_DIGITS_MIN, named};
+pub(crate) use promote::{Action, Due, Entry, lock_service, shift, stage_of};
 pub use promote::{Moved, Promotion, approve, archive, promote};
 
 use cameo_domain::{

@@ -4,10 +4,10 @@
 //! rollbacks take as well. The ledger's triggers hold the transition table; what is here decides who
 //! has to make room, and whether somebody has to approve.
 
-use cameo_domain::{ReleaseId, Schedule, ServicePath, Stage};
+use cameo_domain::{Reason, ReleaseId, Schedule, ServicePath, Stage};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
 
 use crate::{By, Store, StoreError, connect::say, row::Columns};
 
@@ -62,7 +62,7 @@ pub async fn promote(store: &Store, promotion: &Promotion) -> Result<Moved, Stor
 }
 
 async fn attempt(connection: &mut PgConnection, wish: &Promotion) -> Result<Moved, StoreError> {
-    lock_service(connection, &wish.path).await?;
+    let at = lock_service(connection, &wish.path).await?;
     let from = stage_of(connection, &wish.path, wish.release).await?.ok_or_else(|| {
         StoreError::NotFound(format!("release {} of {}", wish.release, wish.path))
     })?;
@@ -70,7 +70,7 @@ async fn attempt(connection: &mut PgConnection, wish: &Promotion) -> Result<Move
         return Ok(Moved::Unchanged);
     }
     check_step(from, wish.to)?;
-    check_comparisons(connection, &wish.path, wish.release, from, wish.to).await?;
+    check_comparisons(connection, &wish.path, wish.release, wish.to).await?;
     if wish.to == Stage::Production && is_protected(connection, &wish.path, wish.release).await? {
         let (path, reason) = (&wish.path, wish.reason.as_deref());
         let request = request(connection, path, wish.release, reason, &wish.by).await?;
@@ -80,6 +80,7 @@ async fn attempt(connection: &mut PgConnection, wish: &Promotion) -> Result<Move
         action: Action::Promote,
         reason: wish.reason.as_deref(),
         by: &wish.by,
+        at,
         due: Due::After(wish.now),
     };
     let replaced = shift(connection, &wish.path, wish.release, Some(from), wish.to, &entry).await?;
@@ -101,7 +102,7 @@ pub async fn approve(
         .transaction(move |connection| {
             Box::pin(async move {
                 say(connection, &by.actor, Some(&by.origin)).await?;
-                lock_service(connection, &path).await?;
+                let at = lock_service(connection, &path).await?;
                 let from = stage_of(connection, &path, release)
                     .await?
                     .ok_or_else(|| StoreError::NotFound(format!("release {release} of {path}")))?;
@@ -109,17 +110,11 @@ pub async fn approve(
                     return Ok(Moved::Unchanged);
                 }
                 check_step(from, Stage::Production)?;
-                check_comparisons(connection, &path, release, from, Stage::Production).await?;
-                let (request, asked_by) = open_request(connection, &path, release).await?;
-                if asked_by == by.actor {
-                    return Err(StoreError::Promotion(format!(
-                        "request {request} is {}'s own; somebody else has to approve it",
-                        by.actor
-                    )));
-                }
+                check_comparisons(connection, &path, release, Stage::Production).await?;
+                let request = open_request(connection, &path, release, &by).await?;
                 let action = Action::Approve { request };
                 let due = Due::After(now);
-                let entry = Entry { action, reason: reason.as_deref(), by: &by, due };
+                let entry = Entry { action, reason: reason.as_deref(), by: &by, at, due };
                 let to = Stage::Production;
                 let replaced = shift(connection, &path, release, Some(from), to, &entry).await?;
                 Ok(Moved::Moved { from, replaced })
@@ -128,8 +123,9 @@ pub async fn approve(
         .await
 }
 
-/// Takes a service out of use: every release of it is archived, nothing is due any more. What is
-/// published stays served. Gives the releases that were moved.
+/// Takes a service out of use: every release of it is archived, what waits in the queue is cancelled,
+/// nothing is due any more. What is published stays served, until [`crate::generations::withdraw`]. Gives
+/// the releases that were moved.
 pub async fn archive(
     store: &Store,
     path: &ServicePath,
@@ -141,7 +137,7 @@ pub async fn archive(
         .transaction(move |connection| {
             Box::pin(async move {
                 say(connection, &by.actor, Some(&by.origin)).await?;
-                lock_service(connection, &path).await?;
+                let at = lock_service(connection, &path).await?;
                 let active = sqlx::query(
                     "select release, stage from cameo.release_stages
                      where tenant = $1 and service = $2 and stage <> 'archived'
@@ -154,11 +150,14 @@ pub async fn archive(
                 let mut archived = Vec::new();
                 for row in &active {
                     let (release, from) = (row.parsed("release")?, row.parsed("stage")?);
-                    let (action, due) = (Action::Archive, Due::After(Utc::now()));
-                    let entry = Entry { action, reason: reason.as_deref(), by: &by, due };
+                    let (action, due) = (Action::Archive, Due::After(at));
+                    let entry = Entry { action, reason: reason.as_deref(), by: &by, at, due };
                     let to = Stage::Archived;
                     shift(connection, &path, release, Some(from), to, &entry).await?;
                     archived.push(release);
+                }
+                if !archived.is_empty() {
+                    cancel_queued(connection, &path, &by).await?;
                 }
                 Ok(archived)
             })
@@ -166,11 +165,32 @@ pub async fn archive(
         .await
 }
 
+/// Withdraws the runs that no worker has taken.
+async fn cancel_queued(
+    connection: &mut PgConnection,
+    path: &ServicePath,
+    by: &By,
+) -> Result<(), StoreError> {
+    let reason = Reason::new("cancelled", format!("{} archived the service", by.actor));
+    sqlx::query(
+        "update cameo.runs set state = 'cancelled', finished_at = now(), reason = $3
+         where tenant = $1 and service = $2 and state = 'queued'",
+    )
+    .bind(path.tenant.as_str())
+    .bind(path.service.as_str())
+    .bind(Json(reason))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// What the ledger says of a move.
 pub(crate) struct Entry<'a> {
     pub(crate) action: Action,
     pub(crate) reason: Option<&'a str>,
     pub(crate) by: &'a By,
+    /// The instant of the move, for all that it entails.
+    pub(crate) at: DateTime<Utc>,
     pub(crate) due: Due,
 }
 
@@ -256,8 +276,8 @@ async fn record(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "insert into cameo.promotions (tenant, service, release, from_stage, to_stage, action, actor,
-             origin, reason, request)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             origin, reason, request, at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(path.tenant.as_str())
     .bind(path.service.as_str())
@@ -269,6 +289,7 @@ async fn record(
     .bind(&entry.by.origin)
     .bind(entry.reason)
     .bind(entry.action.request())
+    .bind(entry.at)
     .execute(connection)
     .await?;
     Ok(())
@@ -330,18 +351,28 @@ fn first_due(row: &PgRow, due: Due) -> Result<DateTime<Utc>, StoreError> {
     next.map_err(|error| StoreError::Promotion(format!("its schedule cannot be used: {error}")))
 }
 
-/// Locks the service's row.
+/// Locks the service's row. Gives the instant of what is done under the lock: later than all that was
+/// done under it before, by the database's clock.
 pub(crate) async fn lock_service(
     connection: &mut PgConnection,
     path: &ServicePath,
-) -> Result<(), StoreError> {
+) -> Result<DateTime<Utc>, StoreError> {
     sqlx::query("select from cameo.services where tenant = $1 and service = $2 for no key update")
         .bind(path.tenant.as_str())
         .bind(path.service.as_str())
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await?
         .ok_or_else(|| StoreError::NotFound(format!("service {path}")))?;
-    Ok(())
+    let now = sqlx::query_scalar(
+        "select greatest(clock_timestamp(), (
+             select max(at) + interval '1 microsecond' from cameo.promotions
+             where tenant = $1 and service = $2))",
+    )
+    .bind(path.tenant.as_str())
+    .bind(path.service.as_str())
+    .fetch_one(connection)
+    .await?;
+    Ok(now)
 }
 
 /// Where a release stands; none where it is not registered.
@@ -379,17 +410,21 @@ async fn occupant(
     Ok(row.map(|row| row.parsed("release")).transpose()?)
 }
 
+/// Production is left by the release that replaces it, or with its service.
 fn check_step(from: Stage, to: Stage) -> Result<(), StoreError> {
+    if from == Stage::Production {
+        return Err(StoreError::Promotion(
+            "it is in production; promote another release, which takes its place, or archive the \
+             service"
+                .to_owned(),
+        ));
+    }
     if from.may_become(to) {
         return Ok(());
     }
     let next: Vec<&str> = from.next().iter().map(|stage| stage.as_str()).collect();
-    let advice = match from {
-        Stage::Production => "; promote another release to production, which takes its place",
-        _ => "",
-    };
     Err(StoreError::Promotion(format!(
-        "a release goes from {from} to {}, not to {to}{advice}",
+        "a release goes from {from} to {}, not to {to}",
         next.join(", ")
     )))
 }
@@ -416,29 +451,25 @@ pub(crate) async fn is_protected(
     Ok(protected)
 }
 
-/// A release leaves the shadow stage forwards only after as many passed comparisons in a row as it asks
-/// for itself.
+/// A release enters canary or production only after as many passed comparisons in a row as it asks for
+/// itself. It need not where nothing is in production to compare it with, or where it stood there before.
 async fn check_comparisons(
     connection: &mut PgConnection,
     path: &ServicePath,
     release: ReleaseId,
-    from: Stage,
     to: Stage,
 ) -> Result<(), StoreError> {
-    let forwards = from == Stage::Canary && to == Stage::Production
-        || matches!(from, Stage::Candidate | Stage::Shadow)
-            && matches!(to, Stage::Canary | Stage::Production);
-    if !forwards {
+    if !matches!(to, Stage::Canary | Stage::Production) {
         return Ok(());
     }
     let row = sqlx::query(
-        "select r.shadow_runs_min, (
-             select count(*) from (
-                 select bool_and(v.passed) over (order by v.due_at desc, v.run desc) as passed
-                 from cameo.verdicts v
-                 where (v.tenant, v.service, v.release) = (r.tenant, r.service, r.release)) latest
-             where latest.passed) as passed
-         from cameo.releases r where r.tenant = $1 and r.service = $2 and r.release = $3",
+        "select r.shadow_runs_min, cameo.comparisons_passed(r.tenant, r.service, r.release) as passed,
+                s.release is null or exists (
+                    select from cameo.promotions p
+                    where (p.tenant, p.service, p.release) = (r.tenant, r.service, r.release)
+                      and p.to_stage = 'production') as exempt
+         from cameo.releases r join cameo.services s using (tenant, service)
+         where r.tenant = $1 and r.service = $2 and r.release = $3",
     )
     .bind(path.tenant.as_str())
     .bind(path.service.as_str())
@@ -446,7 +477,7 @@ async fn check_comparisons(
     .fetch_one(connection)
     .await?;
     let (wanted, passed): (i32, i64) = (row.try_get("shadow_runs_min")?, row.try_get("passed")?);
-    if passed >= i64::from(wanted) {
+    if passed >= i64::from(wanted) || row.try_get("exempt")? {
         return Ok(());
     }
     Err(StoreError::Promotion(format!(
@@ -478,29 +509,34 @@ pub(crate) async fn request(
     Ok(request)
 }
 
-/// The newest request of a release since it last changed its stage.
+/// The newest request for a release since it last changed its stage that `by` may approve.
 async fn open_request(
     connection: &mut PgConnection,
     path: &ServicePath,
     release: ReleaseId,
-) -> Result<(i64, String), StoreError> {
+    by: &By,
+) -> Result<i64, StoreError> {
     let row = sqlx::query(
-        "select q.request, q.actor from cameo.promotion_requests q
+        "select q.request, q.actor <> $4 as of_another from cameo.promotion_requests q
          join cameo.release_stages s using (tenant, service, release)
          where q.tenant = $1 and q.service = $2 and q.release = $3 and q.at >= s.since
-           and not exists (select from cameo.promotions p where p.request = q.request)
-         order by q.request desc limit 1",
+         order by of_another desc, q.request desc limit 1",
     )
     .bind(path.tenant.as_str())
     .bind(path.service.as_str())
     .bind(release.to_string())
+    .bind(&by.actor)
     .fetch_optional(connection)
     .await?;
+    let short = release.0.short();
     let row = row.ok_or_else(|| {
-        StoreError::Promotion(format!(
-            "nobody has asked to promote {}; `cameo promote` asks",
-            release.0.short()
-        ))
+        StoreError::Promotion(format!("nobody has asked to promote {short}; `cameo promote` asks"))
     })?;
-    Ok((row.try_get("request")?, row.try_get("actor")?))
+    if row.try_get("of_another")? {
+        return Ok(row.try_get("request")?);
+    }
+    Err(StoreError::Promotion(format!(
+        "{} asked to promote {short}; somebody else has to approve it",
+        by.actor
+    )))
 }

@@ -79,10 +79,18 @@ pub async fn create_manual(
                     if let Some(run) = by_key(connection, &tenant, &service, &key).await? {
                         return Ok(Requested::Existing(run));
                     }
-                    if !service_exists(connection, &tenant, &service).await? {
-                        return Err(StoreError::NotFound(format!("service {tenant}/{service}")));
+                    match is_in_production(connection, &tenant, &service).await? {
+                        None => {
+                            let what = format!("service {tenant}/{service}");
+                            return Err(StoreError::NotFound(what));
+                        }
+                        Some(false) => {
+                            let what = format!("{tenant}/{service}");
+                            return Err(StoreError::NothingInProduction(what));
+                        }
+                        // Another run has exactly this instant: take the next microsecond.
+                        Some(true) => {}
                     }
-                    // Another run has exactly this instant: take the next microsecond.
                 }
                 let (what, limit) = ("runs of a service at one instant", INSTANT_ATTEMPTS_MAX);
                 let limit = usize::try_from(limit).unwrap_or_default();
@@ -138,19 +146,20 @@ async fn by_key(
     Ok(record)
 }
 
-async fn service_exists(
+/// Whether a release of the service is in production; none where there is no such service.
+async fn is_in_production(
     connection: &mut PgConnection,
     tenant: &TenantName,
     service: &ServiceName,
-) -> Result<bool, StoreError> {
-    let exists = sqlx::query_scalar(
-        "select exists (select from cameo.services where tenant = $1 and service = $2)",
+) -> Result<Option<bool>, StoreError> {
+    let found = sqlx::query_scalar(
+        "select release is not null from cameo.services where tenant = $1 and service = $2",
     )
     .bind(tenant.as_str())
     .bind(service.as_str())
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(exists)
+    Ok(found)
 }
 
 /// One run of the tenant.

@@ -4,7 +4,9 @@ use cameo_batch::{RowDigest, conform};
 use cameo_domain::{DataType, RunState};
 use cameo_store::{
     StoreError,
-    generations::{self, GenerationState, Outcome, Writer, refresh_views, retain_after, rollback},
+    generations::{
+        self, GenerationState, Outcome, Releases, Writer, refresh_views, retain_after, rollback,
+    },
     outbox, releases,
     runs::{self, RunCounts},
 };
@@ -136,22 +138,27 @@ async fn rolling_back_flips_the_pointer_and_the_next_run_publishes_forward() {
     let service = world.service("crm", "gender").await;
     let (store, tenant) = (&world.store, crm());
     assert!(matches!(
-        rollback(store, &tenant, &service, None, &by("test")).await,
+        rollback(store, &tenant, &service, None, Releases::Follow, &by("test")).await,
         Err(StoreError::NoRollback(_))
     ));
     let first = world.published("gender", "2026-03-01T00:00:00Z", 10).await;
     let second = world.published("gender", "2026-03-02T00:00:00Z", 20).await;
-    let back = rollback(store, &tenant, &service, None, &by("ann")).await.expect("rolled back");
+    let back = rollback(store, &tenant, &service, None, Releases::Follow, &by("ann"))
+        .await
+        .expect("rolled back");
     assert_eq!((back.from, back.to), (second.id, first.id));
     assert_eq!(current(&world, "gender").await, Some(first.id.0));
     assert!(
-        rollback(store, &tenant, &service, None, &by("ann")).await.is_err(),
+        rollback(store, &tenant, &service, None, Releases::Follow, &by("ann")).await.is_err(),
         "nothing is older"
     );
-    let forth =
-        rollback(store, &tenant, &service, Some(second.id), &by("ann")).await.expect("forth");
+    let forth = rollback(store, &tenant, &service, Some(second.id), Releases::Follow, &by("ann"))
+        .await
+        .expect("forth");
     assert_eq!(forth.to, second.id);
-    rollback(store, &tenant, &service, Some(first.id), &by("ann")).await.expect("and back");
+    rollback(store, &tenant, &service, Some(first.id), Releases::Follow, &by("ann"))
+        .await
+        .expect("and back");
     let third = world.published("gender", "2026-03-03T00:00:00Z", 30).await;
     assert_eq!(current(&world, "gender").await, Some(third.id.0));
     let history = generations::history(store, &tenant, &service).await.expect("the ledger");
@@ -175,12 +182,14 @@ async fn only_tables_that_nobody_needs_are_dropped() {
         outbox::complete(store, &task, task.digest, task.digest).await.expect("mirrored");
     }
     assert_eq!(retain_after(store, 3600).await.expect("retained"), [], "readers have their grace");
-    rollback(store, &tenant, &service, Some(published[1]), &by("ann")).await.expect("rolled back");
+    rollback(store, &tenant, &service, Some(published[1]), Releases::Follow, &by("ann"))
+        .await
+        .expect("rolled back");
     refresh_views(store).await.expect("views");
     // Two are kept, and the current one in any case.
     assert_eq!(retain_after(store, 0).await.expect("retained"), [published[0]]);
     assert!(matches!(
-        rollback(store, &tenant, &service, Some(published[0]), &by("ann")).await,
+        rollback(store, &tenant, &service, Some(published[0]), Releases::Follow, &by("ann")).await,
         Err(StoreError::NoRollback(_))
     ));
     // An attempt that was lost leaves nothing behind.

@@ -1,6 +1,6 @@
 //! Releases, quarantine, keys and migrations.
 
-use cameo_domain::{ReleaseId, Sha256};
+use cameo_domain::{ReleaseId, Scopes, Sha256};
 use cameo_store::{
     keys::{self, NewKey},
     quarantine::{self, QUARANTINE_ROWS_MAX, QuarantinedRow},
@@ -94,6 +94,7 @@ async fn keys_are_found_by_prefix_and_revoked_only_by_their_tenant() {
         hash: Sha256::of("secret"),
         tenant: Some(crm()),
         name: "dashboard".to_owned(),
+        scopes: Scopes::All,
         created_by: "ann".to_owned(),
         expires_at: None,
     };

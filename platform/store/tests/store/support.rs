@@ -129,6 +129,13 @@ impl World {
         Ok(connection.execute(sql).await?.rows_affected())
     }
 
+    /// [`World::sql`] with a text that was put together.
+    pub(crate) async fn any_sql(&self, sql: &str) -> Result<u64, sqlx::Error> {
+        use sqlx::{Connection, Executor};
+        let mut connection = sqlx::PgConnection::connect(&self.postgres.url()).await?;
+        Ok(connection.execute(sqlx::AssertSqlSafe(sql.to_owned())).await?.rows_affected())
+    }
+
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         use sqlx::Connection;
         let mut connection =

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, header},
 };
 use cameo_domain::{GenerationId, ServiceName};
-use cameo_store::generations::{self, GenerationRecord, GenerationState};
+use cameo_store::generations::{self, GenerationRecord, GenerationState, Releases};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -53,7 +53,7 @@ pub(crate) struct Generation {
     watermark: Option<DateTime<Utc>>,
     /// When it was predicted.
     predicted_at: DateTime<Utc>,
-    /// `loading`, `published`, `retired` or `abandoned`.
+    /// `loading`, `published`, `retired`, `shadowed` or `abandoned`.
     #[schema(value_type = String, example = "published")]
     state: GenerationState,
     /// Whether readers are served from it.
@@ -102,6 +102,9 @@ pub(crate) struct RollbackRequest {
     /// A kept generation; the one that was published before the current one unless given.
     #[schema(example = 41)]
     generation: Option<i64>,
+    /// Leave the release that is in production there: the next run publishes its predictions again.
+    #[serde(default)]
+    keep_release: bool,
 }
 
 /// What a rollback did.
@@ -127,7 +130,9 @@ async fn rollback(
 ) -> Result<Json<RollbackResult>, Problem> {
     let tenant = path.tenant()?;
     let to = request.generation.map(GenerationId);
-    let done = generations::rollback(&acting.store, &tenant, &service, to, &acting.by).await?;
+    let releases = if request.keep_release { Releases::Keep } else { Releases::Follow };
+    let Acting { store, by } = acting;
+    let done = generations::rollback(&store, &tenant, &service, to, releases, &by).await?;
     // The hint brings the news to every process; whoever asks this one next need not wait for it.
     app.predictions.refresh().await?;
     Ok(Json(RollbackResult {
@@ -141,7 +146,7 @@ async fn rollback(
 ///
 /// Serves an earlier generation that is still kept, at once and for all keys. The next run publishes
 /// a new generation as usual. Where another release made the generation, that release is in production
-/// again. The body may be left out.
+/// again, unless `keep_release` is set. The body may be left out.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/services/{service}:rollback",
     operation_id = "rollback", tag = "generations",
     params(

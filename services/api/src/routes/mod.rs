@@ -7,6 +7,7 @@ pub(crate) mod generations;
 pub(crate) mod health;
 pub(crate) mod lineage;
 pub(crate) mod predictions;
+pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod services;
 pub(crate) mod tenants;

@@ -17,7 +17,8 @@ use crate::{
     acting::Acting,
     app::App,
     extract::{PathParams, QueryParams},
-    problem::{Code, Problem},
+    openapi::example,
+    problem::{Code, Problem, ProblemBody},
 };
 
 /// Most runs of a page.
@@ -55,7 +56,7 @@ pub(crate) struct Run {
     /// Who asked for it, where somebody did.
     #[schema(required = true)]
     requested_by: Option<String>,
-    /// `queued`, `running`, `published`, `superseded`, `halted`, `failed` or `cancelled`.
+    /// `queued`, `running`, `published`, `superseded`, `shadowed`, `halted`, `failed` or `cancelled`.
     #[schema(value_type = String, example = "published")]
     state: RunState,
     /// Which attempt is the latest, from 1; 0 before the first.
@@ -223,8 +224,11 @@ pub(crate) async fn get_run(
         ("service" = String, Path, description = "The team's service.", example = "gender"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters that name this request."),
     ),
-    responses((status = 202, description = "The run waits for a worker, or has begun", body = Run,
-        headers(("location" = String, description = "Where the run is.")))))]
+    responses(
+        (status = 202, description = "The run waits for a worker, or has begun", body = Run,
+            headers(("location" = String, description = "Where the run is."))),
+        (status = 409, description = "No release is in production", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::NothingInProduction)))))]
 pub(crate) async fn create_run(
     acting: Acting,
     path: PathParams,

@@ -5,5 +5,7 @@ mod explanations;
 mod lookups;
 mod operations;
 mod provenance;
+mod releases;
+mod scopes;
 mod tenancy;
 mod world;

@@ -16,7 +16,8 @@ fn tenant_routes(document: &Value, tenant: &str, service: &str) -> Vec<(Method, 
             .replace("{tenant}", tenant)
             .replace("{service}", service)
             .replace("{key}", "1")
-            .replace("{run}", "1");
+            .replace("{run}", "1")
+            .replace("{release}", "0.0.1");
         assert!(!filled.contains('{'), "the sweep must learn how to fill {path}");
         for method in item.as_object().expect("operations").keys() {
             let method = method.to_uppercase().parse().expect("a method");

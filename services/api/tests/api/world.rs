@@ -14,8 +14,8 @@ use axum::{
 use cameo_access::ApiKey;
 use cameo_api::{Config, Dependencies};
 use cameo_domain::{
-    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, ServiceName, Sha256, Stage,
-    TenantName,
+    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, Scopes, ServiceName, Sha256,
+    Stage, TenantName,
 };
 use cameo_runtime::{
     metrics::Metrics,
@@ -123,9 +123,37 @@ impl World {
     }
 
     async fn apply_schema(&self, tenant: &str, service: &str, schema: PredictionSchema) {
+        self.apply_release(tenant, service, schema, |_| {}).await;
+    }
+
+    /// Applies a version of a service; gives its hash.
+    pub(crate) async fn apply_version(
+        &self,
+        tenant: &str,
+        service: &str,
+        version: &str,
+        edit: impl FnOnce(&mut NewRelease),
+    ) -> String {
+        let release = ReleaseId(Sha256::of(format!("{tenant}/{service} {version}")));
+        self.apply_release(tenant, service, schema(DataType::Int), |new| {
+            new.release = release;
+            version.clone_into(&mut new.version);
+            edit(new);
+        })
+        .await;
+        release.to_string()
+    }
+
+    async fn apply_release(
+        &self,
+        tenant: &str,
+        service: &str,
+        schema: PredictionSchema,
+        edit: impl FnOnce(&mut NewRelease),
+    ) {
         let release = ReleaseId(Sha256::of(format!("{tenant}/{service}")));
         let part = |part: &str| Sha256::of(part);
-        let new = NewRelease {
+        let mut new = NewRelease {
             manifest: serde_json::json!({}),
             release,
             service: service.parse().expect("a service name"),
@@ -151,7 +179,14 @@ impl World {
             by: By::new("test", "test"),
             reason: None,
         };
+        edit(&mut new);
         releases::apply(&self.store, &name(tenant), &new).await.expect("a release");
+    }
+
+    /// A key of a tenant with some scopes only.
+    pub(crate) async fn scoped_key(&self, tenant: &str, scopes: &[&str]) -> String {
+        let scopes = Scopes::from_words(scopes).expect("scopes");
+        key_with(&self.store, Some(tenant), scopes).await
     }
 
     /// Runs the service and publishes `rows` keys from 1, whose scores are `first + key`.
@@ -235,12 +270,17 @@ fn name(tenant: &str) -> TenantName {
 }
 
 async fn key(store: &Store, tenant: Option<&str>) -> String {
+    key_with(store, tenant, Scopes::All).await
+}
+
+async fn key_with(store: &Store, tenant: Option<&str>, scopes: Scopes) -> String {
     let key = ApiKey::generate().expect("random numbers");
     let new = NewKey {
         prefix: key.prefix().to_owned(),
         hash: key.hash(),
         tenant: tenant.map(name),
         name: "test".to_owned(),
+        scopes,
         created_by: "test".to_owned(),
         expires_at: None,
     };

@@ -1,32 +1,21 @@
 //! `cameo apply`: bundles become releases.
 
-use std::{
-    collections::BTreeMap,
-    process::{Command, ExitCode},
-};
+use std::{path::Path, process::ExitCode};
 
-use cameo_bundle::{Bundle, Diagnostic, discover};
+use anyhow::bail;
+use cameo_bundle::looks_like_bundle;
 use cameo_domain::{ServicePath, Stage};
 use cameo_registry::{
-    AppliedBundle,
-    inspection::inspect_models,
-    plan::{
-        ConsumerChange, Entry, PendingBundle, Scope, TenantChange, TenantChangeKind,
-        UnaffectedService, outlook,
-    },
-    register,
+    AppliedBundle, AppliedTree, Breaking, TreeOutcome, Wanted,
+    plan::{TenantChange, TenantChangeKind},
 };
-use cameo_store::{
-    By,
-    releases::Applied,
-    services::{self, ServiceRecord},
-    tenants::{self, TenantSettings},
-};
+use cameo_store::{By, releases::Applied};
 use serde::Serialize;
 
 use crate::{
     cli::{Apply, Global},
     commands::{
+        archive,
         check::{counted, show_problems},
         plan::words,
     },
@@ -39,39 +28,77 @@ pub(crate) async fn run(
     wanted: Apply,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
+    let folder = &wanted.path;
+    if wanted.prune && looks_like_bundle(folder) {
+        bail!(
+            "expected the folder of a tenant or of all tenants with --prune, found the bundle {}: the \
+             services beside it would seem to be gone",
+            folder.display()
+        );
+    }
     let deployment = Deployment::find(global).await?;
-    let accepted = &wanted.accept_breaking;
-    let Some(applied) = apply(&deployment, &wanted.path, accepted, output).await? else {
-        return Ok(ExitCode::FAILURE);
+    let wanted = Wanted {
+        root: folder,
+        scope: None,
+        accepted: &wanted.accept_breaking,
+        prune: wanted.prune,
+        commit: None,
+        by: By::new(actor(), "cli"),
     };
-    output.show(&applied.services, |_| told(&applied, output))?;
+    let outcome = cameo_registry::apply(deployment.server(), &wanted).await?;
+    let Some(applied) = accepted(outcome, output)? else { return Ok(ExitCode::FAILURE) };
+    output.show(&applied, |applied| told(applied, output))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What became of a tree.
-pub(crate) struct AppliedTree {
-    tenants: Vec<TenantChange>,
-    /// By tenant and name.
-    pub(crate) services: Vec<AppliedBundle>,
+/// Applies a tree as it is, for commands that do more than that.
+pub(crate) async fn apply(
+    deployment: &Deployment,
+    root: &Path,
+    output: Output,
+) -> anyhow::Result<Option<AppliedTree>> {
+    let by = By::new(actor(), "cli");
+    let wanted = Wanted { root, scope: None, accepted: &[], prune: false, commit: None, by };
+    accepted(cameo_registry::apply(deployment.server(), &wanted).await?, output)
+}
+
+/// The tree that was applied; why nothing was is printed.
+fn accepted(outcome: TreeOutcome, output: Output) -> anyhow::Result<Option<AppliedTree>> {
+    match outcome {
+        TreeOutcome::Applied(applied) => return Ok(Some(applied)),
+        TreeOutcome::Unsound { problems } => {
+            show_problems(&problems, "; nothing was applied", output)?;
+        }
+        TreeOutcome::Breaks { breaking } => refuse(breaking, output)?,
+    }
+    Ok(None)
 }
 
 /// Whatever changed or needs somebody, then how much there was.
 fn told(applied: &AppliedTree, output: Output) -> String {
+    let needless = |service: &ServicePath| {
+        format!("{service} breaks no consumer: --accept-breaking was not needed")
+    };
+    let mut lines: Vec<String> = applied.accepted_in_vain.iter().map(needless).collect();
     let silent = |bundle: &&AppliedBundle| {
         bundle.applied == Applied::Unchanged && bundle.stage == Stage::Production
     };
     let tenants = applied.tenants.iter().filter_map(|tenant| set_up(tenant, output));
-    let mut lines: Vec<String> = tenants.collect();
-    let tenants = lines.len();
+    let tenants: Vec<String> = tenants.collect();
+    let archived = applied.archived.iter().map(|service| archive::describe(service, output));
+    let archived: Vec<String> = archived.collect();
     let services = &applied.services;
     let shown = services.iter().filter(|bundle| !silent(bundle));
+    let beside = tenants.len() + archived.len();
+    lines.extend(tenants);
     lines.extend(shown.map(|bundle| describe(bundle, output)));
+    lines.extend(archived);
     let stays =
         |bundle: &&AppliedBundle| matches!(bundle.applied, Applied::Unchanged | Applied::Held);
     let unaffected = services.iter().filter(stays).count();
     let changed = services.len() - unaffected;
     let unaffected = counted(unaffected, "service");
-    lines.push(if changed + tenants == 0 {
+    lines.push(if changed + beside == 0 {
         output.green(&format!("✓ nothing to change: {unaffected} unaffected"))
     } else {
         format!("{} applied, {unaffected} unaffected", counted(changed, "service"))
@@ -112,7 +139,7 @@ pub(crate) fn describe(bundle: &AppliedBundle, output: Output) -> String {
         Applied::Unchanged => (output.dim("="), "unchanged".to_owned()),
         Applied::Held => {
             let hint = format!("`cameo promote {path} {short}` brings it back");
-            (output.dim("="), format!("unchanged: the release was rolled back, {hint}"))
+            (output.dim("="), format!("unchanged: somebody put this release away, {hint}"))
         }
     };
     let due = match bundle.next_due_at {
@@ -122,85 +149,13 @@ pub(crate) fn describe(bundle: &AppliedBundle, output: Output) -> String {
     format!("{mark} {path} {word}, release {short} in {}, {due}", bundle.stage)
 }
 
-/// Applies all bundles below `path`, or none when any has a problem or breaks consumers that nobody
-/// accepted; that is then printed. Bundles that are releases in use already are not inspected.
-pub(crate) async fn apply(
-    deployment: &Deployment,
-    path: &std::path::Path,
-    accepted: &[ServicePath],
-    output: Output,
-) -> anyhow::Result<Option<AppliedTree>> {
-    let found = discover(path);
-    let (tenants, scope) = (found.tenants.clone(), Scope::of(path, &found));
-    let mut problems = found.diagnostics.clone();
-    let outlook = outlook(deployment.server(), found, &scope).await?;
-    let mut inspected = Vec::new();
-    for pending in outlook.pending {
-        let (bundle, models) = (&pending.bundle, pending.models.as_ref());
-        let inspection = inspect_models(bundle, Some(&deployment.warehouse), models).await;
-        problems.extend(inspection.diagnostics.iter().cloned());
-        inspected.push((pending, inspection));
-    }
-    if problems.iter().any(Diagnostic::is_error) {
-        show_problems(&problems, "; nothing was applied", output)?;
-        return Ok(None);
-    }
-    let pending = inspected.iter().map(|(pending, _)| pending);
-    if refused(pending, accepted, output)? {
-        return Ok(None);
-    }
-    for tenant in &tenants {
-        let settings = TenantSettings { max_concurrent_runs: tenant.config.max_concurrent_runs };
-        tenants::ensure(&deployment.store, &tenant.name, &settings).await?;
-    }
-    let by = By::new(actor(), "cli");
-    let mut applied = unaffected(deployment, &outlook.unaffected).await?;
-    for (pending, inspection) in inspected {
-        let (store, artifacts) = (&deployment.store, deployment.artifacts.as_ref());
-        let bundle = &pending.bundle;
-        let (commit, accepts) = (git_commit(bundle), accepted.contains(&bundle.path));
-        let bundle = register(store, artifacts, bundle, inspection, commit, &by, accepts).await?;
-        applied.push(bundle);
-    }
-    applied.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(Some(AppliedTree { tenants: outlook.tenants, services: applied }))
-}
-
 #[derive(Serialize)]
 struct Refused {
     breaking: Vec<Breaking>,
 }
 
-#[derive(Serialize)]
-struct Breaking {
-    service: ServicePath,
-    changes: Vec<ConsumerChange>,
-}
-
-/// Whether a service would break its consumers and nobody accepts it, which is printed.
-fn refused<'a>(
-    pending: impl Iterator<Item = &'a PendingBundle>,
-    accepted: &[ServicePath],
-    output: Output,
-) -> anyhow::Result<bool> {
-    let (accepting, breaking): (Vec<_>, Vec<_>) = pending
-        .filter(|pending| pending.breaks())
-        .partition(|pending| accepted.contains(&pending.bundle.path));
-    let needed =
-        |service: &&ServicePath| accepting.iter().any(|pending| pending.bundle.path == **service);
-    for service in accepted.iter().filter(|service| !needed(service)) {
-        output.line(format!("{service} breaks no consumer: --accept-breaking was not needed"));
-    }
-    let breaking: Vec<Breaking> = breaking
-        .into_iter()
-        .map(|pending| Breaking {
-            service: pending.bundle.path.clone(),
-            changes: pending.schema.iter().cloned().map(ConsumerChange::from).collect(),
-        })
-        .collect();
-    if breaking.is_empty() {
-        return Ok(false);
-    }
+/// Prints what would break whose consumers, and how to accept it.
+fn refuse(breaking: Vec<Breaking>, output: Output) -> anyhow::Result<()> {
     output.show(&Refused { breaking }, |refused| {
         let mut lines = Vec::new();
         let mut accept = String::new();
@@ -213,44 +168,5 @@ fn refused<'a>(
         let told = format!("✗ nothing was applied; where consumers are ready, repeat with{accept}");
         lines.push(output.red(&told));
         lines.join("\n")
-    })?;
-    Ok(true)
-}
-
-/// What there is to say about bundles that are releases in use already, or are held.
-async fn unaffected(
-    deployment: &Deployment,
-    services: &[UnaffectedService],
-) -> anyhow::Result<Vec<AppliedBundle>> {
-    let known: BTreeMap<ServicePath, ServiceRecord> = services::list(&deployment.store, None)
-        .await?
-        .into_iter()
-        .map(|service| (service.path.clone(), service))
-        .collect();
-    let applied = services.iter().map(|service| {
-        let (applied, stage) = match service.entry {
-            Entry::Stays { stage } => (Applied::Unchanged, stage),
-            _ => (Applied::Held, Stage::Archived),
-        };
-        AppliedBundle {
-            path: service.service.clone(),
-            release: service.release,
-            applied,
-            stage,
-            next_due_at: known.get(&service.service).and_then(|service| service.next_due_at),
-        }
-    });
-    Ok(applied.collect())
-}
-
-/// The commit that the bundle's folder is at; unknown outside a repository or without git.
-fn git_commit(bundle: &Bundle) -> Option<String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(&bundle.folder)
-        .args(["rev-parse", "--verify", "HEAD"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    })
 }

@@ -50,6 +50,7 @@ fn state(generation: &GenerationRecord) -> &'static str {
         GenerationState::Loading => "loading",
         GenerationState::Published => "published",
         GenerationState::Retired => "retired",
+        GenerationState::Shadowed => "shadowed",
         GenerationState::Abandoned => "abandoned",
     }
 }

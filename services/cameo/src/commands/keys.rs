@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use cameo_access::ApiKey;
-use cameo_domain::TenantName;
+use cameo_domain::{Scopes, TenantName};
 use cameo_store::{Store, StoreError, keys, tenants};
 use chrono::{Duration, Utc};
 use serde::Serialize;
 
 use crate::{
-    cli::{Global, Keys},
+    cli::{Global, KeyScope, Keys},
     deployment::{Deployment, actor},
     output::{Output, table},
 };
@@ -20,6 +20,7 @@ struct Created {
     key: String,
     prefix: String,
     tenant: Option<TenantName>,
+    scopes: Scopes,
 }
 
 #[derive(Serialize)]
@@ -31,14 +32,15 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
     let deployment = Deployment::find(global).await?;
     let store = &deployment.store;
     match keys {
-        Keys::Create { tenant, admin: _, name, expires_days } => {
+        Keys::Create { tenant, admin: _, name, scope, expires_days } => {
             if let Some(tenant) = &tenant {
                 must_exist(store, tenant).await?;
             }
             let lifetime = expires_days.map(|days| Duration::days(days.into()));
-            let key = create(store, tenant.as_ref(), &name, lifetime).await?;
-            let created =
-                Created { prefix: key.prefix().to_owned(), key: key.reveal().to_owned(), tenant };
+            let scopes = KeyScope::together(&scope)?;
+            let key = create(store, tenant.as_ref(), &name, scopes.clone(), lifetime).await?;
+            let (prefix, key) = (key.prefix().to_owned(), key.reveal().to_owned());
+            let created = Created { prefix, key, tenant, scopes };
             output.show(&created, |created| {
                 let whom =
                     created.tenant.as_ref().map_or("every tenant".to_owned(), ToString::to_string);
@@ -46,7 +48,8 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
                     "{}\n{}",
                     output.bold(&created.key),
                     output.dim(&format!(
-                        "looks up, runs and rolls back for {whom}; keep it now, it cannot be shown again"
+                        "may {} for {whom}; keep it now, it cannot be shown again",
+                        may(&created.scopes)
                     )),
                 )
             })?;
@@ -58,12 +61,13 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
                     return "no keys yet; `cameo keys create <tenant>` makes one".to_owned();
                 }
                 table(
-                    &["prefix", "tenant", "name", "created", "last used", "state"],
+                    &["prefix", "tenant", "name", "scopes", "created", "last used", "state"],
                     listed.iter().map(|key| {
                         vec![
                             key.prefix.clone(),
                             key.tenant.as_ref().map_or("(all)".to_owned(), ToString::to_string),
                             key.name.clone(),
+                            key.scopes.to_string(),
                             day(Some(key.created_at)),
                             day(key.last_used_at),
                             state(key).to_owned(),
@@ -102,6 +106,7 @@ pub(crate) async fn create(
     store: &Store,
     tenant: Option<&TenantName>,
     name: &str,
+    scopes: Scopes,
     lifetime: Option<Duration>,
 ) -> anyhow::Result<ApiKey> {
     let key = ApiKey::generate().context("the system gave no random bytes")?;
@@ -112,12 +117,20 @@ pub(crate) async fn create(
             hash: key.hash(),
             tenant: tenant.cloned(),
             name: name.to_owned(),
+            scopes,
             created_by: actor(),
             expires_at: lifetime.map(|lifetime| Utc::now() + lifetime),
         },
     )
     .await?;
     Ok(key)
+}
+
+fn may(scopes: &Scopes) -> String {
+    match scopes {
+        Scopes::All => "do everything".to_owned(),
+        Scopes::Only(_) => scopes.to_string(),
+    }
 }
 
 fn day(instant: Option<chrono::DateTime<Utc>>) -> String {

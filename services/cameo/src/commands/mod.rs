@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod apply;
+pub(crate) mod archive;
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod card;
@@ -9,11 +10,14 @@ pub(crate) mod demo_data;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod generations;
+pub(crate) mod history;
 pub(crate) mod importance;
 pub(crate) mod keys;
 pub(crate) mod lineage;
 pub(crate) mod model;
 pub(crate) mod plan;
+pub(crate) mod promote;
+pub(crate) mod releases;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod runs;

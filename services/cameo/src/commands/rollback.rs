@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use cameo_store::{By, generations};
+use cameo_store::{
+    By,
+    generations::{self, Releases},
+};
 
 use crate::{
     cli::{Global, Rollback},
@@ -20,7 +23,9 @@ pub(crate) async fn run(
     deployment.service(path).await?;
     let by = By::new(actor(), "cli");
     let (tenant, service) = (&path.tenant, &path.service);
-    let rolled = generations::rollback(&deployment.store, tenant, service, wanted.to, &by).await?;
+    let releases = if wanted.keep_release { Releases::Keep } else { Releases::Follow };
+    let store = &deployment.store;
+    let rolled = generations::rollback(store, tenant, service, wanted.to, releases, &by).await?;
     output.show(&rolled, |rolled| {
         let release = rolled.release.map_or_else(String::new, |release| {
             format!(", and release {} is in production again", release.0.short())

@@ -2,10 +2,10 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use cameo_domain::{RunId, RunState, ServicePath};
 use cameo_store::{
-    Store, StoreError,
+    Store, StoreError, releases,
     runs::{self, RunRecord},
 };
 use chrono::Utc;
@@ -29,7 +29,9 @@ pub(crate) async fn run(global: &Global, wanted: Run, output: Output) -> anyhow:
         if wanted.wait { watch(store, &wanted.service, record.run, output).await? } else { record };
     output.show(&record, |record| describe(record, output))?;
     let unfinished = !record.state.is_finished();
-    let good = matches!(record.state, RunState::Published | RunState::Superseded) || unfinished;
+    let good =
+        matches!(record.state, RunState::Published | RunState::Superseded | RunState::Shadowed)
+            || unfinished;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -44,8 +46,26 @@ pub(crate) async fn request(
     match requested {
         Ok(requested) => Ok(requested.into_run()),
         Err(StoreError::NotFound(_)) => Err(unknown_service(path)),
+        Err(StoreError::NothingInProduction(_)) => Err(nothing_in_production(store, path).await?),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What to say about a service of which no release is run: which could be.
+async fn nothing_in_production(store: &Store, path: &ServicePath) -> anyhow::Result<anyhow::Error> {
+    let latest = releases::list(store, &path.tenant, &path.service).await?.into_iter().next();
+    let hint = latest.map_or_else(String::new, |latest| {
+        let short = latest.release.0.short();
+        let command = match latest.approval_asked_by {
+            Some(_) => "approve",
+            None => "promote",
+        };
+        format!(
+            "; `cameo {command} {path} {short}` brings the {} {} there",
+            latest.stage, latest.version
+        )
+    });
+    Ok(anyhow!("no release of {path} is in production{hint}"))
 }
 
 pub(crate) fn fresh_key() -> String {
@@ -99,7 +119,7 @@ fn whole(rate: f64) -> u64 {
 /// One paragraph about an ended, or still waiting, run.
 pub(crate) fn describe(record: &RunRecord, output: Output) -> String {
     let mark = match record.state {
-        RunState::Published => output.green("✓"),
+        RunState::Published | RunState::Shadowed => output.green("✓"),
         RunState::Halted | RunState::Failed => output.red("✗"),
         _ => "·".to_owned(),
     };

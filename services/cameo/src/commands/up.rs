@@ -102,7 +102,7 @@ async fn start_work(
         return demo::run(deployment, up.customers, api, output).await;
     }
     let Some(tenants) = &up.tenants else { return Ok(()) };
-    if let Some(applied) = apply::apply(deployment, tenants, &[], output).await? {
+    if let Some(applied) = apply::apply(deployment, tenants, output).await? {
         for bundle in &applied.services {
             output.line(apply::describe(bundle, output));
         }

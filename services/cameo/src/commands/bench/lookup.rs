@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use cameo_domain::{RunState, ServicePath};
+use cameo_domain::{RunState, Scopes, ServicePath};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -35,7 +35,7 @@ pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<E
     let setting = Setting::new().await?;
     let deployment = &setting.deployment;
     demo_data::generate(deployment.places.lake(), wanted.rows).await?;
-    let applied = apply::apply(deployment, &wanted.bundle, &[], output)
+    let applied = apply::apply(deployment, &wanted.bundle, output)
         .await?
         .context("the bundle has problems")?;
     let path = applied.services.first().context("no bundle was found")?.path.clone();
@@ -49,7 +49,8 @@ pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<E
     if ended.state != RunState::Published {
         bail!("{}", run::describe(&ended, output));
     }
-    let key = keys::create(&deployment.store, Some(&path.tenant), "bench", None).await?;
+    let key =
+        keys::create(&deployment.store, Some(&path.tenant), "bench", Scopes::All, None).await?;
 
     let load = Load { address, path: path.clone(), key: key.reveal().to_owned(), wanted: &wanted };
     let mut measured = vec![load.run().await?];

@@ -16,7 +16,7 @@ pub(super) async fn run(wanted: BenchMemory, output: Output) -> anyhow::Result<E
     let mut measured = Vec::new();
     for customers in wanted.customers {
         demo_data::generate(setting.deployment.places.lake(), customers).await?;
-        let applied = apply::apply(&setting.deployment, &wanted.bundle, &[], output)
+        let applied = apply::apply(&setting.deployment, &wanted.bundle, output)
             .await?
             .context("the bundle has problems")?;
         let path = &applied.services.first().context("no bundle was found")?.path;

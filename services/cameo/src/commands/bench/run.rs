@@ -55,7 +55,7 @@ async fn prepare(setting: &Setting, wanted: &BenchRun) -> anyhow::Result<Bundle>
     std::fs::copy(&wanted.model, folder.join("model.onnx"))
         .with_context(|| format!("could not copy {}", wanted.model.display()))?;
     let output = Output::new(None);
-    apply::apply(&setting.deployment, &folder, &[], output)
+    apply::apply(&setting.deployment, &folder, output)
         .await?
         .context("the bench bundle has problems")?;
     load(&folder).map_err(|problems| anyhow::anyhow!("{} problems in the bundle", problems.len()))

@@ -88,7 +88,7 @@ impl Screen {
                 for change in settings {
                     let (old, new) = words::setting(change);
                     let told = format!("{} {old} → {new}", change.setting);
-                    self.labelled(change.section, &told);
+                    self.labelled(&change.section, &told);
                 }
             }
             TenantChangeKind::Removed { services } => {
@@ -190,14 +190,14 @@ impl Screen {
         let Some(part) = service.parts.iter().find(|part| part.part == "config.yaml") else {
             return;
         };
-        self.labelled(part.part, &hashes(part));
+        self.labelled(&part.part, &hashes(part));
         if words::is_only_layout(service) {
             self.line(2 + LABEL, "no setting differs: only comments, layout or paths do");
         }
         let mut section = "";
         for change in &service.settings {
             if change.section != section {
-                section = change.section;
+                section = &change.section;
                 self.line(2 + LABEL, &self.output.dim(section));
             }
             let (old, new) = words::setting(change);
@@ -237,11 +237,11 @@ impl Screen {
 
     fn model(&mut self, service: &ServiceChange) {
         let model_parts = ["model", "preprocess"];
-        let parts = service.parts.iter().filter(|part| model_parts.contains(&part.part));
+        let parts = service.parts.iter().filter(|part| model_parts.contains(&part.part.as_ref()));
         let mut changed = false;
         for part in parts {
             changed = true;
-            self.labelled(part.part, &hashes(part));
+            self.labelled(&part.part, &hashes(part));
         }
         if changed && service.model.is_empty() {
             self.line(2 + LABEL, "the same shape and size: other weights");
@@ -314,7 +314,7 @@ fn consumer(change: &ConsumerChange, output: Output) -> String {
     };
     let text = format!("{:<38}", change.change.to_string());
     let text = if change.breaking { output.red(&text) } else { text };
-    format!("{mark} {text} {}", output.dim(change.consequence)).trim_end().to_owned()
+    format!("{mark} {text} {}", output.dim(&change.consequence)).trim_end().to_owned()
 }
 
 fn told(fact: &ModelFact) -> String {

@@ -126,7 +126,7 @@ fn add_consumers(service: &ServiceChange, text: &mut String) {
     if !service.schema.is_empty() {
         let rows = service.schema.iter().map(|change| {
             let breaks = if change.breaking { "**yes**" } else { "no" };
-            vec![change.change.to_string(), breaks.to_owned(), change.consequence.to_owned()]
+            vec![change.change.to_string(), breaks.to_owned(), change.consequence.to_string()]
         });
         let header = ["for consumers", "breaks them", "what they notice"];
         let _ = writeln!(text, "\n{}", markdown(&header, rows));

@@ -1,0 +1,150 @@
+//! What an API key may do.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// What a route does, and what a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Look predictions up and see everything of a service.
+    Read,
+    /// Ask for runs.
+    Run,
+    /// Plan and register bundles: what a pipeline of git needs, and no more.
+    Deploy,
+    /// Change what is in production or served: promote, approve, roll back, archive.
+    Promote,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Run, Self::Deploy, Self::Promote];
+
+    /// The spelling in the database, the API and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Run => "run",
+            Self::Deploy => "deploy",
+            Self::Promote => "promote",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The scopes of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<String>", try_from = "Vec<String>")]
+pub enum Scopes {
+    /// Everything, with what later versions can do.
+    All,
+    /// These.
+    Only(Vec<Scope>),
+}
+
+/// The word for [`Scopes::All`].
+const ALL: &str = "all";
+
+impl Scopes {
+    /// Whether a key with these scopes may do what a route does.
+    #[must_use]
+    pub fn allow(&self, wanted: Scope) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(scopes) => scopes.contains(&wanted),
+        }
+    }
+
+    /// The spellings.
+    #[must_use]
+    pub fn words(&self) -> Vec<&'static str> {
+        match self {
+            Self::All => vec![ALL],
+            Self::Only(scopes) => scopes.iter().copied().map(Scope::as_str).collect(),
+        }
+    }
+
+    /// From the spellings, in any order.
+    ///
+    /// # Errors
+    /// A word that is no scope, or none at all.
+    pub fn from_words<T: AsRef<str>>(words: &[T]) -> Result<Self, ScopeError> {
+        if words.is_empty() {
+            return Err(ScopeError(String::new()));
+        }
+        if words.iter().any(|word| word.as_ref() == ALL) {
+            return Ok(Self::All);
+        }
+        let scopes = words.iter().map(|word| word.as_ref().parse());
+        scopes.collect::<Result<_, _>>().map(Self::Only)
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.words().join(", "))
+    }
+}
+
+impl From<Scopes> for Vec<String> {
+    fn from(scopes: Scopes) -> Self {
+        scopes.words().into_iter().map(str::to_owned).collect()
+    }
+}
+
+impl TryFrom<Vec<String>> for Scopes {
+    type Error = ScopeError;
+
+    fn try_from(words: Vec<String>) -> Result<Self, ScopeError> {
+        Self::from_words(&words)
+    }
+}
+
+/// A text that names no scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no scope; expected read, run, deploy, promote or all")]
+pub struct ScopeError(String);
+
+impl FromStr for Scope {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.as_str() == text)
+            .ok_or_else(|| ScopeError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_reads_back() {
+        for scope in Scope::ALL {
+            assert_eq!(scope.as_str().parse(), Ok(scope));
+            assert_eq!(Scopes::from_words(&[scope.as_str()]), Ok(Scopes::Only(vec![scope])));
+        }
+        assert_eq!(Scopes::from_words(&Scopes::All.words()), Ok(Scopes::All));
+        assert!(Scopes::from_words(&["read", "write"]).is_err());
+        assert!(Scopes::from_words::<&str>(&[]).is_err(), "a key that may do nothing is a mistake");
+    }
+
+    #[test]
+    fn a_key_may_do_what_its_scopes_say_and_nothing_else() {
+        let deploys = Scopes::Only(vec![Scope::Deploy]);
+        for scope in Scope::ALL {
+            assert_eq!(deploys.allow(scope), scope == Scope::Deploy);
+            assert!(Scopes::All.allow(scope));
+        }
+    }
+}
