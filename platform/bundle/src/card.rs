@@ -5,7 +5,7 @@ use cameo_domain::Card;
 use crate::{
     code::Code,
     diagnostic::Diagnostic,
-    reader::{Key, Reader, Section, optional, required},
+    reader::{Key, Reader, Section, is_null, optional, required},
     source::SourceFile,
     yaml,
 };
@@ -45,22 +45,19 @@ pub(crate) fn read(source: &SourceFile, problems: &mut Vec<Diagnostic>) -> Optio
     // Cut after the keys, so that places in it are places in the file.
     let front = SourceFile::new(&source.path, &source.text[..begin_of_body + length]);
     let mut reader = Reader { source: &front, problems: Vec::new() };
-    let root = yaml::parse(&front, &mut reader.problems);
-    let card = match &root {
-        Some(root) => reader.section(root, NAME, KEYS).map(|section| {
+    let root = yaml::parse(&front, &mut reader.problems).filter(|root| !is_null(root));
+    let mut card = None;
+    if let Some(root) = &root {
+        card = reader.section(root, NAME, KEYS).map(|section| {
             let mut card = read_keys(&mut reader, &section);
             rest.trim_start().clone_into(&mut card.text);
             card
-        }),
-        None => {
-            if reader.problems.is_empty() {
-                let span = source.span(begin..begin + FENCE.len());
-                let problem = reader.problem(Code::ValueEmpty, span, format!("{NAME} is empty"));
-                reader.report(problem.help("add its keys, or remove both lines of `---`"));
-            }
-            None
-        }
-    };
+        });
+    } else if reader.problems.is_empty() {
+        let span = source.span(begin..begin + FENCE.len());
+        let problem = reader.problem(Code::ValueEmpty, span, format!("{NAME} is empty"));
+        reader.report(problem.help("add its keys, or remove both lines of `---`"));
+    }
     let clean = reader.problems.is_empty();
     problems.append(&mut reader.problems);
     card.filter(|_| clean)
@@ -122,7 +119,7 @@ mod tests {
     use super::*;
 
     const FRONT: &str = "---\nOWNER: science\nPURPOSE: coupons\nLIMITS: >\n  not for\n  prices\n\
-                         TRAINING_DATA: 2026\nMETRICS: {roc_auc: 0.82, rmse: 3}\n---\n\n# Title\n\n---\n";
+                         TRAINING_DATA: year 2026\nMETRICS: {roc_auc: 0.82, rmse: 3}\n---\n\n# Title\n\n---\n";
 
     fn read_text(text: &str) -> (Option<Card>, Vec<Diagnostic>) {
         let mut problems = Vec::new();

@@ -314,7 +314,8 @@ fn as_name(text: &str, lower: bool) -> Option<String> {
     name.contains(|c: char| c.is_ascii_alphanumeric()).then_some(name)
 }
 
-fn is_null(node: &Node) -> bool {
+/// Whether a value says nothing.
+pub(crate) fn is_null(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar { text, plain: true }
         if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
 }

@@ -162,7 +162,7 @@ fn a_card_with_front_matter_travels_with_the_release_and_is_content() {
     };
     let plain = manifest("# Gender\n");
     assert!(!plain.to_json().contains("card"), "older releases keep their ids");
-    let card = "---\nOWNER: science\nPURPOSE: coupons\nLIMITS: no prices\nTRAINING_DATA: 2026\n---\n# Gender\n";
+    let card = "---\nOWNER: science\nPURPOSE: coupons\nLIMITS: no prices\nTRAINING_DATA: year 2026\n---\n# Gender\n";
     let carried = manifest(card);
     let read: ReleaseManifest = serde_json::from_str(&carried.to_json()).expect("it reads back");
     assert_eq!(read, carried);

@@ -9,7 +9,7 @@ use cameo_store::{
     lineage::{self, Lineage},
     services::{self, ServiceRecord},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::current::instant;
@@ -125,7 +125,7 @@ async fn figures(
         age_seconds,
         stale: age_seconds.cast_unsigned() > service.stale_after_seconds,
         watermark: generation.watermark,
-        run_seconds: took.map(|took| took.as_seconds_f64()),
+        run_seconds: took.map(TimeDelta::as_seconds_f64),
         quarantined_share: Some(share).filter(|share| share.is_finite()),
         importance,
     })

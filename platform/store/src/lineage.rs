@@ -9,7 +9,6 @@ use crate::{
     Store, StoreError,
     generations::GenerationRecord,
     releases,
-    row::Columns,
     runs::{self, RunRecord},
 };
 

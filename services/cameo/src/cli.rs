@@ -151,30 +151,41 @@ pub(crate) struct Up {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OpenLineage {
     /// Where workers post OpenLineage events, such as http://localhost:5000/api/v1/lineage.
-    #[arg(long, env = "CAMEO_OPENLINEAGE_URL", hide_env_values = true, value_name = "URL")]
-    openlineage_url: Option<String>,
+    #[arg(
+        long = "openlineage-url",
+        id = "openlineage_url",
+        env = "CAMEO_OPENLINEAGE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    url: Option<String>,
     /// Bearer token for it.
     #[arg(
-        long,
+        long = "openlineage-api-key",
+        id = "openlineage_api_key",
         env = "CAMEO_OPENLINEAGE_API_KEY",
         hide_env_values = true,
         value_name = "TOKEN",
         hide = true
     )]
-    openlineage_api_key: Option<String>,
+    api_key: Option<String>,
     /// The namespace of the jobs in these events.
-    #[arg(long, env = "CAMEO_OPENLINEAGE_NAMESPACE", default_value = "cameo", hide = true)]
-    openlineage_namespace: String,
+    #[arg(
+        long = "openlineage-namespace",
+        id = "openlineage_namespace",
+        env = "CAMEO_OPENLINEAGE_NAMESPACE",
+        default_value = "cameo",
+        hide = true
+    )]
+    namespace: String,
 }
 
 impl OpenLineage {
     /// The receiver, where one is named.
     pub(crate) fn receiver(&self) -> Result<Option<Receiver>, ReceiverError> {
-        let receiver = |url: &String| {
-            Receiver::new(url, self.openlineage_api_key.clone(), &self.openlineage_namespace)
-        };
+        let receiver = |url: &String| Receiver::new(url, self.api_key.clone(), &self.namespace);
         // An empty variable is how many set-ups say that there is none.
-        self.openlineage_url.as_ref().filter(|url| !url.is_empty()).map(receiver).transpose()
+        self.url.as_ref().filter(|url| !url.is_empty()).map(receiver).transpose()
     }
 }
 

@@ -89,7 +89,8 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
         world.publish(&run, &generation, digest).await.expect("a publication");
         generations.push(generation.id);
     }
-    generations::rollback(&api, &crm(), &gender, None, "tenant:crm").await.expect("back");
+    let caller = By::new("tenant:crm", "api 10.0.0.7");
+    generations::rollback(&world.store, &crm(), &gender, None, &caller).await.expect("back");
     let key = NewKey {
         prefix: "cam_abc".to_owned(),
         hash: Sha256::of("secret"),
