@@ -167,17 +167,13 @@ fn identifier(value: &Value) -> Result<String, Error> {
 /// An error of the engine at the place where it is cured.
 fn problem(error: &Error, text: &str, team: &Library) -> Problem {
     let found = error.range().unwrap_or(0..0);
-    let (file, range, text) = match error.name().and_then(|name| definition(team, name)) {
-        Some(definition) => {
-            let range = whole(&definition.text, found);
-            let moved = range.start + definition.offset..range.end + definition.offset;
-            (Where::MacroFile(definition.file.clone()), moved, &definition.text[range])
-        }
-        None => {
-            let range = whole(text, found);
-            (Where::Template, range.clone(), &text[range])
-        }
-    };
+    let called = error.name().and_then(|name| definition(team, name));
+    let text = called.map_or(text, |definition| &definition.text);
+    let offset = called.map_or(0, |definition| definition.offset);
+    let file = called.map_or(Where::Template, |found| Where::MacroFile(found.file.clone()));
+    let found = whole(text, found);
+    let range = found.start + offset..found.end + offset;
+    let text = &text[found];
     if let Some(refusal) = Refusal::of(error) {
         return Problem {
             kind: refusal.kind,

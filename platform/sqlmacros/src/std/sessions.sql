@@ -5,7 +5,7 @@ Events of one instant are in one session.
 - `events`: a table, or a query in parentheses
 - `key`: its column that tells whose event it is
 - `time`: its TIMESTAMP column that tells when
-- `gap_minutes`: the longest pause within a session
+- `gap_minutes`: the longest pause within a session; pauses are counted in whole seconds
 
 Gives a query: every column of the events and `session_number`, which counts each customer's sessions
 from 1. Use it as a table, in parentheses.
