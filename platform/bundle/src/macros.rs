@@ -99,16 +99,11 @@ impl TenantMacros {
             Where::Template => template,
             Where::MacroFile(name) => self.files.iter().find(|file| last_two(&file.path) == *name),
         };
-        let mut shown = match file {
-            Some(file) => {
-                let span = file.span(problem.range.clone());
-                Diagnostic::at(code, file, span, problem.message.as_str())
-            }
-            None => {
-                let path =
-                    template.map_or_else(|| PathBuf::from(MACROS_FOLDER), |t| t.path.clone());
-                Diagnostic::of_file(code, path, problem.message.as_str())
-            }
+        let message = problem.message.as_str();
+        let mut shown = if let Some(file) = file {
+            Diagnostic::at(code, file, file.span(problem.range.clone()), message)
+        } else {
+            Diagnostic::of_file(code, MACROS_FOLDER, message)
         };
         if let Some(expected) = &problem.expected {
             shown = shown.expected(expected.as_str());

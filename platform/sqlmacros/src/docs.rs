@@ -11,8 +11,8 @@ use crate::{
 pub fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     page.push_str(&format!(
-        "\n## Bounds\n\nA rendering may do {FUEL} steps (an instruction, or 64 bytes of text), macros may call \
-         each other {DEPTH_MAX} deep, and the SQL that comes out may have {} KiB. What goes beyond is \
+        "\n## Bounds\n\nA rendering, and each macro within it, may do {FUEL} steps (an instruction, or 64 bytes of \
+         text), macros may call each other {DEPTH_MAX} deep, and the SQL that comes out may have {} KiB. What goes beyond is \
          CAM0076; nothing is cut off.\n",
         SQL_BYTES_MAX >> 10,
     ));
