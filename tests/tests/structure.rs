@@ -17,6 +17,7 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
     ("cameo-domain", &["tokio", "sqlx", "axum"]),
     ("cameo-insight", &["tokio", "sqlx", "axum"]),
     ("cameo-batch", &["tokio", "sqlx", "axum"]),
+    ("cameo-sqlmacros", &["tokio", "sqlx", "axum"]),
     // The object store is the only network that these two know.
     ("cameo-bundle", &["sqlx", "axum", "hyper", "tonic"]),
     ("cameo-scoring", &["sqlx", "axum", "hyper", "tonic", "reqwest", "object_store"]),
@@ -30,7 +31,8 @@ const COMPOSER: &str = "cameo";
 /// Ways to the environment and the system clock, which these crates are handed instead.
 const OUTSIDE_WORLD: [&str; 5] =
     ["std::env", "env::var", "SystemTime::now", "Instant::now", "Utc::now"];
-const CLOSED_TO_THE_WORLD: [&str; 2] = ["platform/domain", "platform/insight"];
+const CLOSED_TO_THE_WORLD: [&str; 3] =
+    ["platform/domain", "platform/insight", "platform/sqlmacros"];
 
 fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

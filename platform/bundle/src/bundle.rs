@@ -7,6 +7,7 @@ use std::{
 };
 
 use cameo_domain::{Card, ServicePath, TenantName};
+use cameo_sqlmacros::MacroUse;
 
 use crate::{
     artifact::{Location, MODEL_BYTES_MAX},
@@ -14,10 +15,12 @@ use crate::{
     code::Code,
     config::{self, Config, Reading},
     diagnostic::{self, Diagnostic, Located},
+    macros::{TenantMacros, tenant_folder},
     nearest::nearest,
     paths::{self, PathError},
     reader::shorten,
     source::SourceFile,
+    sql::SqlFile,
     tenant::name_of,
 };
 
@@ -40,11 +43,11 @@ pub struct Bundle {
     /// `config.yaml`, as written.
     pub config_text: String,
     /// The feature query.
-    pub feature_sql: SourceFile,
+    pub feature_sql: SqlFile,
     /// The query of the items of a service that ranks.
-    pub item_sql: Option<SourceFile>,
+    pub item_sql: Option<SqlFile>,
     /// `predictions.sql`, where there is one.
-    pub predictions_sql: Option<SourceFile>,
+    pub predictions_sql: Option<SqlFile>,
     /// `CARD.md`, where it has front matter.
     pub card: Option<Card>,
 }
@@ -55,6 +58,21 @@ impl Bundle {
     pub fn config_source(&self) -> SourceFile {
         SourceFile::new(self.folder.join(CONFIG_FILE), self.config_text.as_str())
     }
+
+    /// Its SQL files: the feature query, the items' query and `predictions.sql`.
+    pub fn sql_files(&self) -> impl Iterator<Item = &SqlFile> {
+        std::iter::once(&self.feature_sql).chain(&self.item_sql).chain(&self.predictions_sql)
+    }
+
+    /// The macros that its SQL was rendered with, directly or through another macro, each once, by name.
+    #[must_use]
+    pub fn macros(&self) -> Vec<MacroUse> {
+        let mut macros: Vec<_> =
+            self.sql_files().flat_map(|file| file.macros.iter().cloned()).collect();
+        macros.sort_by(|one, other| one.name.cmp(&other.name));
+        macros.dedup();
+        macros
+    }
 }
 
 /// Reads and checks a bundle's folder.
@@ -62,8 +80,18 @@ impl Bundle {
 /// # Errors
 /// Every problem of the bundle, in the order of files and lines. Warnings alone do not refuse it.
 pub fn load(folder: &Path) -> Result<Bundle, Vec<Diagnostic>> {
+    let macros = TenantMacros::load(&tenant_folder(folder));
+    load_with(folder, &macros).map_err(|mut problems| {
+        problems.extend(macros.problems);
+        diagnostic::sort(&mut problems);
+        problems
+    })
+}
+
+/// As [`load`], with the macros of its tenant at hand, and without their problems.
+pub(crate) fn load_with(folder: &Path, macros: &TenantMacros) -> Result<Bundle, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    let bundle = load_into(folder, &mut problems);
+    let bundle = load_into(folder, macros, &mut problems);
     match bundle {
         Some(bundle) if problems.is_empty() => Ok(bundle),
         _ => {
@@ -73,7 +101,11 @@ pub fn load(folder: &Path) -> Result<Bundle, Vec<Diagnostic>> {
     }
 }
 
-fn load_into(folder: &Path, problems: &mut Vec<Diagnostic>) -> Option<Bundle> {
+fn load_into(
+    folder: &Path,
+    macros: &TenantMacros,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Bundle> {
     let tenant = tenant_of(folder, problems);
     let source = match SourceFile::read(&folder.join(CONFIG_FILE)) {
         Ok(source) => Some(source),
@@ -86,12 +118,11 @@ fn load_into(folder: &Path, problems: &mut Vec<Diagnostic>) -> Option<Bundle> {
     let predictions_sql = beside(folder, PREDICTIONS_SQL_FILE, problems);
     let card = beside(folder, CARD_FILE, problems);
     let card = card.and_then(|source| card::read(&source, problems));
-    if let Some(sql) = &predictions_sql {
-        refuse_empty_sql(sql, problems);
-    }
+    let has_predictions_sql = predictions_sql.is_some();
+    let predictions_sql = predictions_sql.and_then(|sql| render(sql, macros, problems));
     let source = source?;
     let reading = config::read(&source, problems);
-    let mut files = Files { folder, source: &source, problems };
+    let mut files = Files { folder, source: &source, macros, problems };
     files.check_service_name(&reading);
     let feature_sql = reading.feature_sql_path.as_ref().and_then(|path| files.sql(path));
     let item_sql = reading.item_sql_path.as_ref().and_then(|path| files.sql(path));
@@ -99,6 +130,9 @@ fn load_into(folder: &Path, problems: &mut Vec<Diagnostic>) -> Option<Bundle> {
         files.check_model(path);
     }
     let config = reading.config?;
+    // A file that could not be rendered is not the same as none.
+    let is_whole = predictions_sql.is_some() == has_predictions_sql;
+    is_whole.then_some(())?;
     Some(Bundle {
         path: ServicePath::new(tenant?, config.prediction.service_name.value.clone()),
         folder: folder.to_owned(),
@@ -171,7 +205,7 @@ fn file_names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn code_of(error: &PathError) -> Code {
+pub(crate) fn code_of(error: &PathError) -> Code {
     match error {
         PathError::Unsafe(_) | PathError::Escapes(_) => Code::UnsafePath,
         PathError::Missing(_) => Code::FileMissing,
@@ -183,6 +217,7 @@ fn code_of(error: &PathError) -> Code {
 struct Files<'a> {
     folder: &'a Path,
     source: &'a SourceFile,
+    macros: &'a TenantMacros,
     problems: &'a mut Vec<Diagnostic>,
 }
 
@@ -216,13 +251,10 @@ impl Files<'_> {
         None
     }
 
-    fn sql(&mut self, path: &Located<String>) -> Option<SourceFile> {
+    fn sql(&mut self, path: &Located<String>) -> Option<SqlFile> {
         let real = self.find(path)?;
         match SourceFile::read_as(&real, &self.folder.join(&path.value)) {
-            Ok(sql) => {
-                refuse_empty_sql(&sql, self.problems);
-                Some(sql)
-            }
+            Ok(source) => render(source, self.macros, self.problems),
             Err(problem) => {
                 self.problems.push(*problem);
                 None
@@ -292,13 +324,23 @@ pub fn other_format(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn refuse_empty_sql(sql: &SourceFile, problems: &mut Vec<Diagnostic>) {
+/// The SQL that a file's tags give. Where a macro of the tenant is broken, that alone is told.
+fn render(
+    source: SourceFile,
+    macros: &TenantMacros,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<SqlFile> {
+    if cameo_sqlmacros::is_template(&source.text) && !macros.are_sound() {
+        return None;
+    }
+    let sql = SqlFile::render(source, macros).map_err(|problem| problems.push(*problem)).ok()?;
     if !has_statement(&sql.text) {
+        let message = "the file holds no statement";
         problems.push(
-            Diagnostic::at(Code::SqlEmpty, sql, sql.start(), "the file holds no statement")
-                .expected("a SELECT"),
+            Diagnostic::at(Code::SqlEmpty, &sql.source, sql.start(), message).expected("a SELECT"),
         );
     }
+    Some(sql)
 }
 
 /// Whether anything is left of SQL without its comments.

@@ -179,6 +179,29 @@ codes! {
         "The model is taken apart into what belongs to customers, to items and to pairs; a second model would hide that.",
         "Merge the preprocess model into the model, and leave PREPROCESS_OBJECT_PATH empty." }
 
+    // Templates and macros.
+    70 MacroFileInvalid { "A tenant's folder of macros holds something else.",
+        "Each *.sql file of tenants/<tenant>/macros has macros and comments only, and a name of its own for each macro; a service cannot be called macros.",
+        "Move SQL that is no macro into the bundle that needs it, and rename what has a taken name." }
+    71 TemplateSyntax { "A tag of a SQL file does not parse.",
+        "Between {{ }}, {% %} and {# #} stands Jinja; a bracket, a quote or an end tag is missing, or the tag is one that SQL files do not have, such as include.",
+        "Correct the tag. Where SQL itself needs the signs, put it between {% raw %} and {% endraw %}." }
+    72 MacroUnknown { "A macro, function, filter or test is not known.",
+        "Macros are called by their namespace: std for the standard library, team for those of tenants/<tenant>/macros.",
+        "Correct the name; docs/sql-library.md lists the standard library." }
+    73 MacroArgumentWrong { "A macro is given an argument that it does not take.",
+        "An argument is missing, misspelt, given twice or outside of what the macro can work with.",
+        "Call the macro as the message shows." }
+    74 TemplateUndefined { "A name in a tag has no value.",
+        "Inside of tags a bare word is a name of the template; columns and expressions of SQL are text there.",
+        "Put columns and expressions into quotes, as in {{ std.capped('spend_usd', high=500) }}, or set the name." }
+    75 TemplateFailed { "A tag cannot be computed.",
+        "A filter or an operator does not work on such a value, for example a loop over a number.",
+        "Correct the expression that the message names." }
+    76 TemplateUnbounded { "A template does more than is allowed.",
+        "Work, nesting and the size of the SQL are bounded, so that no file can occupy the machine.",
+        "Write fewer or shorter loops, and let no macro call itself." }
+
     // Cards.
     90 CardNotClosed { "The front matter of a card is not closed.",
         "CARD.md begins with a line of `---`, so what follows are keys, up to a second such line.",

@@ -6,6 +6,7 @@ use crate::{
     bundle::{self, Bundle, CONFIG_FILE},
     code::Code,
     diagnostic::{self, Diagnostic},
+    macros::{MACROS_FOLDER, TenantMacros, tenant_folder},
     tenant::{self, TENANT_FILE, Tenant},
 };
 
@@ -30,21 +31,17 @@ pub struct Discovery {
 pub fn discover(root: &Path) -> Discovery {
     let mut found = Discovery::default();
     if looks_like_bundle(root) {
-        // The path as given may end in `.` or `..`, so the tenant is found through the real one.
-        match root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(parent) if root.file_name().is_some() => found.add_tenant(parent),
-            _ => found.add_tenant(&root.join("..")),
-        }
-        found.add_bundle(root);
+        let macros = found.add_tenant(&tenant_folder(root));
+        found.add_bundle(root, &macros);
     } else if looks_like_tenant(root) {
-        found.add_tenant(root);
-        found.add_bundles(root);
+        let macros = found.add_tenant(root);
+        found.add_bundles(root, &macros);
     } else {
         for folder in folders(root) {
             // Folders without bundles, such as docs, are nobody's tenant.
             if looks_like_tenant(&folder) {
-                found.add_tenant(&folder);
-                found.add_bundles(&folder);
+                let macros = found.add_tenant(&folder);
+                found.add_bundles(&folder, &macros);
             }
         }
         if found.tenants.is_empty() && found.bundles.is_empty() && found.diagnostics.is_empty() {
@@ -64,23 +61,26 @@ pub fn discover(root: &Path) -> Discovery {
 }
 
 impl Discovery {
-    fn add_tenant(&mut self, folder: &Path) {
+    fn add_tenant(&mut self, folder: &Path) -> TenantMacros {
         self.tenants.extend(tenant::load(folder, &mut self.diagnostics));
+        let macros = TenantMacros::load(folder);
+        self.diagnostics.extend(macros.problems.iter().cloned());
+        macros
     }
 
-    fn add_bundles(&mut self, tenant: &Path) {
+    fn add_bundles(&mut self, tenant: &Path, macros: &TenantMacros) {
         for folder in folders(tenant).into_iter().filter(|folder| looks_like_bundle(folder)) {
             if self.bundles.len() >= BUNDLES_MAX {
                 let message = format!("found more than {BUNDLES_MAX} bundles");
                 self.diagnostics.push(Diagnostic::of_file(Code::TooManyBundles, tenant, message));
                 return;
             }
-            self.add_bundle(&folder);
+            self.add_bundle(&folder, macros);
         }
     }
 
-    fn add_bundle(&mut self, folder: &Path) {
-        match bundle::load(folder) {
+    fn add_bundle(&mut self, folder: &Path, macros: &TenantMacros) {
+        match bundle::load_with(folder, macros) {
             Ok(bundle) => self.bundles.push(bundle),
             Err(problems) => {
                 // A tenant's bad name was reported with the tenant.
@@ -95,11 +95,16 @@ impl Discovery {
 /// reported.
 #[must_use]
 pub fn looks_like_bundle(folder: &Path) -> bool {
+    if folder.file_name().is_some_and(|name| name == MACROS_FOLDER) {
+        return false;
+    }
     [CONFIG_FILE, "config.yml", "features.sql"].iter().any(|name| folder.join(name).is_file())
 }
 
 fn looks_like_tenant(folder: &Path) -> bool {
-    folder.join(TENANT_FILE).is_file() || folders(folder).iter().any(|f| looks_like_bundle(f))
+    folder.join(TENANT_FILE).is_file()
+        || folder.join(MACROS_FOLDER).is_dir()
+        || folders(folder).iter().any(|f| looks_like_bundle(f))
 }
 
 /// The folders in a folder, by name. Hidden ones and symbolic links are passed over.

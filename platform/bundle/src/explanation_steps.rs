@@ -41,7 +41,7 @@ pub(crate) fn check(bundle: &Bundle, steps: &Steps, problems: &mut Vec<Diagnosti
     {
         let message = format!("predictions.sql does not give `{EXPLANATION_COLUMN}`");
         problems.push(
-            Diagnostic::at(Code::ExplanationNotPassedOn, sql, sql.start(), message)
+            Diagnostic::at(Code::ExplanationNotPassedOn, &sql.source, sql.start(), message)
                 .expected(format!("`{EXPLANATION_COLUMN}` among {}", listed(names(columns))))
                 .help(format!(
                     "select `{EXPLANATION_COLUMN}` from model_outputs in each step, or write \

@@ -15,6 +15,7 @@ mod diagnostic;
 mod discover;
 mod explanation_config;
 mod explanation_steps;
+mod macros;
 mod manifest;
 mod nearest;
 mod null_default_steps;
@@ -29,9 +30,12 @@ mod render;
 mod run_config;
 mod schema;
 mod source;
+mod sql;
 mod steps;
 mod tenant;
 mod yaml;
+
+pub use cameo_sqlmacros::MacroUse;
 
 pub use artifact::{ArtifactError, ArtifactStore, MODEL_BYTES_MAX};
 pub use bundle::{Bundle, CARD_FILE, CONFIG_FILE, PREDICTIONS_SQL_FILE, load, other_format};
@@ -42,6 +46,7 @@ pub use discover::{BUNDLES_MAX, Discovery, discover, looks_like_bundle};
 pub use explanation_config::{
     ExplanationConfig, ExplanationMethod, ExplanationSection, ExplanationStore,
 };
+pub use macros::{MACRO_FILES_MAX, MACROS_FOLDER};
 pub use manifest::{Hashes, ReleaseManifest};
 pub use null_defaults::{DeclaredDefault, NullDefault, NullDefaults};
 pub use paths::PathError;
@@ -52,6 +57,7 @@ pub use render::render_human;
 pub use run_config::RunConfig;
 pub use schema::json_schema;
 pub use source::{SourceFile, TEXT_BYTES_MAX};
+pub use sql::SqlFile;
 pub use steps::{ModelPort, StepColumn, Steps, check_steps};
 pub use tenant::{TENANT_FILE, Tenant, TenantConfig};
 pub use yaml::NESTING_MAX;

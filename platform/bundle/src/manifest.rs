@@ -1,6 +1,7 @@
 //! What a release is: everything a worker needs, content-addressed.
 
 use cameo_domain::{Card, PredictionSchema, ReleaseId, ServicePath, Sha256};
+use cameo_sqlmacros::MacroUse;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -53,6 +54,9 @@ pub struct ReleaseManifest {
     pub feature_sql: String,
     /// The post-processing query.
     pub predictions_sql: Option<String>,
+    /// The macros that these queries and the items' query were rendered with, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub macros: Vec<MacroUse>,
     /// The model's address in the artifact store.
     pub model: Sha256,
     /// The preprocess object's address in the artifact store.
@@ -109,6 +113,7 @@ impl ReleaseManifest {
             card: bundle.card.clone(),
             feature_sql,
             predictions_sql,
+            macros: bundle.macros(),
             model,
             preprocess,
             hashes,

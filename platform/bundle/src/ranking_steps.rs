@@ -14,7 +14,7 @@ use crate::{
 /// Adds what does not fit to `problems`; what is not known of the steps is not judged.
 pub(crate) fn check(bundle: &Bundle, steps: &Steps, problems: &mut Vec<Diagnostic>) {
     let (Some(ranking), Some(sql)) = (&bundle.config.ranking, &bundle.item_sql) else { return };
-    let check = Check { bundle, ranking, sql };
+    let check = Check { bundle, ranking, sql: &sql.source };
     if let Some(items) = &steps.items {
         problems.extend(check.key(items));
         if let Some(features) = &steps.features {
@@ -100,7 +100,7 @@ impl Check<'_> {
         let item = own(items, self.ranking.item_key.value.as_str());
         let all: Vec<Feature<'_>> = customer
             .iter()
-            .map(|at| Feature { column: &features[*at], sql: &self.bundle.feature_sql })
+            .map(|at| Feature { column: &features[*at], sql: &self.bundle.feature_sql.source })
             .chain(item.iter().map(|at| Feature { column: &items[*at], sql: self.sql }))
             .collect();
         let place = self.bundle.config.model.model_path.span;

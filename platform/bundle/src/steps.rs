@@ -42,7 +42,7 @@ pub struct StepColumn {
     /// Its type as Arrow or `GoogleSQL` names it; `None` where it is unknown.
     #[serde(default)]
     pub data_type: Option<String>,
-    /// Where the query names it.
+    /// Where the file names it, or has the tag that gives it.
     #[serde(default)]
     pub span_in_sql: Option<Span>,
 }
@@ -65,8 +65,8 @@ pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
     let mut check =
         Check { bundle, config: bundle.config_source(), bound: Vec::new(), problems: Vec::new() };
     if let Some(columns) = &steps.features {
-        check.twins(&bundle.feature_sql, columns);
-        check.key(columns, &bundle.feature_sql, "features.sql");
+        check.twins(&bundle.feature_sql.source, columns);
+        check.key(columns, &bundle.feature_sql.source, "features.sql");
         if bundle.config.ranking.is_none() {
             let before = check.problems.len();
             check.inputs(columns, &steps.model_inputs, steps.feature_names.as_deref());
@@ -77,12 +77,12 @@ pub fn check_steps(bundle: &Bundle, steps: &Steps) -> Vec<Diagnostic> {
         }
     }
     if let (Some(sql), Some(columns)) = (&bundle.item_sql, &steps.items) {
-        check.twins(sql, columns);
+        check.twins(&sql.source, columns);
     }
     match (&bundle.predictions_sql, &steps.postprocessed) {
         (Some(sql), Some(columns)) => {
-            check.twins(sql, columns);
-            check.key(columns, sql, "predictions.sql");
+            check.twins(&sql.source, columns);
+            check.key(columns, &sql.source, "predictions.sql");
             let given = columns.iter().map(Given::of_column).collect::<Vec<_>>();
             check.predictions(&given, "predictions.sql");
         }
@@ -279,7 +279,7 @@ impl<'a> Check<'a> {
     /// Each input, or each feature that a model names, takes the column of its name; matrices share the
     /// others in order.
     fn ports(&mut self, features: &[&StepColumn], ports: &[ModelPort], what: &str) {
-        let sql = &self.bundle.feature_sql;
+        let sql = &self.bundle.feature_sql.source;
         let takes = |feature: &StepColumn| ports.iter().any(|port| same(&port.name, &feature.name));
         let unused: Vec<_> = features.iter().filter(|feature| !takes(feature)).copied().collect();
         let (matrices, ports): (Vec<_>, Vec<_>) = ports.iter().partition(|port| {
@@ -362,7 +362,7 @@ impl<'a> Check<'a> {
         if Kind::of(&port.kind).takes(Kind::of(found)) {
             return;
         }
-        let sql = &self.bundle.feature_sql;
+        let sql = &self.bundle.feature_sql.source;
         let span = feature.span_in_sql.unwrap_or_else(|| sql.start());
         let message = format!(
             "the feature `{}` is {found}, the model's input `{}` takes {}",

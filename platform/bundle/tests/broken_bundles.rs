@@ -44,16 +44,16 @@ fn placed(bundle: &Bundle, mut steps: Steps) -> Steps {
         source.text.rfind(name).map(|at| source.span(at..at + name.len()))
     };
     for column in steps.features.iter_mut().flatten() {
-        column.span_in_sql = place(&bundle.feature_sql, &column.name);
+        column.span_in_sql = place(&bundle.feature_sql.source, &column.name);
     }
     if let Some(sql) = &bundle.item_sql {
         for column in steps.items.iter_mut().flatten() {
-            column.span_in_sql = place(sql, &column.name);
+            column.span_in_sql = place(&sql.source, &column.name);
         }
     }
     if let Some(sql) = &bundle.predictions_sql {
         for column in steps.postprocessed.iter_mut().flatten() {
-            column.span_in_sql = place(sql, &column.name);
+            column.span_in_sql = place(&sql.source, &column.name);
         }
     }
     steps

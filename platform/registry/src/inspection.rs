@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema};
 use cameo_batch::arrow_type;
 use cameo_bundle::{
-    Bundle, Code, Diagnostic, Located, ModelPort, SourceFile, Span, StepColumn, Steps, artifact,
+    Bundle, Code, Diagnostic, Located, ModelPort, Span, SqlFile, StepColumn, Steps, artifact,
     check_steps,
 };
 use cameo_domain::{EXPLANATION_COLUMN, RANK_COLUMN};
@@ -120,7 +120,7 @@ impl Inspector<'_> {
     /// The columns of a query over the warehouse: their names, and their types where it has the tables.
     async fn columns(
         &mut self,
-        source: &SourceFile,
+        source: &SqlFile,
         warehouse: Option<&Arc<dyn Warehouse>>,
     ) -> Option<Vec<StepColumn>> {
         let rewritten = match googlesql::to_duckdb(&source.text, &Context::lake(self.parameters)) {
@@ -242,7 +242,7 @@ fn output_ports(port: &Port) -> Vec<ModelPort> {
     }
 }
 
-fn placed(source: &SourceFile, columns: Vec<OutputColumn>) -> Vec<StepColumn> {
+fn placed(source: &SqlFile, columns: Vec<OutputColumn>) -> Vec<StepColumn> {
     columns
         .into_iter()
         .map(|column| StepColumn {
@@ -269,13 +269,20 @@ fn typed(schema: &Schema, places: Option<&[StepColumn]>) -> Vec<StepColumn> {
         .collect()
 }
 
-fn sql_problem(source: &SourceFile, error: &SqlError) -> Diagnostic {
-    let span = match (error.line, error.column) {
-        (Some(line), Some(column)) => source.span_at(line, column),
+/// A problem of a query, at the place of the file that its author wrote.
+#[must_use]
+pub fn sql_problem(source: &SqlFile, error: &SqlError) -> Diagnostic {
+    let problem = match (error.line, error.column) {
+        (Some(line), Some(column)) => {
+            source.problem_at(Code::SqlInvalid, line, column, error.message.as_str())
+        }
         // The engine saw rewritten text, so its own place would be wrong: the name is looked for.
-        _ => error.name.as_deref().and_then(|name| word(source, name)).unwrap_or(source.start()),
+        _ => {
+            let span = error.name.as_deref().and_then(|name| word(source, name));
+            let span = span.unwrap_or(source.start());
+            Diagnostic::at(Code::SqlInvalid, &source.source, span, error.message.as_str())
+        }
     };
-    let problem = Diagnostic::at(Code::SqlInvalid, source, span, error.message.as_str());
     match &error.help {
         Some(help) => problem.help(help.as_str()),
         None => problem,
@@ -283,7 +290,7 @@ fn sql_problem(source: &SourceFile, error: &SqlError) -> Diagnostic {
 }
 
 /// The first place of `name` as a word of the query, comments left out.
-fn word(source: &SourceFile, name: &str) -> Option<Span> {
+fn word(source: &SqlFile, name: &str) -> Option<Span> {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut start = 0;
     for line in source.text.split_inclusive('\n') {
@@ -301,9 +308,12 @@ fn word(source: &SourceFile, name: &str) -> Option<Span> {
     None
 }
 
-fn warehouse_problem(source: &SourceFile, error: &WarehouseError) -> Diagnostic {
+fn warehouse_problem(source: &SqlFile, error: &WarehouseError) -> Diagnostic {
     match error {
         WarehouseError::Sql(error) => sql_problem(source, error),
-        other => Diagnostic::at(Code::SqlInvalid, source, source.start(), other.to_string()),
+        other => {
+            let source = &source.source;
+            Diagnostic::at(Code::SqlInvalid, source, source.start(), other.to_string())
+        }
     }
 }

@@ -121,6 +121,9 @@ pub(crate) enum Command {
     /// Look into a model file.
     #[command(subcommand)]
     Model(Model),
+    /// Look into the SQL of a bundle.
+    #[command(subcommand)]
+    Sql(Sql),
     /// Print the JSON Schema of config.yaml, for editors.
     Schema,
     /// Measure.
@@ -499,6 +502,36 @@ pub(crate) struct ModelInspect {
     /// The folder of a bundle: its query gives the features, and each of its predictions is bound.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) bundle: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sql {
+    /// Print the SQL that will run, with its macros written out, offline.
+    Render(SqlRender),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlRender {
+    /// The folder of a bundle, such as tenants/crm/clv.
+    pub(crate) bundle: PathBuf,
+    /// Only this file of it, such as predictions.sql.
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
+    /// For whom it is printed.
+    #[arg(long, value_enum, default_value_t = Dialect::Googlesql)]
+    pub(crate) dialect: Dialect,
+    /// The due instant whose values the Lake's SQL has for @run_time and @run_date; by default now.
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) at: Option<DateTime<Utc>>,
+}
+
+/// Whose SQL is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// What BigQuery would run: the file with its macros written out.
+    Googlesql,
+    /// What DuckDB runs on the Lake.
+    Lake,
 }
 
 #[derive(Debug, Args)]

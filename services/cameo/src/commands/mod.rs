@@ -23,4 +23,5 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod serve;
+pub(crate) mod sql;
 pub(crate) mod up;

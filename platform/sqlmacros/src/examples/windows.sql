@@ -1,0 +1,3 @@
+SELECT customer_id, {{ std.windows('ordered_on', 'amount_usd') }}
+FROM shop.orders
+GROUP BY customer_id
