@@ -19,6 +19,8 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
     ("cameo-batch", &["tokio", "sqlx", "axum"]),
     // The object store is the only network that these two know.
     ("cameo-bundle", &["sqlx", "axum", "hyper", "tonic"]),
+    // It opens what strangers send.
+    ("cameo-package", &["tokio", "sqlx", "axum", "hyper", "tonic", "reqwest", "object_store"]),
     ("cameo-scoring", &["sqlx", "axum", "hyper", "tonic", "reqwest", "object_store"]),
     ("cameo-openlineage", &["sqlx", "axum", "tonic"]),
     ("cameo-store", &["axum", "cameo-pipeline", "cameo-scoring"]),

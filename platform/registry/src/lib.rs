@@ -6,6 +6,8 @@
 pub mod inspection;
 pub mod plan;
 pub mod release;
+pub mod shared;
 
-pub use inspection::{Inspection, Models, inspect};
+pub use inspection::{Inspection, Models, inspect, inspect_sharing};
 pub use release::{AppliedBundle, ApplyError, register};
+pub use shared::Shared;

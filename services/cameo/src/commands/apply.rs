@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     process::{Command, ExitCode},
 };
 
@@ -32,6 +33,7 @@ use crate::{
     },
     deployment::{Deployment, actor},
     output::Output,
+    source::{Source, trusted_keys},
 };
 
 pub(crate) async fn run(
@@ -39,9 +41,10 @@ pub(crate) async fn run(
     wanted: Apply,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
+    let source = Source::open(&wanted.path, trusted_keys(&wanted.trusted_keys)?.as_ref())?;
     let deployment = Deployment::find(global).await?;
     let accepted = &wanted.accept_breaking;
-    let Some(applied) = apply(&deployment, &wanted.path, accepted, output).await? else {
+    let Some(applied) = apply_all(&deployment, &source, accepted, output).await? else {
         return Ok(ExitCode::FAILURE);
     };
     output.show(&applied.services, |_| told(&applied, output))?;
@@ -126,12 +129,21 @@ pub(crate) fn describe(bundle: &AppliedBundle, output: Output) -> String {
 /// accepted; that is then printed. Bundles that are releases in use already are not inspected.
 pub(crate) async fn apply(
     deployment: &Deployment,
-    path: &std::path::Path,
+    path: &Path,
     accepted: &[ServicePath],
     output: Output,
 ) -> anyhow::Result<Option<AppliedTree>> {
-    let found = discover(path);
-    let (tenants, scope) = (found.tenants.clone(), Scope::of(path, &found));
+    apply_all(deployment, &Source::open(path, None)?, accepted, output).await
+}
+
+async fn apply_all(
+    deployment: &Deployment,
+    source: &Source,
+    accepted: &[ServicePath],
+    output: Output,
+) -> anyhow::Result<Option<AppliedTree>> {
+    let found = discover(source.folder());
+    let (tenants, scope) = (found.tenants.clone(), Scope::of(source.folder(), &found));
     let mut problems = found.diagnostics.clone();
     let outlook = outlook(deployment.server(), found, &scope).await?;
     let mut inspected = Vec::new();
@@ -142,6 +154,7 @@ pub(crate) async fn apply(
         inspected.push((pending, inspection));
     }
     if problems.iter().any(Diagnostic::is_error) {
+        source.name(&mut problems);
         show_problems(&problems, "; nothing was applied", output)?;
         return Ok(None);
     }
@@ -158,7 +171,8 @@ pub(crate) async fn apply(
     for (pending, inspection) in inspected {
         let (store, artifacts) = (&deployment.store, deployment.artifacts.as_ref());
         let bundle = &pending.bundle;
-        let (commit, accepts) = (git_commit(bundle), accepted.contains(&bundle.path));
+        let commit = source.packed_commit().map(str::to_owned).or_else(|| git_commit(bundle));
+        let accepts = accepted.contains(&bundle.path);
         let bundle = register(store, artifacts, bundle, inspection, commit, &by, accepts).await?;
         applied.push(bundle);
     }
@@ -244,7 +258,7 @@ async fn unaffected(
 }
 
 /// The commit that the bundle's folder is at; unknown outside a repository or without git.
-fn git_commit(bundle: &Bundle) -> Option<String> {
+pub(crate) fn git_commit(bundle: &Bundle) -> Option<String> {
     let output = Command::new("git")
         .arg("-C")
         .arg(&bundle.folder)
