@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::example::{self, Example};
+
 /// What a code means and what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Explanation {
@@ -13,6 +15,9 @@ pub struct Explanation {
     pub cause: &'static str,
     /// What to do next.
     pub cure: &'static str,
+    /// The cure at work, where it is quicker seen than told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<Example>,
 }
 
 macro_rules! codes {
@@ -32,7 +37,12 @@ macro_rules! codes {
             #[must_use]
             pub fn explain(self) -> Explanation {
                 match self {
-                    $(Self::$name => Explanation { title: $title, cause: $cause, cure: $cure },)+
+                    $(Self::$name => Explanation {
+                        title: $title,
+                        cause: $cause,
+                        cure: $cure,
+                        example: example::of(self),
+                    },)+
                 }
             }
         }

@@ -150,6 +150,28 @@ impl Diagnostic {
         format!("{}:{line}:{column}", self.file.display())
     }
 
+    /// Column after the last character of the place, in characters from 1.
+    #[must_use]
+    pub(crate) fn end_column(&self) -> usize {
+        let Some(span) = self.span else { return 1 };
+        let text = self.text.as_deref().unwrap_or_default();
+        let marked = text.get(span.offset..span.offset + span.len).unwrap_or_default();
+        span.column + marked.chars().count()
+    }
+
+    /// What was found, what was expected and what to do, in one line.
+    #[must_use]
+    pub(crate) fn in_full(&self) -> String {
+        let mut text = self.message.clone();
+        if let Some(expected) = &self.expected {
+            text.push_str(&format!("; expected {expected}"));
+        }
+        if let Some(help) = &self.help {
+            text.push_str(&format!("; {help}"));
+        }
+        text
+    }
+
     /// Shows the file's path as seen from `root`.
     pub fn relative_to(&mut self, root: &Path) {
         if let Ok(relative) = self.file.strip_prefix(root) {

@@ -12,10 +12,12 @@ use cameo_bundle::{
 use cameo_domain::{EXPLANATION_COLUMN, RANK_COLUMN};
 use cameo_scoring::{ModelSignature, Port, PortKind};
 use cameo_warehouse::{
-    Parameters, PostProcess, Query, SqlError, Warehouse, WarehouseError,
+    Parameters, Query, SqlError, Warehouse, WarehouseError,
     googlesql::{self, Context, OutputColumn},
 };
 use chrono::Utc;
+
+use crate::shared::Shared;
 
 /// What could be learnt about a bundle's steps.
 pub struct Inspection {
@@ -51,14 +53,33 @@ pub async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehouse>>) ->
     inspect_models(bundle, warehouse, None).await
 }
 
+/// As [`inspect`], with what earlier inspections have left behind.
+pub async fn inspect_sharing(
+    bundle: &Bundle,
+    warehouse: Option<&Arc<dyn Warehouse>>,
+    shared: &Shared,
+) -> Inspection {
+    inspect_with(bundle, warehouse, None, shared).await
+}
+
 /// As [`inspect`], with models in place of those that the bundle names.
 pub async fn inspect_models(
     bundle: &Bundle,
     warehouse: Option<&Arc<dyn Warehouse>>,
     instead: Option<&Models>,
 ) -> Inspection {
+    inspect_with(bundle, warehouse, instead, &Shared::default()).await
+}
+
+async fn inspect_with(
+    bundle: &Bundle,
+    warehouse: Option<&Arc<dyn Warehouse>>,
+    instead: Option<&Models>,
+    shared: &Shared,
+) -> Inspection {
     let mut inspector = Inspector {
         bundle,
+        shared,
         parameters: parameters(bundle),
         steps: Steps::default(),
         found: vec![],
@@ -80,7 +101,7 @@ pub async fn inspect_models(
         inspector.steps.model_outputs = signature.outputs.iter().flat_map(output_ports).collect();
     }
     inspector.items(warehouse).await;
-    inspector.predictions(signature.as_ref());
+    inspector.predictions(signature.as_deref());
     let mut diagnostics = inspector.found;
     diagnostics.extend(check_steps(bundle, &inspector.steps));
     let schema = bundle.config.prediction.schema();
@@ -101,6 +122,7 @@ pub fn parameters(bundle: &Bundle) -> Parameters {
 
 struct Inspector<'a> {
     bundle: &'a Bundle,
+    shared: &'a Shared,
     parameters: Parameters,
     steps: Steps,
     found: Vec<Diagnostic>,
@@ -146,7 +168,7 @@ impl Inspector<'_> {
         &mut self,
         location: &Located<String>,
         given: Option<Vec<u8>>,
-    ) -> Option<(Vec<u8>, ModelSignature)> {
+    ) -> Option<(Vec<u8>, Arc<ModelSignature>)> {
         let bundle = self.bundle;
         let bytes = match given {
             Some(bytes) => bytes,
@@ -158,7 +180,7 @@ impl Inspector<'_> {
                 }
             },
         };
-        match cameo_scoring::inspect(&bytes) {
+        match self.shared.signature(&bytes) {
             Ok(signature) => Some((bytes, signature)),
             Err(error) => {
                 self.model_problem(location, &error.to_string());
@@ -182,13 +204,15 @@ impl Inspector<'_> {
         let places = rewritten.columns.map(|columns| placed(source, columns));
         self.steps.postprocessed = match signature.and_then(|model| scored(self.bundle, model)) {
             None => places,
-            Some(input) => match PostProcess::describe(&source.text, &input, &self.parameters) {
-                Ok(schema) => Some(typed(&schema, places.as_deref())),
-                Err(error) => {
-                    self.found.push(warehouse_problem(source, &error));
-                    places
+            Some(input) => {
+                match self.shared.describer().describe(&source.text, &input, &self.parameters) {
+                    Ok(schema) => Some(typed(&schema, places.as_deref())),
+                    Err(error) => {
+                        self.found.push(warehouse_problem(source, &error));
+                        places
+                    }
                 }
-            },
+            }
         };
     }
 }

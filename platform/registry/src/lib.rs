@@ -7,7 +7,9 @@ mod apply;
 pub mod inspection;
 pub mod plan;
 pub mod release;
+pub mod shared;
 
 pub use apply::{AppliedTree, ArchivedService, Breaking, TreeOutcome, Wanted, apply, archive};
-pub use inspection::{Inspection, Models, inspect};
+pub use inspection::{Inspection, Models, inspect, inspect_sharing};
 pub use release::{AppliedBundle, ApplyError, register};
+pub use shared::Shared;

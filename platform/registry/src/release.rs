@@ -165,7 +165,8 @@ pub async fn register(
 }
 
 /// The commit that the bundle's folder is at; unknown outside a repository or without git.
-pub(crate) fn git_commit(bundle: &Bundle) -> Option<String> {
+#[must_use]
+pub fn git_commit(bundle: &Bundle) -> Option<String> {
     let output = Command::new("git")
         .arg("-C")
         .arg(&bundle.folder)

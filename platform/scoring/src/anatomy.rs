@@ -6,6 +6,7 @@ use serde::Serialize;
 use tract_onnx::pb::tensor_proto::DataType as TensorType;
 use tract_onnx::pb::{GraphProto, TensorProto};
 
+use crate::classes;
 use crate::error::ModelError;
 use crate::graph::{Graph, node_name};
 use crate::limits::ScoringLimits;
@@ -19,6 +20,9 @@ pub struct Anatomy {
     /// Inputs, outputs and the features that the model names.
     #[serde(flatten)]
     pub signature: ModelSignature,
+    /// Labels of a classifier in the order of its scores, where the graph carries them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
     /// Size of the file.
     pub bytes: usize,
     /// Program that wrote it, with its version where the file says so.
@@ -102,6 +106,7 @@ pub fn anatomy(model: &[u8], limits: &ScoringLimits) -> Result<Anatomy, ModelErr
         })
         .collect::<Result<Vec<_>, ModelError>>()?;
     Ok(Anatomy {
+        classes: classes::of(&graph),
         bytes: model.len(),
         producer: format!("{} {}", graph.proto.producer_name, graph.proto.producer_version)
             .trim()

@@ -42,6 +42,7 @@
 mod accept;
 mod anatomy;
 mod bind;
+mod classes;
 mod columns;
 mod cost;
 mod defaults;

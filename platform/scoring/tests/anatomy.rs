@@ -20,6 +20,24 @@ fn the_size_of_every_ensemble_is_told() {
 }
 
 #[test]
+fn the_classes_are_told_wherever_the_graph_keeps_them() {
+    for (name, classes) in [
+        ("forest_words", Some(&["high", "low", "middle"][..])),
+        ("logistic_words", Some(&["high", "low", "middle"][..])),
+        ("xgboost_three", Some(&["0", "1", "2"][..])),
+        ("logistic_binarized", Some(&["0", "1"][..])),
+        ("network_binary", Some(&["0", "1"][..])),
+        ("gradient_regressor", None),
+        ("chain_preprocess", None),
+    ] {
+        let found = anatomy(&model(name), &ScoringLimits::default()).expect(name);
+        let found: Option<Vec<&str>> =
+            found.classes.as_ref().map(|classes| classes.iter().map(String::as_str).collect());
+        assert_eq!(found.as_deref(), classes, "{name}");
+    }
+}
+
+#[test]
 fn nodes_know_what_they_read_and_give() {
     let found = anatomy(&model("mixed_one_hot"), &ScoringLimits::default()).expect("a model");
     assert_eq!(found.nodes.len(), found.operator_uses.iter().map(|used| used.count).sum::<usize>());

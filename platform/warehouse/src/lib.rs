@@ -29,7 +29,7 @@ mod unconfined;
 pub use error::WarehouseError;
 pub use googlesql::SqlError;
 pub use lake::{Lake, LakeLimits};
-pub use postprocess::PostProcess;
+pub use postprocess::{Describer, PostProcess};
 pub use seam::{
     BatchStream, LOAD_ID_BYTES_MAX, LoadId, LoadIdError, LoadOutcome, MirrorTable, Parameters,
     Query, QueryDescription, ReadOptions, ReadOutcome, TableStats, Warehouse,

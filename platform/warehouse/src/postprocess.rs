@@ -6,7 +6,7 @@
 //! A registered Arrow stream would save the copy, but DuckDB may scan a table twice, and a stream
 //! cannot be read twice; it was not measured.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use futures_util::StreamExt;
@@ -29,16 +29,14 @@ const DESCRIBE_BYTES: u64 = 256 << 20;
 pub struct PostProcess;
 
 impl PostProcess {
-    /// The columns that `sql` makes of `input`, without running it.
+    /// The columns that `sql` makes of `input`, without running it. Whoever asks more than once asks a
+    /// [`Describer`].
     pub fn describe(
         sql: &str,
         input: &Schema,
         parameters: &Parameters,
     ) -> Result<SchemaRef, WarehouseError> {
-        let rewritten = googlesql::to_duckdb(sql, &Context::model_outputs(*parameters))?;
-        let engine = open(input, DESCRIBE_BYTES, 1)?;
-        engine.lock(&[])?;
-        describe(&engine, &rewritten.sql)
+        Describer::default().describe(sql, input, parameters)
     }
 
     /// Runs `sql` over `input` and streams what it gives.
@@ -52,7 +50,8 @@ impl PostProcess {
         let rewritten = googlesql::to_duckdb(sql, &Context::model_outputs(*parameters))?;
         let (options, runtime) = (*options, tokio::runtime::Handle::current());
         let prepare = move || {
-            let engine = open(&input_schema, options.memory_limit_bytes, options.threads)?;
+            let engine = open(options.memory_limit_bytes, options.threads)?;
+            create(&engine, TABLE, &zoneless(&input_schema))?;
             append(&engine, TABLE, &input_schema, input, &runtime, |_| ())?;
             engine.lock(&[])?;
             Ok((engine, rewritten.sql))
@@ -62,6 +61,46 @@ impl PostProcess {
             .partitions
             .pop()
             .ok_or_else(|| WarehouseError::Transient("the query gave no stream".to_owned()))
+    }
+}
+
+/// Describes many queries, from any number of threads: to open an engine costs far more than to ask it.
+#[derive(Default)]
+pub struct Describer {
+    idle: Mutex<Vec<Engine>>,
+}
+
+impl Describer {
+    /// The columns that `sql` makes of `input`, without running it.
+    pub fn describe(
+        &self,
+        sql: &str,
+        input: &Schema,
+        parameters: &Parameters,
+    ) -> Result<SchemaRef, WarehouseError> {
+        let rewritten = googlesql::to_duckdb(sql, &Context::model_outputs(*parameters))?;
+        let kept = self.idle().pop();
+        let engine = match kept {
+            Some(engine) => {
+                engine.execute(&format!("DROP TABLE {}", quote_name(TABLE)))?;
+                engine
+            }
+            None => {
+                let engine = open(DESCRIBE_BYTES, 1)?;
+                engine.lock(&[])?;
+                engine
+            }
+        };
+        create(&engine, TABLE, &zoneless(input))?;
+        // One that refused a query is not asked again.
+        let schema = describe(&engine, &rewritten.sql)?;
+        self.idle().push(engine);
+        Ok(schema)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Engine>> {
+        // Nothing can be half done while the list is locked.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,11 +114,9 @@ pub(crate) fn describe(engine: &Engine, sql: &str) -> Result<SchemaRef, Warehous
     Ok(batches::output_schema(&statement.schema()))
 }
 
-fn open(input: &Schema, memory_bytes: u64, threads: usize) -> Result<Engine, WarehouseError> {
+fn open(memory_bytes: u64, threads: usize) -> Result<Engine, WarehouseError> {
     let limits = EngineLimits { memory_bytes, threads, scratch_bytes: SCRATCH_BYTES_MAX };
-    let engine = Engine::open(&std::env::temp_dir(), limits)?;
-    create(&engine, TABLE, &zoneless(input))?;
-    Ok(engine)
+    Engine::open(&std::env::temp_dir(), limits)
 }
 
 /// Timestamps lose the label of their zone: inside the engine they are UTC without saying so.

@@ -11,6 +11,8 @@ use cameo_registry::plan::{SAMPLE_CUSTOMERS, SAMPLE_CUSTOMERS_MAX};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::new::answers::{Key, Table};
+
 /// Hosts customer profiling models: checks bundles, runs them on schedule, publishes and serves
 /// their predictions.
 #[derive(Debug, Parser)]
@@ -54,6 +56,22 @@ pub(crate) enum Format {
     Json,
     /// Markdown, where a command has it, for a comment on a pull request.
     Markdown,
+    /// SARIF 2.1.0 for code scanning; only `check` finds what it can say.
+    Sarif,
+    /// Annotations of a GitHub workflow; only `check` finds what they can say.
+    Github,
+}
+
+impl Format {
+    /// Whether a command's result can be said in it.
+    pub(crate) fn suits(self, command: &Command) -> bool {
+        match self {
+            Self::Human | Self::Json | Self::Markdown => true,
+            Self::Sarif | Self::Github => {
+                matches!(command, Command::Check(Check { explain: None, .. }))
+            }
+        }
+    }
 }
 
 /// A part of the platform that can be deployed on its own.
@@ -75,6 +93,8 @@ pub(crate) enum Command {
     Up(Up),
     /// Run chosen roles against an existing Postgres server.
     Serve(Serve),
+    /// Make a bundle out of a trained model: inputs, outputs and types are filled in from it.
+    New(New),
     /// Look for mistakes in bundles, offline, and show each at its line.
     Check(Check),
     /// Show what `apply` would change, for whom, and the predictions of the first customers beside those
@@ -92,6 +112,8 @@ pub(crate) enum Command {
     History(History),
     /// Take a service out of use; what is published stays served for 30 days.
     Archive(Archive),
+    /// Make one file of a bundle, which `apply` takes elsewhere.
+    Package(Package),
     /// Run a service now.
     Run(Run),
     /// List runs, newest first.
@@ -204,9 +226,46 @@ pub(crate) struct Serve {
     pub(crate) listen: SocketAddr,
 }
 
+/// What no option says is asked on a terminal; elsewhere the defaults are taken.
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// The trained model: an ONNX file, which is copied into the bundle.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// An ONNX file that is chained before the model.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) preprocess: Option<PathBuf>,
+    /// Who is scored, as name and type of a column. Default: customer_id:INT.
+    #[arg(long, value_name = "NAME:TYPE")]
+    pub(crate) key: Option<Key>,
+    /// Names of the features, in the order of the training, for a model that does not name them.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) features: Option<Vec<String>>,
+    /// The table that the features are read from; columns that have a feature's name are taken.
+    #[arg(long, value_name = "DATASET.TABLE")]
+    pub(crate) table: Option<Table>,
+    /// When predictions are due, as five cron fields. Default: each night at four.
+    #[arg(long, value_name = "CRON")]
+    pub(crate) schedule: Option<String>,
+    /// By which clocks, as an IANA name. Default: UTC.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) timezone: Option<String>,
+    /// Who answers for the service. Default: the tenant's first owner, or your address in git.
+    #[arg(long)]
+    pub(crate) owner: Option<String>,
+    /// The folder of the tenants.
+    #[arg(long, value_name = "FOLDER", default_value = "tenants")]
+    pub(crate) tenants: PathBuf,
+    /// Replace the files of a bundle that is already there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// A folder with tenants, one tenant, or one bundle.
+    /// A folder with tenants, one tenant, or one bundle; or a package.
     #[arg(default_value = "tenants")]
     pub(crate) path: PathBuf,
     /// Print cause and cure of a code such as CAM0012 instead.
@@ -216,7 +275,7 @@ pub(crate) struct Check {
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// A folder with tenants, one tenant, or one bundle.
+    /// A folder with tenants, one tenant, or one bundle; or a package.
     #[arg(default_value = "tenants")]
     pub(crate) path: PathBuf,
     /// Customers on which each changed service is run, without writing anything; 0 for none.
@@ -234,9 +293,17 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// A folder with tenants, one tenant, or one bundle.
+    /// A folder with tenants, one tenant, or one bundle; or a package.
     #[arg(default_value = "tenants")]
     pub(crate) path: PathBuf,
+    /// Take only a package that one of these public keys has signed; a file with a key a line.
+    #[arg(
+        long = "trusted-key",
+        value_name = "FILE",
+        env = "CAMEO_TRUSTED_KEYS",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_keys: Vec<PathBuf>,
     /// Accept that a service, as `tenant/service`, breaks its consumers: a prediction is removed or has
     /// another type, or the key changes. The ledger keeps it. May be repeated.
     #[arg(long, value_name = "SERVICE")]
@@ -295,6 +362,35 @@ pub(crate) struct Archive {
     /// Why, for the ledger.
     #[arg(long)]
     pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Package {
+    /// The folder of the bundle.
+    #[arg(required = true, value_name = "FOLDER")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// The file to write. Default: tenant, service and version in the current folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Sign it with this secret key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<PackageCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PackageCommand {
+    /// Make a pair of keys: one signs packages, the other one checks them.
+    Keygen(Keygen),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Keygen {
+    /// Where the keys go, without the endings `.key` and `.pub`.
+    #[arg(long, value_name = "FILE", default_value = "cameo-signing")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -553,6 +649,8 @@ pub(crate) enum Bench {
     /// Rows per CPU second of the scorer on five models, beside ONNX Runtime and the libraries that
     /// trained them.
     Scoring(BenchScoring),
+    /// Seconds that `cameo check` takes over many bundles, each with SQL and a model of its own.
+    Check(BenchCheck),
     /// Exact contributions of every row, beside those of XGBoost and LightGBM.
     Explain(BenchExplain),
 }
@@ -591,6 +689,22 @@ pub(crate) struct BenchLookup {
     /// The bundle whose predictions are looked up.
     #[arg(long, default_value = "tenants/marketing/gender")]
     pub(crate) bundle: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchCheck {
+    /// How many bundles.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) bundles: u32,
+    /// The bundle that they are copies of.
+    #[arg(long, default_value = "tenants/crm/clv")]
+    pub(crate) bundle: PathBuf,
+    /// What makes the copies of one measurement differ from those of another.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: u32,
 }
 
 #[derive(Debug, Args)]

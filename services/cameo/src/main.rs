@@ -9,10 +9,13 @@ mod drawing;
 mod output;
 mod picture;
 mod roles;
+mod source;
+#[cfg(test)]
+mod workflows;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::{
     cli::{Cli, Command},
@@ -30,6 +33,16 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
+    if let Some(format) = cli.global.output.filter(|format| !format.suits(&cli.command)) {
+        let name = format
+            .to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned());
+        let refused = format!(
+            "-o {name} is for the problems that `cameo check` finds; use human or json here"
+        );
+        let _ = writeln!(std::io::stderr(), "error: {refused}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("could not start threads")),
@@ -66,6 +79,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(up) => commands::up::run(global, up, output).await,
         Command::Serve(serve) => commands::serve::run(global, serve).await,
+        Command::New(new) => commands::new::run(global, new, output).await,
         Command::Check(check) => commands::check::run(global, check, output).await,
         Command::Plan(plan) => commands::plan::run(global, plan, output).await,
         Command::Apply(apply) => commands::apply::run(global, apply, output).await,
@@ -74,6 +88,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Approve(approve) => commands::promote::approve(global, approve, output).await,
         Command::History(history) => commands::history::run(global, history, output).await,
         Command::Archive(archive) => commands::archive::run(global, archive, output).await,
+        Command::Package(package) => commands::package::run(package, output).await,
         Command::Run(run) => commands::run::run(global, run, output).await,
         Command::Runs(runs) => commands::runs::run(global, runs, output).await,
         Command::Generations(service) => commands::generations::run(global, service, output).await,

@@ -32,6 +32,10 @@ impl Output {
         }
     }
 
+    pub(crate) fn format(self) -> Format {
+        self.format
+    }
+
     pub(crate) fn is_human(self) -> bool {
         self.format == Format::Human
     }
@@ -58,7 +62,10 @@ impl Output {
     ) -> anyhow::Result<()> {
         match self.format {
             Format::Human | Format::Markdown => print(human(value).trim_end()),
-            Format::Json => print(&serde_json::to_string_pretty(value)?),
+            // The two of `check` are refused elsewhere, before a command begins.
+            Format::Json | Format::Sarif | Format::Github => {
+                print(&serde_json::to_string_pretty(value)?)
+            }
         }
     }
 

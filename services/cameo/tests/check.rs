@@ -101,13 +101,18 @@ fn a_lake_that_is_not_there_is_told_and_not_made() {
 #[test]
 fn a_code_is_explained_and_nonsense_is_not() {
     let explained = cameo(&["check", "--explain", "CAM0012", "-o", "human"]).exits(0);
-    insta::assert_snapshot!(explained.stdout, @r"
+    insta::assert_snapshot!(explained.stdout, @r#"
     CAM0012 A key is not known.
 
     A misspelt key would otherwise be ignored, and its setting with it. Keys are upper case.
 
     Correct or remove the key; the message lists the known ones.
-    ");
+
+    Instead of
+          Schedule: "00 18 * * *"
+    write
+          PREDICTION_SCHEDULE: "00 18 * * *"
+    "#);
     for nonsense in ["nonsense", "CAM9999"] {
         let refused = cameo(&["check", "--explain", nonsense]).exits(1);
         assert_eq!(
@@ -178,4 +183,73 @@ fn a_model_whose_metadata_names_too_few_features_is_told_so() {
     let found = cameo(&["check", &folder.display().to_string()]).exits(1).json();
     let messages = found["problems"].to_string();
     assert!(messages.contains("takes 15 features, its metadata names 2"), "{messages}");
+}
+
+/// A bundle with problems in a checkout of its own, and `cameo check` of it from within.
+fn check_in_checkout(place: &Path, format: &str) -> String {
+    let broken = root().join(BROKEN).join("46-many-problems-at-once/marketing");
+    let tenants = place.join("shop (eu)/tenants");
+    support::copy(&broken, &tenants.join("marketing"));
+    fs::create_dir_all(place.join("shop (eu)/.git")).expect("a checkout");
+    let done = support::command(&["check", "marketing", "-o", format])
+        .current_dir(tenants)
+        .output()
+        .expect("the binary runs");
+    assert_eq!(done.status.code(), Some(1));
+    String::from_utf8(done.stdout).expect("UTF-8")
+}
+
+#[test]
+fn a_workflow_is_told_each_problem_at_its_line_in_the_repository() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let shown = check_in_checkout(place.path(), "github");
+    assert!(shown.contains("::error file=tenants/marketing/gender/config.yaml,line="), "{shown}");
+    insta::assert_snapshot!("github", shown);
+    let sound = cameo(&["check", "tenants", "-o", "github"]).exits(0);
+    assert_eq!(sound.stdout, "✓ 3 bundles sound\n");
+}
+
+#[test]
+fn code_scanning_is_told_each_problem_with_its_rule() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let log: Value = serde_json::from_str(&check_in_checkout(place.path(), "sarif")).expect("JSON");
+    let run = &log["runs"][0];
+    let (rules, results) = (&run["tool"]["driver"]["rules"], &run["results"]);
+    for result in results.as_array().expect("results") {
+        let index =
+            usize::try_from(result["ruleIndex"].as_u64().expect("an index")).expect("small");
+        assert_eq!(rules[index]["id"], result["ruleId"]);
+        assert!(
+            rules[index]["help"]["markdown"]
+                .as_str()
+                .is_some_and(|help| help.contains("What to do"))
+        );
+        let place = &result["locations"][0]["physicalLocation"];
+        assert!(
+            place["artifactLocation"]["uri"]
+                .as_str()
+                .is_some_and(|uri| uri.starts_with("tenants/marketing/gender/"))
+        );
+        let column = |name: &str| place["region"][name].as_u64().expect("a column");
+        assert!(column("startColumn") >= 1 && column("endColumn") >= column("startColumn"));
+    }
+    insta::assert_json_snapshot!("sarif", log);
+    let sound: Value = cameo(&["check", "tenants", "-o", "sarif"]).exits(0).json();
+    assert_eq!(sound["runs"][0]["results"], Value::Array(vec![]));
+}
+
+#[test]
+fn formats_of_check_are_refused_where_they_say_nothing() {
+    for arguments in
+        [&["schema", "-o", "sarif"][..], &["check", "--explain", "CAM0012", "-o", "github"]]
+    {
+        let refused = cameo(arguments).exits(64);
+        assert_eq!(
+            refused.stderr,
+            format!(
+                "error: -o {} is for the problems that `cameo check` finds; use human or json here\n",
+                arguments[arguments.len() - 1]
+            )
+        );
+    }
 }

@@ -39,6 +39,15 @@ fn page() -> String {
             "\n### {code}\n\n**{}** {}\n\n*What to do:* {}\n",
             explanation.title, explanation.cause, explanation.cure
         );
+        if let Some(example) = explanation.example {
+            let block = |lines: &str| format!("```\n{lines}\n```");
+            let _ = write!(
+                page,
+                "\nInstead of\n\n{}\n\nwrite\n\n{}\n",
+                block(example.wrong),
+                block(example.right)
+            );
+        }
     }
     page
 }

@@ -10,9 +10,19 @@ const EXIT_USAGE: i32 = 64;
 #[test]
 fn help_tells_every_command_and_every_exit_code() {
     insta::assert_snapshot!("help", cameo(&["--help"]).exits(0).stdout);
-    for command in
-        ["up", "check", "plan", "run", "explain", "importance", "keys", "audit", "lineage"]
-    {
+    for command in [
+        "up",
+        "new",
+        "check",
+        "plan",
+        "package",
+        "run",
+        "explain",
+        "importance",
+        "keys",
+        "audit",
+        "lineage",
+    ] {
         insta::assert_snapshot!(format!("help-{command}"), cameo(&[command, "-h"]).exits(0).stdout);
     }
 }
@@ -36,7 +46,7 @@ fn wrong_usage_exits_64_and_says_what_was_expected() {
         (&["runs", "--limit", "0"][..], "1..=1000"),
         (&["audit", "list", "--since", "yesterday"][..], "expected a day such as 2026-03-01"),
         (&["audit", "list", "CRM/clv"][..], "`CRM` is not a valid"),
-        (&["check", "-o", "yaml"][..], "possible values: human, json"),
+        (&["check", "-o", "yaml"][..], "possible values: human, json, markdown, sarif, github"),
     ] {
         let refused = cameo(arguments).exits(EXIT_USAGE);
         assert!(refused.stderr.contains(expected), "{arguments:?}: {}", refused.stderr);

@@ -21,6 +21,7 @@ use crate::{
     },
     deployment::{Deployment, actor},
     output::Output,
+    source::{Source, trusted_keys},
 };
 
 pub(crate) async fn run(
@@ -29,23 +30,27 @@ pub(crate) async fn run(
     output: Output,
 ) -> anyhow::Result<ExitCode> {
     let folder = &wanted.path;
-    if wanted.prune && looks_like_bundle(folder) {
+    if wanted.prune && (folder.is_file() || looks_like_bundle(folder)) {
         bail!(
             "expected the folder of a tenant or of all tenants with --prune, found the bundle {}: the \
              services beside it would seem to be gone",
             folder.display()
         );
     }
+    let source = Source::open(folder, trusted_keys(&wanted.trusted_keys)?.as_ref())?;
     let deployment = Deployment::find(global).await?;
     let wanted = Wanted {
-        root: folder,
+        root: source.folder(),
         scope: None,
         accepted: &wanted.accept_breaking,
         prune: wanted.prune,
-        commit: None,
+        commit: source.packed_commit(),
         by: By::new(actor(), "cli"),
     };
-    let outcome = cameo_registry::apply(deployment.server(), &wanted).await?;
+    let mut outcome = cameo_registry::apply(deployment.server(), &wanted).await?;
+    if let TreeOutcome::Unsound { problems } = &mut outcome {
+        source.name(problems);
+    }
     let Some(applied) = accepted(outcome, output)? else { return Ok(ExitCode::FAILURE) };
     output.show(&applied, |applied| told(applied, output))?;
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,8 @@ pub(crate) mod importance;
 pub(crate) mod keys;
 pub(crate) mod lineage;
 pub(crate) mod model;
+pub(crate) mod new;
+pub(crate) mod package;
 pub(crate) mod plan;
 pub(crate) mod promote;
 pub(crate) mod releases;

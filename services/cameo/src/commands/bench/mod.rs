@@ -1,5 +1,6 @@
 //! `cameo bench`: measurements that anyone can repeat, each beside its peer in the same run.
 
+mod check;
 mod explain;
 mod http;
 mod lookup;
@@ -18,6 +19,7 @@ use crate::{cli::Bench, output::Output};
 pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Run(wanted) => run::run(wanted, output).await,
+        Bench::Check(wanted) => check::run(wanted, output).await,
         Bench::Lookup(wanted) => lookup::run(wanted, output).await,
         Bench::Memory(wanted) => memory::run(wanted, output).await,
         Bench::Scoring(wanted) => scoring::run(&wanted, output),

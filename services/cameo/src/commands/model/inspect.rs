@@ -149,7 +149,7 @@ async fn fetch(bundle: &Bundle, location: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 /// A file that may be ONNX; what it certainly is instead is told before any decoder sees it.
-fn read_file(file: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_file(file: &Path) -> anyhow::Result<Vec<u8>> {
     let name = file.display();
     let bytes = std::fs::metadata(file).with_context(|| format!("could not read {name}"))?.len();
     if bytes > MODEL_BYTES_MAX {

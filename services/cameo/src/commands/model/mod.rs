@@ -7,6 +7,7 @@ mod text;
 
 use std::process::ExitCode;
 
+pub(crate) use self::inspect::read_file;
 use crate::{
     cli::{Global, Model},
     output::Output,

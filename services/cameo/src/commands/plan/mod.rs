@@ -15,6 +15,7 @@ use crate::{
     commands::check::show_problems,
     deployment::Deployment,
     output::Output,
+    source::Source,
 };
 
 /// `plan` found that `apply` would change something.
@@ -22,11 +23,13 @@ const EXIT_CHANGES: u8 = 2;
 
 pub(crate) async fn run(global: &Global, wanted: Plan, output: Output) -> anyhow::Result<ExitCode> {
     let deployment = Deployment::find(global).await?;
-    let found: Discovery = discover(&wanted.path);
-    let scope = Scope::of(&wanted.path, &found);
+    let source = Source::open(&wanted.path, None)?;
+    let found: Discovery = discover(source.folder());
+    let scope = Scope::of(source.folder(), &found);
     let planned = match plan(deployment.server(), found, &scope, wanted.sample).await {
         Ok(planned) => planned,
-        Err(PlanError::Unsound(problems)) => {
+        Err(PlanError::Unsound(mut problems)) => {
+            source.name(&mut problems);
             show_problems(&problems, "; nothing can be planned", output)?;
             return Ok(ExitCode::FAILURE);
         }

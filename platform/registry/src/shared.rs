@@ -1,0 +1,66 @@
+//! What the inspections of several bundles share, so that a hundred cost little more than one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use cameo_domain::Sha256;
+use cameo_scoring::{ModelError, ModelSignature};
+use cameo_warehouse::Describer;
+
+/// Most signatures that are kept; beyond it all are forgotten, which costs time and nothing else.
+const SIGNATURES_MAX: usize = 10_000;
+
+/// Models that were read, by content, and engines that are open. Any number of threads may use it.
+#[derive(Default)]
+pub struct Shared {
+    signatures: Mutex<HashMap<Sha256, Arc<ModelSignature>>>,
+    describer: Describer,
+}
+
+impl Shared {
+    /// What a model takes and gives, read once for the same bytes.
+    pub(crate) fn signature(&self, model: &[u8]) -> Result<Arc<ModelSignature>, ModelError> {
+        let hash = Sha256::of(model);
+        if let Some(known) = self.signatures().get(&hash) {
+            return Ok(Arc::clone(known));
+        }
+        // Read without the lock: two threads may do it twice, none waits.
+        let read = Arc::new(cameo_scoring::inspect(model)?);
+        let mut signatures = self.signatures();
+        if signatures.len() >= SIGNATURES_MAX {
+            signatures.clear();
+        }
+        signatures.insert(hash, Arc::clone(&read));
+        Ok(read)
+    }
+
+    pub(crate) fn describer(&self) -> &Describer {
+        &self.describer
+    }
+
+    fn signatures(&self) -> MutexGuard<'_, HashMap<Sha256, Arc<ModelSignature>>> {
+        // Nothing can be half done while the map is locked.
+        self.signatures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_are_read_once_and_no_model_is_never_kept() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let model = std::fs::read(root.join("tests/models/level.onnx")).expect("a model");
+        let shared = Shared::default();
+        let first = shared.signature(&model).expect("a model");
+        let again = shared.signature(&model).expect("a model");
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(shared.signature(&model[..model.len() / 2]).is_err());
+        assert_eq!(shared.signatures().len(), 1);
+    }
+}
