@@ -184,6 +184,7 @@ async fn register(store: &Store, tenant: &TenantName, name: &str) -> Result<Serv
         stage: Stage::Production,
         protected: false,
         shadow_runs_min: 0,
+        reason: None,
         by: By::new("bench", "bench"),
     };
     releases::apply(store, tenant, &new).await?;

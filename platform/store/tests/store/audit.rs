@@ -1,10 +1,10 @@
 //! The audit trail: what is in it, and that nobody can change it unnoticed.
 
-use cameo_domain::{AuditAnchor, Sha256};
+use cameo_domain::{AuditAnchor, Scopes, Sha256};
 use cameo_store::{
     By, Store,
     audit::{self, AuditFilter, Break, Verified},
-    generations,
+    generations::{self, Releases},
     keys::{self, NewKey},
     releases, runs,
     tenants::{self, TenantSettings},
@@ -90,12 +90,15 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
         generations.push(generation.id);
     }
     let caller = By::new("tenant:crm", "api 10.0.0.7");
-    generations::rollback(&world.store, &crm(), &gender, None, &caller).await.expect("back");
+    generations::rollback(&world.store, &crm(), &gender, None, Releases::Follow, &caller)
+        .await
+        .expect("back");
     let key = NewKey {
         prefix: "cam_abc".to_owned(),
         hash: Sha256::of("secret"),
         tenant: Some(crm()),
         name: "ci".to_owned(),
+        scopes: Scopes::All,
         created_by: "cli:ada".to_owned(),
         expires_at: None,
     };
