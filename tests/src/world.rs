@@ -75,7 +75,13 @@ impl World {
         let stop = CancellationToken::new();
         let api = cameo_api::router(
             cameo_api::Config::default(),
-            cameo_api::Dependencies { store: store.clone(), metrics: Metrics::new() },
+            cameo_api::Dependencies {
+                store: store.clone(),
+                metrics: Metrics::new(),
+                warehouse: place.warehouse(),
+                artifacts: place.artifacts(),
+                trusted_keys: None,
+            },
             stop.clone(),
         );
         Self {

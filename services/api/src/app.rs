@@ -6,11 +6,14 @@ use std::sync::{
 };
 
 use cameo_access::Authenticator;
+use cameo_bundle::ArtifactStore;
+use cameo_package::TrustedKeys;
 use cameo_serving::Predictions;
 use cameo_store::Store;
+use cameo_warehouse::Warehouse;
 use tokio::sync::Semaphore;
 
-use crate::{config::Config, envelope::RequestIds, metrics::Metrics};
+use crate::{Dependencies, config::Config, envelope::RequestIds, metrics::Metrics};
 
 /// Handed to every handler; a clone is a reference count.
 pub(crate) type App = Arc<Shared>;
@@ -28,21 +31,41 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Semaphore,
     /// Places for batch look-ups among them.
     pub(crate) batches: Semaphore,
+    pub(crate) deployments: Deployments,
     draining: AtomicBool,
+}
+
+/// What bundles are planned and applied with.
+#[derive(Clone)]
+pub(crate) struct Deployments {
+    pub(crate) warehouse: Arc<dyn Warehouse>,
+    pub(crate) artifacts: Arc<ArtifactStore>,
+    /// Who may sign; without any, everybody.
+    pub(crate) trusted_keys: Option<Arc<TrustedKeys>>,
+    /// Places for bundles that are being looked at.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 impl Shared {
     pub(crate) fn new(
         config: Config,
-        store: Store,
+        dependencies: Dependencies,
         predictions: Arc<Predictions>,
-        process_metrics: cameo_runtime::metrics::Metrics,
     ) -> App {
+        let Dependencies { store, metrics: process_metrics, warehouse, artifacts, trusted_keys } =
+            dependencies;
+        let deployments = Deployments {
+            warehouse,
+            artifacts,
+            trusted_keys: trusted_keys.map(Arc::new),
+            turns: Arc::new(Semaphore::new(config.deployments_in_flight_max)),
+        };
         let metrics = Metrics::register(&process_metrics);
         Arc::new(Self {
             in_flight: Semaphore::new(config.requests_in_flight_max),
             batches: Semaphore::new(config.batches_in_flight_max),
             authenticator: Authenticator::new(store.clone()),
+            deployments,
             request_ids: RequestIds::new(),
             draining: AtomicBool::new(false),
             config,

@@ -17,6 +17,10 @@ pub struct Config {
     pub requests_in_flight_max: usize,
     /// Most batch look-ups at once, because each may hold a body and an answer of megabytes.
     pub batches_in_flight_max: usize,
+    /// Longest time for a bundle to be planned or applied: it may be run on a sample of customers.
+    pub deployment_timeout: Duration,
+    /// Most bundles that are planned or applied at once, because each may hold a model in memory.
+    pub deployments_in_flight_max: usize,
     /// Most open connections; more wait in the system's queue.
     pub connections_max: usize,
     /// How long to go on after `/readyz` began to fail, so that load balancers notice.
@@ -34,6 +38,8 @@ impl Default for Config {
             header_timeout: Duration::from_secs(15),
             requests_in_flight_max: 256,
             batches_in_flight_max: 16,
+            deployment_timeout: Duration::from_mins(15),
+            deployments_in_flight_max: 2,
             connections_max: 10_000,
             drain_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

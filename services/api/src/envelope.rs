@@ -23,6 +23,7 @@ use tracing::{Instrument, Span, field};
 use crate::{
     app::App,
     problem::{Code, PROBLEM_JSON, Problem},
+    routes::deployments,
 };
 
 /// Names a request in the answer, in the log and in a problem.
@@ -45,7 +46,7 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
     app.metrics.in_flight.inc();
     let permit = if limited { app.in_flight.try_acquire().map(Some) } else { Ok(None) };
     let response = if let Ok(permit) = permit {
-        let response = answer(app.config.request_timeout, request, next);
+        let response = answer(time_limit(&app, route.as_ref()), request, next);
         let response = response.instrument(span.clone()).await;
         drop(permit);
         response
@@ -70,6 +71,13 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
     }
     response.headers_mut().insert(REQUEST_ID, request_id.value);
     response
+}
+
+/// How long an answer may take: a bundle that is planned or applied takes longer than a look-up.
+fn time_limit(app: &App, route: Option<&MatchedPath>) -> Duration {
+    let is_deployment =
+        route.is_some_and(|route| deployments::TIMED_PATHS.contains(&route.as_str()));
+    if is_deployment { app.config.deployment_timeout } else { app.config.request_timeout }
 }
 
 fn span_of(request: &Request, route: Option<&MatchedPath>, request_id: &RequestId) -> Span {

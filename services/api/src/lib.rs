@@ -21,8 +21,11 @@ mod server;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use cameo_bundle::ArtifactStore;
+use cameo_package::TrustedKeys;
 use cameo_serving::Predictions;
 use cameo_store::Store;
+use cameo_warehouse::Warehouse;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +39,12 @@ pub struct Dependencies {
     pub store: Store,
     /// The process's metrics; the API adds its own and serves all of them.
     pub metrics: cameo_runtime::metrics::Metrics,
+    /// What the features of a bundle that is planned are read from.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// Where the models of a bundle that is applied go.
+    pub artifacts: Arc<ArtifactStore>,
+    /// Who may sign the bundles that are sent; without any, they need no signature.
+    pub trusted_keys: Option<TrustedKeys>,
 }
 
 /// Why the API cannot run.
@@ -96,7 +105,6 @@ pub fn router(
 }
 
 fn app(config: Config, dependencies: Dependencies, shutdown: CancellationToken) -> app::App {
-    let Dependencies { store, metrics } = dependencies;
-    let predictions = Arc::new(Predictions::start(store.clone(), shutdown));
-    app::Shared::new(config, store, predictions, metrics)
+    let predictions = Arc::new(Predictions::start(dependencies.store.clone(), shutdown));
+    app::Shared::new(config, dependencies, predictions)
 }

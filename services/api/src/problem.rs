@@ -48,10 +48,16 @@ pub(crate) enum Code {
     NothingToRollBackTo,
     /// The release cannot go to that stage, or not now.
     PromotionRefused,
+    /// The bundle would break consumers of the service, and nobody accepted that.
+    BreaksConsumers,
     /// No release of the service is in production, so nothing can run.
     NothingInProduction,
     /// The body exceeds the route's limit.
     BodyTooLarge,
+    /// The body is no package, or not one that is trusted.
+    InvalidPackage,
+    /// The bundle has problems, so it cannot be planned or applied.
+    UnsoundBundle,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is JSON, but not of the expected shape.
@@ -68,7 +74,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
@@ -82,8 +88,11 @@ impl Code {
         Self::ExplanationNotStored,
         Self::NothingToRollBackTo,
         Self::PromotionRefused,
+        Self::BreaksConsumers,
         Self::NothingInProduction,
         Self::BodyTooLarge,
+        Self::InvalidPackage,
+        Self::UnsoundBundle,
         Self::UnsupportedMediaType,
         Self::InvalidBody,
         Self::Internal,
@@ -144,10 +153,19 @@ impl Code {
             Self::PromotionRefused => {
                 ("promotion_refused", S::CONFLICT, "The release cannot go there now")
             }
+            Self::BreaksConsumers => {
+                ("breaks_consumers", S::CONFLICT, "Consumers of the service would break")
+            }
             Self::NothingInProduction => {
                 ("nothing_in_production", S::CONFLICT, "No release is in production")
             }
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::InvalidPackage => {
+                ("invalid_package", S::UNPROCESSABLE_ENTITY, "The package cannot be used")
+            }
+            Self::UnsoundBundle => {
+                ("unsound_bundle", S::UNPROCESSABLE_ENTITY, "The bundle has problems")
+            }
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON")
             }
@@ -202,6 +220,8 @@ pub(crate) struct Problem {
     pub(crate) detail: Cow<'static, str>,
     /// Where in the body.
     pub(crate) position: Option<Position>,
+    /// Everything that was found, where it is more than one thing.
+    pub(crate) findings: Option<serde_json::Value>,
     /// Headers beside the body's own.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -222,7 +242,7 @@ impl Problem {
             }
             _ => {}
         }
-        Self { code, detail: detail.into(), position: None, headers }
+        Self { code, detail: detail.into(), position: None, findings: None, headers }
     }
 
     /// What a caller learns about things that are not there, and about things that are not theirs.
@@ -250,6 +270,13 @@ impl Problem {
         self
     }
 
+    /// Lists everything that was found.
+    #[must_use]
+    pub(crate) fn with_findings(mut self, findings: &impl Serialize) -> Self {
+        self.findings = serde_json::to_value(findings).ok();
+        self
+    }
+
     /// Adds headers to the answer.
     #[must_use]
     pub(crate) fn with_headers(
@@ -272,6 +299,7 @@ impl Problem {
             code: self.code,
             request_id,
             position: self.position,
+            findings: self.findings,
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.code.status(), body).into_response();
@@ -311,6 +339,10 @@ pub(crate) struct ProblemBody<'a> {
     /// Where in the body the reader stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<Position>,
+    /// Everything that was found in a bundle: problems with file and line, or changes that break consumers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    findings: Option<serde_json::Value>,
 }
 
 impl From<StoreError> for Problem {

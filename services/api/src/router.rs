@@ -21,8 +21,8 @@ use crate::{
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, explanations, generations, health, lineage, predictions, releases, runs,
-        services, tenants,
+        audit, card, deployments, explanations, generations, health, lineage, predictions,
+        releases, runs, services, tenants,
     },
 };
 
@@ -64,12 +64,20 @@ pub(crate) fn router(app: &App) -> Router {
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
+    let deploy = Scope::Deploy;
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
+    let package_bytes = usize::try_from(deployments::BODY_BYTES_MAX).unwrap_or(usize::MAX);
+    let bundles = OpenApiRouter::new()
+        .routes(scoped(deploy, routes!(deployments::plan_bundle)))
+        .routes(scoped(deploy, routes!(deployments::apply_bundle, deployments::list_standing)))
+        .layer(DefaultBodyLimit::max(package_bytes));
     let (tenants, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(scoped(read, routes!(predictions::get_prediction)))
         .merge(batch)
+        .merge(bundles)
+        .routes(scoped(deploy, routes!(deployments::archive_service)))
         .routes(scoped(read, routes!(tenants::list_tenants)))
         .routes(scoped(read, routes!(services::list_services)))
         .routes(scoped(read, routes!(services::get_service)))

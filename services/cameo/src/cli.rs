@@ -13,6 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::new::answers::{Key, Table};
 
+use crate::remote::Server;
+
 /// Hosts customer profiling models: checks bundles, runs them on schedule, publishes and serves
 /// their predictions.
 #[derive(Debug, Parser)]
@@ -160,6 +162,14 @@ pub(crate) struct Up {
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) openlineage: OpenLineage,
+    /// A file of public keys, one of which has to have signed each bundle that is sent to the API.
+    #[arg(
+        long = "trusted-key",
+        value_name = "FILE",
+        env = "CAMEO_TRUSTED_KEYS",
+        value_delimiter = ':'
+    )]
+    pub(crate) trusted_keys: Vec<PathBuf>,
     /// Bundles to apply at the start.
     #[arg(long)]
     pub(crate) tenants: Option<PathBuf>,
@@ -221,9 +231,37 @@ pub(crate) struct Serve {
     pub(crate) role: Vec<Role>,
     #[command(flatten)]
     pub(crate) openlineage: OpenLineage,
+    /// A file of public keys, one of which has to have signed each bundle that is sent to the API.
+    #[arg(
+        long = "trusted-key",
+        value_name = "FILE",
+        env = "CAMEO_TRUSTED_KEYS",
+        value_delimiter = ':'
+    )]
+    pub(crate) trusted_keys: Vec<PathBuf>,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+}
+
+/// A server that is reached by its API instead of its database.
+#[derive(Debug, Args)]
+pub(crate) struct Elsewhere {
+    /// Address of a server's API, such as https://cameo.example: the bundles are sent there. Needs an API
+    /// key with the scope `deploy` in CAMEO_API_KEY.
+    #[arg(long, env = "CAMEO_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// The API key; the environment hides it from the list of processes.
+    #[arg(long, env = "CAMEO_API_KEY", hide_env_values = true, hide = true)]
+    api_key: Option<String>,
+}
+
+impl Elsewhere {
+    /// The server, where one is named.
+    pub(crate) fn server(&self) -> anyhow::Result<Option<Server>> {
+        let named = self.server.as_deref().filter(|url| !url.is_empty());
+        named.map(|url| Server::new(url, self.api_key.as_deref())).transpose()
+    }
 }
 
 /// What no option says is asked on a terminal; elsewhere the defaults are taken.
@@ -289,6 +327,8 @@ pub(crate) struct Plan {
     /// Show what each step takes and gives as well.
     #[arg(long)]
     pub(crate) steps: bool,
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
 }
 
 #[derive(Debug, Args)]
@@ -311,6 +351,8 @@ pub(crate) struct Apply {
     /// Archive the services of these tenants that are not in the folder any more.
     #[arg(long)]
     pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
 }
 
 #[derive(Debug, Args)]

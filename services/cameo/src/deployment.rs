@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_openlineage::Receiver;
+use cameo_package::TrustedKeys;
 use cameo_store::{
     By, ConnectOptions, Store,
     services::{self, ServiceRecord},
@@ -104,6 +105,8 @@ pub(crate) struct Deployment {
     pub(crate) artifacts: Arc<ArtifactStore>,
     /// Whom workers tell what each run reads and writes.
     pub(crate) openlineage: Option<Receiver>,
+    /// Who may sign the bundles that are sent to the API; without any, they need no signature.
+    pub(crate) trusted_keys: Option<TrustedKeys>,
 }
 
 impl Deployment {
@@ -150,7 +153,7 @@ impl Deployment {
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
         let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
-        Ok(Self { places, store, warehouse, artifacts, openlineage: None })
+        Ok(Self { places, store, warehouse, artifacts, openlineage: None, trusted_keys: None })
     }
 }
 

@@ -8,6 +8,7 @@ mod deployment;
 mod drawing;
 mod output;
 mod picture;
+mod remote;
 mod roles;
 mod source;
 #[cfg(test)]

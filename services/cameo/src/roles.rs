@@ -25,7 +25,8 @@ impl Roles {
     ) -> Self {
         let metrics = Metrics::new();
         let clock = Arc::new(SystemClock);
-        let Deployment { store, warehouse, artifacts, openlineage, .. } = deployment.clone();
+        let Deployment { store, warehouse, artifacts, openlineage, trusted_keys, .. } =
+            deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
             let dependencies = cameo_scheduler::Dependencies {
@@ -56,7 +57,7 @@ impl Roles {
         if roles.contains(&Role::Mirror) {
             let dependencies = cameo_mirror::Dependencies {
                 store: store.clone(),
-                warehouse,
+                warehouse: Arc::clone(&warehouse),
                 clock: Arc::new(SystemClock),
                 metrics: cameo_mirror::MirrorMetrics::register(&metrics),
             };
@@ -70,7 +71,8 @@ impl Roles {
             operations_only: !roles.contains(&Role::Api),
             ..cameo_api::Config::default()
         };
-        let dependencies = cameo_api::Dependencies { store, metrics };
+        let dependencies =
+            cameo_api::Dependencies { store, metrics, warehouse, artifacts, trusted_keys };
         started.spawn(cameo_api::serve(listener, config, dependencies, shutdown.clone()));
         started
     }

@@ -57,6 +57,11 @@ impl Source {
         &self.folder
     }
 
+    /// The file, where the bundle came as a package.
+    pub(crate) fn package(&self) -> Option<&Path> {
+        Some(&self.package.as_ref()?.file)
+    }
+
     /// The git commit that a package was made at; a folder's is git's to tell.
     pub(crate) fn packed_commit(&self) -> Option<&str> {
         self.package.as_ref()?.commit.as_deref()

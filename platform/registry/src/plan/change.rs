@@ -56,6 +56,32 @@ impl ChangePlan {
         let Summary { add, change, archive, tenants, .. } = &self.summary;
         add + change + archive + tenants > 0
     }
+
+    /// Adds the plan of further bundles. What both tell of a tenant or a macro is told once.
+    pub fn add(&mut self, other: Self) {
+        let Summary { add, change, archive, unaffected, tenants: _, breaking } = other.summary;
+        self.summary.add += add;
+        self.summary.change += change;
+        self.summary.archive += archive;
+        self.summary.unaffected += unaffected;
+        self.summary.breaking.extend(breaking);
+        for tenant in other.tenants {
+            if !self.tenants.contains(&tenant) {
+                self.tenants.push(tenant);
+                self.summary.tenants += 1;
+            }
+        }
+        for found in other.macros {
+            match self.macros.iter_mut().find(|known| known.name == found.name) {
+                Some(known) => known.reaches.extend(found.reaches),
+                None => self.macros.push(found),
+            }
+        }
+        self.services.extend(other.services);
+        self.removed.extend(other.removed);
+        self.unaffected.extend(other.unaffected);
+        self.warnings.extend(other.warnings);
+    }
 }
 
 /// A tenant that changes.

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod card;
+pub(crate) mod deployments;
 pub(crate) mod explanations;
 pub(crate) mod generations;
 pub(crate) mod health;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use cameo_api::{Config, Dependencies};
+use cameo_api::Config;
 use cameo_domain::DataType;
 use cameo_runtime::metrics::Metrics;
 use serde_json::json;
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, request};
+use crate::world::{World, dependencies, request};
 
 const RUNS: &str = "/v1/tenants/marketing/services/gender/runs";
 
@@ -117,7 +117,7 @@ async fn the_server_cuts_slow_clients_and_drains_before_it_ends() {
         drain_notice: Duration::from_millis(400),
         ..Config::default()
     };
-    let dependencies = Dependencies { store: world.store.clone(), metrics: Metrics::new() };
+    let dependencies = dependencies(world.store.clone(), Metrics::new(), world.lake.path());
     let shutdown = CancellationToken::new();
     let listener = cameo_api::bind(&config).await.expect("a free port");
     let address = listener.local_addr().expect("an address");

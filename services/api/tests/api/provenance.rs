@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, request};
+use crate::world::{World, dependencies, request};
 
 const GENDER: &str = "/v1/tenants/marketing/services/gender";
 
@@ -134,8 +134,8 @@ async fn a_change_over_a_connection_is_from_its_address() {
     let listener = cameo_api::bind(&config).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();
-    let dependencies =
-        cameo_api::Dependencies { store: world.store.clone(), metrics: world.metrics.clone() };
+    let (store, metrics) = (world.store.clone(), world.metrics.clone());
+    let dependencies = dependencies(store, metrics, world.lake.path());
     let served = tokio::spawn(cameo_api::serve(listener, config, dependencies, stop.clone()));
     let mut connection = TcpStream::connect(address).await.expect("a connection");
     let ask = format!(

@@ -1,6 +1,6 @@
 //! A platform with two tenants over a real Postgres, and a caller of its API.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
@@ -13,6 +13,7 @@ use axum::{
 };
 use cameo_access::ApiKey;
 use cameo_api::{Config, Dependencies};
+use cameo_bundle::ArtifactStore;
 use cameo_domain::{
     Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, Scopes, ServiceName, Sha256,
     Stage, TenantName,
@@ -30,6 +31,7 @@ use cameo_store::{
     runs::{self, RunCounts},
     tenants::{self, TenantSettings},
 };
+use cameo_warehouse::{Lake, LakeLimits};
 use chrono::{DateTime, Duration, Utc};
 use http_body_util::BodyExt;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -47,6 +49,7 @@ pub(crate) struct World {
     _stop: DropGuard,
     _postgres: EmbeddedPostgres,
     _folder: tempfile::TempDir,
+    pub(crate) lake: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
@@ -76,6 +79,22 @@ impl Answer {
     }
 }
 
+/// What an API stands on, with a Lake and models below `folder`.
+pub(crate) fn dependencies(store: Store, metrics: Metrics, folder: &Path) -> Dependencies {
+    let limits = LakeLimits::with_scratch(folder.join("scratch"));
+    let artifacts = folder.join("artifacts");
+    std::fs::create_dir_all(&artifacts).expect("a folder for models");
+    Dependencies {
+        store,
+        metrics,
+        warehouse: Arc::new(Lake::open(folder, limits).expect("the Lake opens")),
+        artifacts: Arc::new(
+            ArtifactStore::open(&artifacts.display().to_string()).expect("the folder opens"),
+        ),
+        trusted_keys: None,
+    }
+}
+
 impl World {
     pub(crate) async fn start() -> Self {
         Self::start_with(Config::default()).await
@@ -97,7 +116,8 @@ impl World {
         }
         let stop = CancellationToken::new();
         let metrics = Metrics::new();
-        let dependencies = Dependencies { store: store.clone(), metrics: metrics.clone() };
+        let lake = tempfile::tempdir().expect("a folder for the Lake");
+        let dependencies = dependencies(store.clone(), metrics.clone(), lake.path());
         Self {
             api: cameo_api::router(config, dependencies, stop.clone()),
             admin: key(&store, None).await,
@@ -108,6 +128,7 @@ impl World {
             _stop: stop.drop_guard(),
             _postgres: postgres,
             _folder: folder,
+            lake,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::{
     },
     deployment::{Deployment, actor},
     output::Output,
+    remote,
     source::{Source, trusted_keys},
 };
 
@@ -38,7 +39,7 @@ pub(crate) async fn run(
         );
     }
     let source = Source::open(folder, trusted_keys(&wanted.trusted_keys)?.as_ref())?;
-    let deployment = Deployment::find(global).await?;
+    let server = wanted.elsewhere.server()?;
     let wanted = Wanted {
         root: source.folder(),
         scope: None,
@@ -47,7 +48,16 @@ pub(crate) async fn run(
         commit: source.packed_commit(),
         by: By::new(actor(), "cli"),
     };
-    let mut outcome = cameo_registry::apply(deployment.server(), &wanted).await?;
+    let mut outcome = match server {
+        Some(server) => {
+            let (accepted, prune) = (wanted.accepted, wanted.prune);
+            remote::apply(&server, &source, accepted, prune).await?
+        }
+        None => {
+            let deployment = Deployment::find(global).await?;
+            cameo_registry::apply(deployment.server(), &wanted).await?
+        }
+    };
     if let TreeOutcome::Unsound { problems } = &mut outcome {
         source.name(problems);
     }

@@ -13,13 +13,15 @@ use crate::{
     cli::{Global, Serve},
     deployment::Deployment,
     roles::Roles,
+    source::trusted_keys,
 };
 
 pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::init("cameo", TelemetryConfig::from_environment())?;
     let shutdown = shutdown::on_signals();
     let openlineage = serve.openlineage.receiver()?;
-    let deployment = Deployment { openlineage, ..Deployment::find(global).await? };
+    let trusted_keys = trusted_keys(&serve.trusted_keys)?;
+    let deployment = Deployment { openlineage, trusted_keys, ..Deployment::find(global).await? };
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;

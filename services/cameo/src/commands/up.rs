@@ -18,6 +18,7 @@ use crate::{
     deployment::{Deployment, Places, Server},
     output::Output,
     roles::Roles,
+    source::trusted_keys,
 };
 
 /// Every role runs in the one process.
@@ -40,7 +41,9 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
         (None, Some(postgres)) => postgres.url(),
         (None, None) => anyhow::bail!("there is no database"),
     };
-    let deployment = Deployment { openlineage, ..Deployment::open(places.clone(), &url).await? };
+    let trusted_keys = trusted_keys(&up.trusted_keys)?;
+    let opened = Deployment::open(places.clone(), &url).await?;
+    let deployment = Deployment { openlineage, trusted_keys, ..opened };
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
     let listener = TcpListener::bind(up.listen)

@@ -15,6 +15,7 @@ use crate::{
     commands::check::show_problems,
     deployment::Deployment,
     output::Output,
+    remote,
     source::Source,
 };
 
@@ -22,11 +23,17 @@ use crate::{
 const EXIT_CHANGES: u8 = 2;
 
 pub(crate) async fn run(global: &Global, wanted: Plan, output: Output) -> anyhow::Result<ExitCode> {
-    let deployment = Deployment::find(global).await?;
     let source = Source::open(&wanted.path, None)?;
-    let found: Discovery = discover(source.folder());
-    let scope = Scope::of(source.folder(), &found);
-    let planned = match plan(deployment.server(), found, &scope, wanted.sample).await {
+    let planned = match wanted.elsewhere.server()? {
+        Some(server) => remote::plan(&server, &source, wanted.sample).await?,
+        None => {
+            let deployment = Deployment::find(global).await?;
+            let found: Discovery = discover(source.folder());
+            let scope = Scope::of(source.folder(), &found);
+            plan(deployment.server(), found, &scope, wanted.sample).await
+        }
+    };
+    let planned = match planned {
         Ok(planned) => planned,
         Err(PlanError::Unsound(mut problems)) => {
             source.name(&mut problems);

@@ -1,0 +1,107 @@
+//! Planning and applying on a server that is reached by its API, as a pipeline of git does: with a key that
+//! may do just that, and without the server's database.
+//!
+//! A bundle that is a release in use already is not sent. What is sent goes one bundle after the other:
+//! before the first one is applied, every one has been planned without a problem.
+
+mod client;
+mod tree;
+
+use cameo_bundle::Diagnostic;
+use cameo_domain::ServicePath;
+use cameo_registry::{
+    AppliedTree, Breaking, TreeOutcome,
+    plan::{ChangePlan, PlanError},
+};
+
+use client::Answer;
+pub(crate) use client::Server;
+use tree::Tree;
+
+use crate::source::Source;
+
+/// How a tree is planned elsewhere.
+pub(crate) async fn plan(
+    server: &Server,
+    source: &Source,
+    sample: u32,
+) -> anyhow::Result<Result<ChangePlan, PlanError>> {
+    let tree = match Tree::compare(server, source).await? {
+        Ok(tree) => tree,
+        Err(problems) => return Ok(Err(PlanError::Unsound(problems))),
+    };
+    let mut plan = tree.unaffected_plan();
+    let mut problems = Vec::new();
+    for pending in &tree.pending {
+        match server.plan(&pending.path.tenant, pending.package()?, sample).await? {
+            Answer::Done(part) => plan.add(part),
+            Answer::Unsound(found) => problems.extend(pending.named(found)),
+            Answer::Breaks(_) => anyhow::bail!("the server refuses to plan {}", pending.path),
+        }
+    }
+    Ok(if problems.is_empty() { Ok(plan) } else { Err(PlanError::Unsound(problems)) })
+}
+
+/// Applies a tree elsewhere: services in `accept` may break their consumers, and with `prune` those that are
+/// not in the tree are archived.
+pub(crate) async fn apply(
+    server: &Server,
+    source: &Source,
+    accept: &[ServicePath],
+    prune: bool,
+) -> anyhow::Result<TreeOutcome> {
+    let tree = match Tree::compare(server, source).await? {
+        Ok(tree) => tree,
+        Err(problems) => return Ok(TreeOutcome::Unsound { problems }),
+    };
+    let accepted = |path: &ServicePath| accept.contains(path);
+    let (mut problems, mut breaking, mut needed) = (Vec::new(), Vec::new(), Vec::new());
+    for pending in &tree.pending {
+        match server.plan(&pending.path.tenant, pending.package()?, 0).await? {
+            Answer::Done(part) => {
+                for service in part.services.into_iter().filter(|service| service.breaks()) {
+                    needed.push(service.service.clone());
+                    if !accepted(&service.service) {
+                        let (service, changes) = (service.service, service.schema);
+                        breaking.push(Breaking { service, changes });
+                    }
+                }
+            }
+            Answer::Unsound(found) => problems.extend(pending.named(found)),
+            Answer::Breaks(found) => breaking.extend(found),
+        }
+    }
+    if problems.iter().any(Diagnostic::is_error) {
+        return Ok(TreeOutcome::Unsound { problems });
+    }
+    if !breaking.is_empty() {
+        return Ok(TreeOutcome::Breaks { breaking });
+    }
+    let mut applied = AppliedTree {
+        tenants: Vec::new(),
+        services: tree.unaffected_bundles(),
+        archived: Vec::new(),
+        accepted_in_vain: accept.iter().filter(|path| !needed.contains(path)).cloned().collect(),
+    };
+    for pending in &tree.pending {
+        let accepts = accepted(&pending.path);
+        match server.apply(&pending.path.tenant, pending.package()?, accepts).await? {
+            Answer::Done(done) => {
+                applied.services.push(done.service);
+                applied.tenants.extend(done.tenants);
+            }
+            // Somebody else changed the server in between.
+            Answer::Unsound(problems) => {
+                return Ok(TreeOutcome::Unsound { problems: pending.named(problems) });
+            }
+            Answer::Breaks(breaking) => return Ok(TreeOutcome::Breaks { breaking }),
+        }
+    }
+    applied.services.sort_by(|one, other| one.path.cmp(&other.path));
+    if prune {
+        for removed in &tree.removed {
+            applied.archived.push(server.archive(&removed.service).await?);
+        }
+    }
+    Ok(TreeOutcome::Applied(applied))
+}
