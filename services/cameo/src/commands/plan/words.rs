@@ -85,7 +85,9 @@ fn release(compared: &ComparedRelease) -> String {
 pub(super) fn held(service: &UnaffectedService) -> Option<String> {
     let (path, short) = (&service.service, service.release.0.short());
     match service.entry {
-        Entry::Stays { stage: Stage::Production } => None,
+        Entry::Stays { stage: Stage::Production }
+        | Entry::Enters { .. }
+        | Entry::AwaitsApproval => None,
         Entry::Stays { stage } => Some(format!(
             "{path}: release {short} is a {stage} already; `cameo promote {path} {short}` leads on"
         )),
@@ -93,7 +95,6 @@ pub(super) fn held(service: &UnaffectedService) -> Option<String> {
             "{path}: release {short} was rolled back and is held; `cameo promote {path} {short}` \
              brings it back"
         )),
-        Entry::Enters { .. } | Entry::AwaitsApproval => None,
     }
 }
 
