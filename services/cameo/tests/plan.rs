@@ -23,8 +23,8 @@ const THREE: [u8; 4] = 3_f32.to_le_bytes();
 const FEATURES: &str = "SELECT\n  user_id,\n  level,\n  visits\nFROM shop.customers\n";
 const PREDICTIONS: &str = "SELECT
   user_id,
-  score,
-  CASE WHEN score >= 8 THEN 'High' WHEN score >= 4 THEN 'Medium' ELSE 'Low' END AS tier,
+  twin AS score,
+  CASE WHEN twin >= 16 THEN 'High' WHEN twin >= 8 THEN 'Medium' ELSE 'Low' END AS tier,
   NTILE(4) OVER (ORDER BY score, user_id) AS quarter
 FROM model_outputs
 ";
@@ -176,7 +176,7 @@ fn every_change_of_a_service_is_a_picture(place: &Place) {
         human(&|tree| {
             edit(&tree.join(config), "tier, quarter]", "tier, quarter, is_high]");
             edit(&tree.join(config), "STRING, INT]", "STRING, INT, BOOL]");
-            edit(&tree.join(predictions), "  NTILE(4)", "  score >= 8 AS is_high,\n  NTILE(4)");
+            edit(&tree.join(predictions), "  NTILE(4)", "  twin >= 16 AS is_high,\n  NTILE(4)");
         })
     );
     insta::assert_snapshot!("prediction-removed", human(&|tree| without_quarter(tree)));
@@ -184,7 +184,11 @@ fn every_change_of_a_service_is_a_picture(place: &Place) {
         "prediction-retyped",
         human(&|tree| {
             edit(&tree.join(config), "[INT, FLOAT64,", "[INT, INT,");
-            edit(&tree.join(predictions), "  score,\n", "  CAST(score AS INT64) AS score,\n");
+            edit(
+                &tree.join(predictions),
+                "  twin AS score,\n",
+                "  CAST(twin AS INT64) AS score,\n",
+            );
         })
     );
 }
@@ -229,7 +233,7 @@ fn what_is_scored_is_shown_beside_what_is_served(place: &Place) {
 
     let halts = place.plan("human", |tree| {
         let predictions = tree.join("marketing/gender/predictions.sql");
-        edit(&predictions, "FROM model_outputs", "FROM model_outputs WHERE score > 1");
+        edit(&predictions, "FROM model_outputs", "FROM model_outputs WHERE twin > 2");
     });
     let told = "a run would halt: predictions_sql_rows: predictions.sql must give exactly one row";
     assert!(halts.contains(told), "{halts}");

@@ -23,6 +23,7 @@ pub struct SettingChange {
 /// What differs between two releases of a service, by section and key.
 #[must_use]
 pub fn setting_changes(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<SettingChange> {
+    let (was_explained, is_explained) = (old.explanation.is_some(), new.explanation.is_some());
     let (mut old, new) = (settings(old), settings(new));
     let mut changes = Vec::new();
     for (place, new) in new {
@@ -32,6 +33,17 @@ pub fn setting_changes(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<Sett
         }
     }
     changes.extend(old.into_iter().map(|(place, old)| change(place, Some(old), None)));
+    if was_explained != is_explained
+        && changes.iter().all(|change| change.section != "EXPLANATION_CONFIG")
+    {
+        let told = |present: bool| present.then(|| Value::Object(Map::new()));
+        let setting = "(the section)".to_owned();
+        changes.push(change(
+            ("EXPLANATION_CONFIG", setting),
+            told(was_explained),
+            told(is_explained),
+        ));
+    }
     changes.sort_by(|one, other| {
         (order(&one.section), &one.setting).cmp(&(order(&other.section), &other.setting))
     });
@@ -78,7 +90,8 @@ fn settings(manifest: &ReleaseManifest) -> BTreeMap<Place, Value> {
             add("RANKING_CONFIG", "SCORE", json(score));
         }
     }
-    let explanation = manifest.explanation.as_ref().map(object).unwrap_or_default();
+    // Without the section each key is as it is by default; that there is one is told below.
+    let explanation = object(&manifest.explanation.clone().unwrap_or_default());
     for (section, keys) in [
         ("EXPLANATION_CONFIG", explanation),
         ("RUN_CONFIG", object(&manifest.run)),
