@@ -38,7 +38,7 @@ struct Place {
 impl Place {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for tenant in ["crm", "marketing"] {
+        for tenant in ["crm", "finance", "marketing"] {
             customers(&folder.path().join("data/lake").join(tenant));
         }
         let tree = folder.path().join("tenants");

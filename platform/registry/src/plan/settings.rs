@@ -33,6 +33,11 @@ pub fn setting_changes(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<Sett
         }
     }
     changes.extend(old.into_iter().map(|(place, old)| change(place, Some(old), None)));
+    // Without the section a service is explained where that is cheap, which is none of its settings.
+    for change in changes.iter_mut().filter(|change| change.section == "EXPLANATION_CONFIG") {
+        change.old.take_if(|_| !was_explained);
+        change.new.take_if(|_| !is_explained);
+    }
     if was_explained != is_explained
         && changes.iter().all(|change| change.section != "EXPLANATION_CONFIG")
     {
@@ -90,7 +95,7 @@ fn settings(manifest: &ReleaseManifest) -> BTreeMap<Place, Value> {
             add("RANKING_CONFIG", "SCORE", json(score));
         }
     }
-    // Without the section each key is as it is by default; that there is one is told below.
+    // Keys that are as they are by default are not told of a section that comes or goes.
     let explanation = object(&manifest.explanation.clone().unwrap_or_default());
     for (section, keys) in [
         ("EXPLANATION_CONFIG", explanation),
