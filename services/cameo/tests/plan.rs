@@ -20,7 +20,15 @@ const CUSTOMERS: u64 = 200;
 const TWO: [u8; 4] = 2_f32.to_le_bytes();
 const THREE: [u8; 4] = 3_f32.to_le_bytes();
 
-const FEATURES: &str = "SELECT\n  user_id,\n  level,\n  visits\nFROM shop.customers\n";
+const FEATURES: &str = "SELECT
+  user_id,
+  {{ team.known('level') }} AS level,
+  visits
+FROM shop.customers
+";
+const MACROS: &str = "{# A level, also of whoever has none. #}
+{% macro known(level) %}COALESCE({{ level }}, 0){% endmacro %}
+";
 const PREDICTIONS: &str = "SELECT
   user_id,
   twin AS score,
@@ -111,6 +119,9 @@ PREDICTION_CONFIG:
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file");
     write("config.yaml", &config);
     write("features.sql", FEATURES);
+    let macros = folder.with_file_name("macros");
+    fs::create_dir_all(&macros).expect("a folder");
+    fs::write(macros.join("levels.sql"), MACROS).expect("a macro");
     write("predictions.sql", PREDICTIONS);
     let model = root().join("tests/models/level.onnx");
     fs::copy(model, folder.join("model.onnx")).expect("a model");
@@ -128,6 +139,7 @@ fn other_weights(model: &Path) {
 fn every_kind_of_change_is_told_before_it_is_made() {
     let place = Place::start();
     every_change_of_a_service_is_a_picture(&place);
+    a_changed_macro_reaches_all_who_use_it(&place);
     tenants_and_what_is_gone(&place);
     what_is_scored_is_shown_beside_what_is_served(&place);
     a_comment_on_a_pull_request_says_the_same(&place);
@@ -145,8 +157,8 @@ fn every_change_of_a_service_is_a_picture(place: &Place) {
         "sql-only",
         human(&|tree| edit(
             &tree.join("marketing/gender/features.sql"),
-            "  level,\n",
-            "  -- newcomers start at level 1\n  GREATEST(level, 1) AS level,\n"
+            "  {{ team.known('level') }} AS",
+            "  -- newcomers start at level 1\n  GREATEST({{ team.known('level') }}, 1) AS"
         ))
     );
     insta::assert_snapshot!(
@@ -197,6 +209,14 @@ fn without_quarter(tree: &Path) {
     let config = tree.join("marketing/gender/config.yaml");
     edit(&config, "tier, quarter]", "tier]");
     edit(&config, "STRING, INT]", "STRING]");
+}
+
+/// All services of its team are rendered anew, and no other.
+fn a_changed_macro_reaches_all_who_use_it(place: &Place) {
+    let changed = place.plan("human", |tree| {
+        edit(&tree.join("marketing/macros/levels.sql"), "{{ level }}, 0", "{{ level }}, 1");
+    });
+    insta::assert_snapshot!("macro-changed", changed);
 }
 
 fn tenants_and_what_is_gone(place: &Place) {

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cameo_bundle::ReleaseManifest;
+use cameo_bundle::{CARD_FILE, ReleaseManifest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A setting whose value changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingChange {
-    /// Section of `config.yaml`, or `tenant.yaml`.
+    /// Section of `config.yaml`, or `CARD.md` or `tenant.yaml`.
     pub section: Cow<'static, str>,
     /// The key in it.
     pub setting: String,
@@ -61,14 +61,17 @@ fn change((section, setting): Place, old: Option<Value>, new: Option<Value>) -> 
     SettingChange { section: section.into(), setting, old, new }
 }
 
+/// The text of a card.
+const CARD_TEXT: (&str, &str) = (CARD_FILE, "text");
 /// The sections in the order of a config.
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 7] = [
     "FEATURE_CONFIG",
     "PREDICTION_CONFIG",
     "RANKING_CONFIG",
     "EXPLANATION_CONFIG",
     "RUN_CONFIG",
     "RELEASE_CONFIG",
+    CARD_FILE,
 ];
 
 fn order(section: &str) -> usize {
@@ -101,8 +104,11 @@ fn settings(manifest: &ReleaseManifest) -> BTreeMap<Place, Value> {
         ("EXPLANATION_CONFIG", explanation),
         ("RUN_CONFIG", object(&manifest.run)),
         ("RELEASE_CONFIG", object(&manifest.release)),
+        (CARD_FILE, manifest.card.as_ref().map(object).unwrap_or_default()),
     ] {
-        for (key, value) in keys {
+        // The text below a card's front matter is compared line by line.
+        for (key, value) in keys.into_iter().filter(|(key, _)| (section, key.as_str()) != CARD_TEXT)
+        {
             add(section, &key, value);
         }
     }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use cameo_bundle::render_human;
+use cameo_bundle::{CARD_FILE, CONFIG_FILE, render_human};
 use cameo_pipeline::{Port, StepView};
 use cameo_registry::plan::{
     ChangePlan, ConsumerChange, DiffLine, ModelFact, RemovedService, SchemaChange, ServiceChange,
-    TenantChange, TenantChangeKind, TextChange,
+    SettingChange, TenantChange, TenantChangeKind, TextChange,
 };
 
 use super::{sample, words};
@@ -18,6 +18,8 @@ use crate::{
 
 /// Widest text, and the width where the output is no terminal.
 pub(super) const WIDTH: usize = 100;
+/// Least room for a setting's value; a longer one is cut.
+const VALUE_MIN: usize = 12;
 /// Width of what changes for consumers, where its consequence stands beside it.
 const CHANGE: usize = 34;
 /// Width of the words that a line about a service begins with.
@@ -198,26 +200,38 @@ impl Screen {
     }
 
     fn config(&mut self, service: &ServiceChange) {
-        let Some(part) = service.parts.iter().find(|part| part.part == "config.yaml") else {
-            return;
-        };
-        self.labelled(&part.part, &hashes(part));
-        if words::is_only_layout(service) {
-            self.line(2 + LABEL, "no setting differs: only comments, layout or paths do");
+        if let Some(part) = service.parts.iter().find(|part| part.part == CONFIG_FILE) {
+            self.labelled(&part.part, &hashes(part));
+            if words::is_only_layout(service) {
+                self.line(2 + LABEL, "no setting differs: only comments, layout or paths do");
+            }
         }
+        let of_card = |change: &&SettingChange| change.section == CARD_FILE;
+        let (card, config): (Vec<_>, Vec<_>) = service.settings.iter().partition(of_card);
+        self.settings(&config, true);
+        if !card.is_empty() {
+            self.labelled(CARD_FILE, "");
+            self.settings(&card, false);
+        }
+    }
+
+    /// Settings one by one, below the names of their sections.
+    fn settings(&mut self, changes: &[&SettingChange], with_sections: bool) {
         let mut section = "";
-        for change in &service.settings {
-            if change.section != section {
+        for change in changes {
+            if with_sections && change.section != section {
                 section = &change.section;
                 self.line(2 + LABEL, &self.output.dim(section));
             }
             let (old, new) = words::setting(change);
+            let taken = 4 + LABEL + "~ ".len() + columns(&change.setting) + " → ".len();
+            let room = (self.width.saturating_sub(taken) / 2).max(VALUE_MIN);
             let line = format!(
                 "{} {} {} → {}",
                 self.output.yellow("~"),
                 change.setting,
-                self.output.red(&old),
-                self.output.green(&new)
+                self.output.red(&cut(&old, room)),
+                self.output.green(&cut(&new, room))
             );
             self.line(4 + LABEL, &line);
         }
