@@ -99,8 +99,7 @@ pub(crate) enum Command {
     New(New),
     /// Look for mistakes in bundles, offline, and show each at its line.
     Check(Check),
-    /// Show what `apply` would change, for whom, and the predictions of the first customers beside those
-    /// of now. Writes nothing.
+    /// Show what `apply` would change, with a sample of its predictions. Writes nothing.
     Plan(Plan),
     /// Register the bundles as releases; the scheduler runs those in production from now on.
     Apply(Apply),

@@ -20,11 +20,19 @@ const CUSTOMERS: u64 = 200;
 const TWO: [u8; 4] = 2_f32.to_le_bytes();
 const THREE: [u8; 4] = 3_f32.to_le_bytes();
 
-const FEATURES: &str = "SELECT\n  user_id,\n  level,\n  visits\nFROM shop.customers\n";
+const FEATURES: &str = "SELECT
+  user_id,
+  {{ team.known('level') }} AS level,
+  visits
+FROM shop.customers
+";
+const MACROS: &str = "{# A level, also of whoever has none. #}
+{% macro known(level) %}COALESCE({{ level }}, 0){% endmacro %}
+";
 const PREDICTIONS: &str = "SELECT
   user_id,
-  score,
-  CASE WHEN score >= 8 THEN 'High' WHEN score >= 4 THEN 'Medium' ELSE 'Low' END AS tier,
+  twin AS score,
+  CASE WHEN twin >= 16 THEN 'High' WHEN twin >= 8 THEN 'Medium' ELSE 'Low' END AS tier,
   NTILE(4) OVER (ORDER BY score, user_id) AS quarter
 FROM model_outputs
 ";
@@ -38,7 +46,7 @@ struct Place {
 impl Place {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for tenant in ["crm", "marketing"] {
+        for tenant in ["crm", "finance", "marketing"] {
             customers(&folder.path().join("data/lake").join(tenant));
         }
         let tree = folder.path().join("tenants");
@@ -111,6 +119,9 @@ PREDICTION_CONFIG:
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file");
     write("config.yaml", &config);
     write("features.sql", FEATURES);
+    let macros = folder.with_file_name("macros");
+    fs::create_dir_all(&macros).expect("a folder");
+    fs::write(macros.join("levels.sql"), MACROS).expect("a macro");
     write("predictions.sql", PREDICTIONS);
     let model = root().join("tests/models/level.onnx");
     fs::copy(model, folder.join("model.onnx")).expect("a model");
@@ -128,6 +139,7 @@ fn other_weights(model: &Path) {
 fn every_kind_of_change_is_told_before_it_is_made() {
     let place = Place::start();
     every_change_of_a_service_is_a_picture(&place);
+    a_changed_macro_reaches_all_who_use_it(&place);
     tenants_and_what_is_gone(&place);
     what_is_scored_is_shown_beside_what_is_served(&place);
     a_comment_on_a_pull_request_says_the_same(&place);
@@ -145,8 +157,8 @@ fn every_change_of_a_service_is_a_picture(place: &Place) {
         "sql-only",
         human(&|tree| edit(
             &tree.join("marketing/gender/features.sql"),
-            "  level,\n",
-            "  -- newcomers start at level 1\n  GREATEST(level, 1) AS level,\n"
+            "  {{ team.known('level') }} AS",
+            "  -- newcomers start at level 1\n  GREATEST({{ team.known('level') }}, 1) AS"
         ))
     );
     insta::assert_snapshot!(
@@ -176,7 +188,7 @@ fn every_change_of_a_service_is_a_picture(place: &Place) {
         human(&|tree| {
             edit(&tree.join(config), "tier, quarter]", "tier, quarter, is_high]");
             edit(&tree.join(config), "STRING, INT]", "STRING, INT, BOOL]");
-            edit(&tree.join(predictions), "  NTILE(4)", "  score >= 8 AS is_high,\n  NTILE(4)");
+            edit(&tree.join(predictions), "  NTILE(4)", "  twin >= 16 AS is_high,\n  NTILE(4)");
         })
     );
     insta::assert_snapshot!("prediction-removed", human(&|tree| without_quarter(tree)));
@@ -184,7 +196,11 @@ fn every_change_of_a_service_is_a_picture(place: &Place) {
         "prediction-retyped",
         human(&|tree| {
             edit(&tree.join(config), "[INT, FLOAT64,", "[INT, INT,");
-            edit(&tree.join(predictions), "  score,\n", "  CAST(score AS INT64) AS score,\n");
+            edit(
+                &tree.join(predictions),
+                "  twin AS score,\n",
+                "  CAST(twin AS INT64) AS score,\n",
+            );
         })
     );
 }
@@ -193,6 +209,14 @@ fn without_quarter(tree: &Path) {
     let config = tree.join("marketing/gender/config.yaml");
     edit(&config, "tier, quarter]", "tier]");
     edit(&config, "STRING, INT]", "STRING]");
+}
+
+/// All services of its team are rendered anew, and no other.
+fn a_changed_macro_reaches_all_who_use_it(place: &Place) {
+    let changed = place.plan("human", |tree| {
+        edit(&tree.join("marketing/macros/levels.sql"), "{{ level }}, 0", "{{ level }}, 1");
+    });
+    insta::assert_snapshot!("macro-changed", changed);
 }
 
 fn tenants_and_what_is_gone(place: &Place) {
@@ -229,7 +253,7 @@ fn what_is_scored_is_shown_beside_what_is_served(place: &Place) {
 
     let halts = place.plan("human", |tree| {
         let predictions = tree.join("marketing/gender/predictions.sql");
-        edit(&predictions, "FROM model_outputs", "FROM model_outputs WHERE score > 1");
+        edit(&predictions, "FROM model_outputs", "FROM model_outputs WHERE twin > 2");
     });
     let told = "a run would halt: predictions_sql_rows: predictions.sql must give exactly one row";
     assert!(halts.contains(told), "{halts}");

@@ -172,7 +172,7 @@ pub struct ComparedRelease {
 /// A part of a bundle that differs; none on a side that does not have it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartChange {
-    /// `config.yaml`, `features.sql`, `predictions.sql`, `items`, `macros`, `model` or `preprocess`.
+    /// `config.yaml`, `features.sql`, `predictions.sql`, `items`, `macros`, `CARD.md`, `model` or `preprocess`.
     pub part: Cow<'static, str>,
     /// Its hash now.
     pub old: Option<Sha256>,

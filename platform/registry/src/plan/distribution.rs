@@ -139,7 +139,8 @@ fn same(one: Option<f64>, other: Option<f64>) -> bool {
 }
 
 /// The range of a histogram of all `values`: between the 1st and the 99th percentile, so that a few
-/// outliers do not flatten the rest, or one part for each integer where they are few.
+/// outliers do not flatten the rest, or one part for each value where those are few and evenly spaced, as
+/// the numbers of tiers are.
 #[must_use]
 pub fn range_of<'a>(values: impl Iterator<Item = &'a Values>) -> Option<Range> {
     let mut numbers: Vec<f64> = Vec::new();
@@ -150,15 +151,33 @@ pub fn range_of<'a>(values: impl Iterator<Item = &'a Values>) -> Option<Range> {
     }
     numbers.sort_by(f64::total_cmp);
     let (least, greatest) = (*numbers.first()?, *numbers.last()?);
-    let whole = numbers.iter().all(|number| number.fract() == 0.0);
-    if whole && greatest - least < BARS as f64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under BARS")]
-        let parts = (greatest - least) as usize + 1;
-        return Some(Range { low: least - 0.5, high: greatest + 0.5, parts });
+    if let Some((step, parts)) = even_steps(&numbers) {
+        return Some(Range { low: least - step / 2.0, high: greatest + step / 2.0, parts });
     }
     let (low, high) = (quantile(&numbers, 0.01), quantile(&numbers, 0.99));
     let (low, high) = if low < high { (low, high) } else { (least, greatest) };
     Some(Range { low, high, parts: if low < high { BARS } else { 1 } })
+}
+
+/// The distance between neighbouring values and how many of it there are from the least to the greatest,
+/// where every value lies on such a step and there are at most [`BARS`].
+fn even_steps(sorted: &[f64]) -> Option<(f64, usize)> {
+    let mut different = sorted.to_vec();
+    different.dedup();
+    if different.len() > BARS {
+        return None;
+    }
+    let distances = different.windows(2).map(|pair| pair[1] - pair[0]);
+    let step = distances.fold(f64::INFINITY, f64::min);
+    let (least, greatest) = (different.first()?, different.last()?);
+    let steps = |value: f64| (value - least) / step;
+    let on_a_step = |value: &f64| (steps(*value) - steps(*value).round()).abs() < 1e-6;
+    if steps(*greatest) >= BARS as f64 - 0.5 || !different.iter().all(on_a_step) {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under BARS")]
+    let parts = steps(*greatest).round() as usize + 1;
+    Some((step, parts))
 }
 
 impl Range {
@@ -313,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_have_a_bar_each_and_outliers_do_not_flatten_the_rest() {
+    fn few_even_values_have_a_bar_each_and_outliers_do_not_flatten_the_rest() {
         let deciles: Values =
             Values::Numbers((0..100).map(|row| Some(f64::from(row % 10 + 1))).collect());
         let range = range_of([&deciles].into_iter());
@@ -324,6 +343,9 @@ mod tests {
         };
         assert_eq!(histogram, [10; 10]);
         assert_eq!((found.min, found.max, found.mean), (1.0, 10.0, 5.5));
+        let halves = Values::Numbers([0.5, 3.5, 1.5].map(Some).to_vec());
+        let range = range_of([&halves].into_iter()).expect("a range");
+        assert_eq!(range, Range { low: 0.0, high: 4.0, parts: 4 });
         let mut values: Vec<_> = (0..1000).map(|number| Some(f64::from(number) + 0.5)).collect();
         values.push(Some(1e12));
         let range = range_of([&Values::Numbers(values)].into_iter()).expect("a range");

@@ -2,34 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use cameo_bundle::MacroUse;
 use cameo_domain::ServicePath;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-/// A macro that the queries of a release use, as its manifest records it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MacroUse {
-    /// Such as `std/rfm`.
-    pub name: String,
-    /// Of its text.
-    pub hash: String,
-    /// The standard library, or the file of the tenant.
-    pub origin: Value,
-}
 
 /// A macro that changed, and the services that are rendered anew because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MacroChange {
-    /// Such as `std/rfm`.
+    /// As templates call it, such as `std.rfm`.
     pub name: String,
-    /// All services of this plan that use it.
+    /// All services of this plan that use it, directly or through another macro.
     pub reaches: Vec<ServicePath>,
-}
-
-/// The macros that a manifest lists.
-pub(crate) fn used(manifest: &Value) -> Vec<MacroUse> {
-    let listed = manifest.get("macros").cloned().unwrap_or_default();
-    serde_json::from_value(listed).unwrap_or_default()
 }
 
 /// The macros that a release uses in both versions, of which the text changed.
@@ -40,41 +23,33 @@ pub(crate) fn changed(old: &[MacroUse], new: &[MacroUse]) -> Vec<String> {
     new.iter().filter(differs).map(|one| one.name.clone()).collect()
 }
 
-/// The services that each changed macro reaches.
+/// The services that each changed macro reaches. A tenant's macros have the names of its own `team`.
 pub(crate) fn reach<'a>(
     services: impl Iterator<Item = (&'a ServicePath, &'a [String])>,
 ) -> Vec<MacroChange> {
-    let mut reached: BTreeMap<&str, Vec<ServicePath>> = BTreeMap::new();
+    let mut reached: BTreeMap<(&str, Option<&str>), Vec<ServicePath>> = BTreeMap::new();
     for (service, macros) in services {
         for name in macros {
-            reached.entry(name).or_default().push(service.clone());
+            let team = name.starts_with("team.").then(|| service.tenant.as_str());
+            reached.entry((name, team)).or_default().push(service.clone());
         }
     }
-    let change =
-        |(name, reaches): (&str, Vec<ServicePath>)| MacroChange { name: name.to_owned(), reaches };
-    reached.into_iter().map(change).collect()
+    let reached = reached.into_iter();
+    reached.map(|((name, _), reaches)| MacroChange { name: name.to_owned(), reaches }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn a_changed_macro_is_listed_with_all_who_use_it() {
-        let manifest = |hash: &str| {
-            let rfm = json!({"name": "std/rfm", "hash": hash, "origin": "standard"});
-            let tiers = json!({"name": "std/tiers", "hash": "same", "origin": "standard"});
-            used(&json!({"macros": [rfm, tiers]}))
-        };
-        let (old, new) = (manifest("1"), manifest("2"));
-        let names = changed(&old, &new);
-        assert_eq!(names, ["std/rfm"]);
-        assert!(changed(&[], &new).is_empty(), "a macro that is new to a release did not change");
-        let paths: [ServicePath; 2] =
-            ["crm/clv", "marketing/gender"].map(|path| path.parse().expect("a path"));
+    fn macros_of_two_teams_with_one_name_are_two_and_the_standard_library_is_one() {
+        let names = ["std.rfm", "team.basket"].map(str::to_owned);
+        let paths: [ServicePath; 3] = ["crm/clv", "marketing/gender", "marketing/reach"]
+            .map(|path| path.parse().expect("a path"));
         let reached = reach(paths.iter().map(|path| (path, names.as_slice())));
-        assert_eq!(reached, [MacroChange { name: "std/rfm".to_owned(), reaches: paths.to_vec() }]);
-        assert!(used(&json!({})).is_empty());
+        let told: Vec<(&str, usize)> =
+            reached.iter().map(|change| (change.name.as_str(), change.reaches.len())).collect();
+        assert_eq!(told, [("std.rfm", 3), ("team.basket", 1), ("team.basket", 2)]);
     }
 }

@@ -17,11 +17,12 @@ mod text;
 
 use std::sync::Arc;
 
-use cameo_bundle::{Diagnostic, Discovery, ReleaseManifest};
+use cameo_bundle::{Diagnostic, Discovery, MacroUse, ReleaseManifest};
 use cameo_domain::{ServicePath, Sha256};
 use cameo_pipeline::{ModelFiles, Plan, RunError};
 use cameo_store::StoreError;
 use cameo_warehouse::ReadOptions;
+use serde::Serialize;
 
 pub use change::{
     ChangePlan, ComparedRelease, ConsumerChange, PartChange, Reads, RemovedService, ServiceChange,
@@ -33,7 +34,7 @@ pub use distribution::{
     stability_index,
 };
 pub use entry::Entry;
-pub use macros::{MacroChange, MacroUse};
+pub use macros::MacroChange;
 pub use model::ModelFact;
 pub use outlook::{Outlook, PendingBundle, Scope, Server, contract, outlook};
 pub use sample::{
@@ -133,9 +134,8 @@ async fn service_change(
         // A manifest of a later version of Cameo cannot be compared, only replaced.
         serde_json::from_value::<ReleaseManifest>(current.manifest.clone()).ok()
     });
-    let new_macros = macros::used(&serde_json::to_value(&manifest).unwrap_or_default());
-    let old_macros =
-        current.as_ref().map(|current| macros::used(&current.manifest)).unwrap_or_default();
+    let old_macros = before.as_ref().map_or(&[][..], |old| &old.macros);
+    let macros = macros::changed(old_macros, &manifest.macros);
     let model_changed = before
         .as_ref()
         .is_none_or(|old| (old.model, old.preprocess) != (manifest.model, manifest.preprocess));
@@ -172,7 +172,7 @@ async fn service_change(
         parts: before.as_ref().map(|old| parts(old, &manifest)).unwrap_or_default(),
         settings: before.as_ref().map(|old| setting_changes(old, &manifest)).unwrap_or_default(),
         texts: before.as_ref().map(|old| texts(old, &manifest)).unwrap_or_default(),
-        macros: macros::changed(&old_macros, &new_macros),
+        macros,
         model,
         columns: if before.is_none() {
             manifest.schema.columns().cloned().collect()
@@ -221,13 +221,26 @@ fn parts(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<PartChange> {
     for ((part, old), (_, new)) in queries(old).into_iter().zip(queries(new)) {
         parts.extend(change(part, sql(old), sql(new)));
     }
+    parts.extend(change("macros", listed(&old.macros), listed(&new.macros)));
+    parts.extend(change("CARD.md", written(&old.card), written(&new.card)));
     parts.extend(change("model", Some(old.model), Some(new.model)));
     parts.extend(change("preprocess", old.preprocess, new.preprocess));
     parts
 }
 
+fn listed(macros: &Vec<MacroUse>) -> Option<Sha256> {
+    written(&(!macros.is_empty()).then_some(macros))
+}
+
+fn written(part: &Option<impl Serialize>) -> Option<Sha256> {
+    part.as_ref().map(|part| Sha256::of(serde_json::to_string(part).unwrap_or_default()))
+}
+
 fn texts(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<TextChange> {
-    let both = queries(old).into_iter().zip(queries(new));
+    fn card(manifest: &ReleaseManifest) -> (&'static str, Option<&str>) {
+        ("CARD.md", manifest.card.as_ref().map(|card| card.text.as_str()))
+    }
+    let both = queries(old).into_iter().zip(queries(new)).chain([(card(old), card(new))]);
     both.filter_map(|((file, old), (_, new))| {
         text_change(file, old.unwrap_or_default(), new.unwrap_or_default())
     })

@@ -49,6 +49,8 @@ pub enum SampleRun {
 pub struct Sampled {
     /// Customers that were read.
     pub customers: u64,
+    /// Whether those are all that there are.
+    pub complete: bool,
     /// Rows that would be published: more than customers for a service that ranks.
     pub rows: u64,
     /// Customers that would go to quarantine, by reason.
@@ -109,6 +111,7 @@ pub(crate) async fn run(
             return Ok(SampleRun::Halted { reason: Reason::new("time_limit", message) });
         }
     };
+    let complete = sample.customers < u64::from(customers);
     let new = Rows::sampled(&sample.rows, schema);
     let served = served.filter(|served| served.schema.key() == schema.key());
     let old = match served {
@@ -122,10 +125,11 @@ pub(crate) async fn run(
     let beside = old.as_ref().map(|(served, current)| (&served.schema, current));
     Ok(SampleRun::Ran(Sampled {
         customers: sample.customers,
+        complete,
         rows: new.keys.len() as u64,
         quarantined: sample.quarantined,
         keys_repeated: new.repeated(schema.top_n().is_some()),
-        over_sample_alone: predictions_sql.is_some_and(looks_at_all_rows),
+        over_sample_alone: !complete && predictions_sql.is_some_and(looks_at_all_rows),
         compared_with,
         predictions: predictions(schema, &new, beside),
     }))

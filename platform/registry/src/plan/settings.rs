@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cameo_bundle::ReleaseManifest;
+use cameo_bundle::{CARD_FILE, ReleaseManifest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A setting whose value changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingChange {
-    /// Section of `config.yaml`, or `tenant.yaml`.
+    /// Section of `config.yaml`, or `CARD.md` or `tenant.yaml`.
     pub section: Cow<'static, str>,
     /// The key in it.
     pub setting: String,
@@ -23,6 +23,7 @@ pub struct SettingChange {
 /// What differs between two releases of a service, by section and key.
 #[must_use]
 pub fn setting_changes(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<SettingChange> {
+    let (was_explained, is_explained) = (old.explanation.is_some(), new.explanation.is_some());
     let (mut old, new) = (settings(old), settings(new));
     let mut changes = Vec::new();
     for (place, new) in new {
@@ -32,6 +33,22 @@ pub fn setting_changes(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<Sett
         }
     }
     changes.extend(old.into_iter().map(|(place, old)| change(place, Some(old), None)));
+    // Without the section a service is explained where that is cheap, which is none of its settings.
+    for change in changes.iter_mut().filter(|change| change.section == "EXPLANATION_CONFIG") {
+        change.old.take_if(|_| !was_explained);
+        change.new.take_if(|_| !is_explained);
+    }
+    if was_explained != is_explained
+        && changes.iter().all(|change| change.section != "EXPLANATION_CONFIG")
+    {
+        let told = |present: bool| present.then(|| Value::Object(Map::new()));
+        let setting = "(the section)".to_owned();
+        changes.push(change(
+            ("EXPLANATION_CONFIG", setting),
+            told(was_explained),
+            told(is_explained),
+        ));
+    }
     changes.sort_by(|one, other| {
         (order(&one.section), &one.setting).cmp(&(order(&other.section), &other.setting))
     });
@@ -44,14 +61,17 @@ fn change((section, setting): Place, old: Option<Value>, new: Option<Value>) -> 
     SettingChange { section: section.into(), setting, old, new }
 }
 
+/// The text of a card.
+const CARD_TEXT: (&str, &str) = (CARD_FILE, "text");
 /// The sections in the order of a config.
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 7] = [
     "FEATURE_CONFIG",
     "PREDICTION_CONFIG",
     "RANKING_CONFIG",
     "EXPLANATION_CONFIG",
     "RUN_CONFIG",
     "RELEASE_CONFIG",
+    CARD_FILE,
 ];
 
 fn order(section: &str) -> usize {
@@ -78,13 +98,17 @@ fn settings(manifest: &ReleaseManifest) -> BTreeMap<Place, Value> {
             add("RANKING_CONFIG", "SCORE", json(score));
         }
     }
-    let explanation = manifest.explanation.as_ref().map(object).unwrap_or_default();
+    // Keys that are as they are by default are not told of a section that comes or goes.
+    let explanation = object(&manifest.explanation.clone().unwrap_or_default());
     for (section, keys) in [
         ("EXPLANATION_CONFIG", explanation),
         ("RUN_CONFIG", object(&manifest.run)),
         ("RELEASE_CONFIG", object(&manifest.release)),
+        (CARD_FILE, manifest.card.as_ref().map(object).unwrap_or_default()),
     ] {
-        for (key, value) in keys {
+        // The text below a card's front matter is compared line by line.
+        for (key, value) in keys.into_iter().filter(|(key, _)| (section, key.as_str()) != CARD_TEXT)
+        {
             add(section, &key, value);
         }
     }

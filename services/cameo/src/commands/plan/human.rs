@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use cameo_bundle::render_human;
+use cameo_bundle::{CARD_FILE, CONFIG_FILE, render_human};
 use cameo_pipeline::{Port, StepView};
 use cameo_registry::plan::{
     ChangePlan, ConsumerChange, DiffLine, ModelFact, RemovedService, SchemaChange, ServiceChange,
-    TenantChange, TenantChangeKind, TextChange,
+    SettingChange, TenantChange, TenantChangeKind, TextChange,
 };
 
 use super::{sample, words};
@@ -18,8 +18,12 @@ use crate::{
 
 /// Widest text, and the width where the output is no terminal.
 pub(super) const WIDTH: usize = 100;
+/// Least room for a setting's value; a longer one is cut.
+const VALUE_MIN: usize = 12;
+/// Width of what changes for consumers, where its consequence stands beside it.
+const CHANGE: usize = 34;
 /// Width of the words that a line about a service begins with.
-const LABEL: usize = 12;
+pub(super) const LABEL: usize = 17;
 
 /// The whole plan; every step of each service where `steps`.
 pub(super) fn describe(plan: &ChangePlan, steps: bool, output: Output) -> String {
@@ -98,7 +102,7 @@ impl Screen {
                     "`cameo apply --prune` archives its {services}; what is published stays served \
                      until its retention ends"
                 );
-                self.labelled("", &told);
+                self.labelled("on apply", &told);
             }
         }
         self.blank();
@@ -115,7 +119,7 @@ impl Screen {
             None => "nothing of it was ever published".to_owned(),
         };
         let told = format!("`cameo apply --prune` archives it: nothing is due any more, {kept}");
-        self.labelled("then", &told);
+        self.labelled("on apply", &told);
         self.blank();
     }
 
@@ -139,7 +143,7 @@ impl Screen {
                 self.labelled("release", &format!("{} → {new}", compared.release.0.short()));
             }
         }
-        self.labelled("then", &words::entry(service));
+        self.labelled("on apply", &words::entry(service));
         if let Some(compared) = words::compared(service) {
             self.labelled("", &compared);
         }
@@ -176,37 +180,58 @@ impl Screen {
         for (at, change) in service.schema.iter().enumerate() {
             let label = if at == 0 { "consumers" } else { "" };
             let label = self.output.dim(&format!("{label:<LABEL$}"));
-            let line = consumer(change, self.output);
-            self.line(2, &format!("{label}{line}"));
+            let (what, consequence) = (change.change.to_string(), change.consequence.as_ref());
+            let room = self.width.saturating_sub(2 + LABEL + 2 + 1 + columns(consequence));
+            let line = consumer(change, &padded_at_least(&what, CHANGE.min(room)), self.output);
+            let consequence = self.output.dim(consequence);
+            if columns(&what) <= room {
+                self.line(2, &format!("{label}{line} {consequence}"));
+            } else {
+                self.line(2, &format!("{label}{}", line.trim_end()));
+                self.line(4 + LABEL, &consequence);
+            }
         }
         if service.breaks() {
             let text = words::breaking(&service.service);
-            let label = " ".repeat(LABEL);
-            self.line(2, &format!("{label}{}", self.output.red(&text)));
+            for line in wrap(&text, self.width.saturating_sub(2 + LABEL)) {
+                self.line(2 + LABEL, &self.output.red(&line));
+            }
         }
     }
 
     fn config(&mut self, service: &ServiceChange) {
-        let Some(part) = service.parts.iter().find(|part| part.part == "config.yaml") else {
-            return;
-        };
-        self.labelled(&part.part, &hashes(part));
-        if words::is_only_layout(service) {
-            self.line(2 + LABEL, "no setting differs: only comments, layout or paths do");
+        if let Some(part) = service.parts.iter().find(|part| part.part == CONFIG_FILE) {
+            self.labelled(&part.part, &hashes(part));
+            if words::is_only_layout(service) {
+                self.line(2 + LABEL, "no setting differs: only comments, layout or paths do");
+            }
         }
+        let of_card = |change: &&SettingChange| change.section == CARD_FILE;
+        let (card, config): (Vec<_>, Vec<_>) = service.settings.iter().partition(of_card);
+        self.settings(&config, true);
+        if !card.is_empty() {
+            self.labelled(CARD_FILE, "");
+            self.settings(&card, false);
+        }
+    }
+
+    /// Settings one by one, below the names of their sections.
+    fn settings(&mut self, changes: &[&SettingChange], with_sections: bool) {
         let mut section = "";
-        for change in &service.settings {
-            if change.section != section {
+        for change in changes {
+            if with_sections && change.section != section {
                 section = &change.section;
                 self.line(2 + LABEL, &self.output.dim(section));
             }
             let (old, new) = words::setting(change);
+            let taken = 4 + LABEL + "~ ".len() + columns(&change.setting) + " → ".len();
+            let room = (self.width.saturating_sub(taken) / 2).max(VALUE_MIN);
             let line = format!(
                 "{} {} {} → {}",
                 self.output.yellow("~"),
                 change.setting,
-                self.output.red(&old),
-                self.output.green(&new)
+                self.output.red(&cut(&old, room)),
+                self.output.green(&cut(&new, room))
             );
             self.line(4 + LABEL, &line);
         }
@@ -216,8 +241,7 @@ impl Screen {
         let part = service.parts.iter().find(|part| part.part == text.file);
         let counts = format!("+{} −{}", text.lines_added, text.lines_removed);
         let title = part.map_or(counts.clone(), |part| format!("{}   {counts}", hashes(part)));
-        // A file's name may be longer than a label.
-        let label = self.output.dim(&format!("{:<1$}", text.file, LABEL.max(text.file.len() + 2)));
+        let label = self.output.dim(&format!("{:<LABEL$}", text.file));
         self.line(2, &format!("{label}{title}"));
         let room = self.width.saturating_sub(8);
         for line in &text.lines {
@@ -294,8 +318,11 @@ impl Screen {
         let summary = words::summary(&plan.summary);
         self.line(0, &format!("{} {summary}; nothing was changed", output.bold("Plan:")));
         for service in &plan.summary.breaking {
-            let told = format!("✗ {service} breaks its consumers: {}", words::breaking(service));
-            self.line(0, &output.red(&told));
+            let told = format!("{service} breaks its consumers: {}", words::breaking(service));
+            for (at, line) in wrap(&told, self.width - 2).into_iter().enumerate() {
+                let mark = if at == 0 { "✗" } else { " " };
+                self.line(0, &output.red(&format!("{mark} {line}")));
+            }
         }
     }
 }
@@ -306,15 +333,14 @@ fn hashes(part: &cameo_registry::plan::PartChange) -> String {
     format!("{} → {}", short(part.old), short(part.new))
 }
 
-fn consumer(change: &ConsumerChange, output: Output) -> String {
+fn consumer(change: &ConsumerChange, what: &str, output: Output) -> String {
     let mark = match &change.change {
         SchemaChange::Added { .. } => output.green("+"),
         SchemaChange::Removed { .. } => output.red("−"),
         _ => output.yellow("~"),
     };
-    let text = format!("{:<38}", change.change.to_string());
-    let text = if change.breaking { output.red(&text) } else { text };
-    format!("{mark} {text} {}", output.dim(&change.consequence)).trim_end().to_owned()
+    let what = if change.breaking { output.red(what) } else { what.to_owned() };
+    format!("{mark} {what}")
 }
 
 fn told(fact: &ModelFact) -> String {
@@ -354,6 +380,11 @@ fn in_sql(kind: &str) -> &str {
         timestamp if timestamp.starts_with("Timestamp(") => "TIMESTAMP",
         other => other,
     }
+}
+
+/// A text padded to a width where it is shorter.
+fn padded_at_least(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
 /// A text padded to a width, or cut to it.

@@ -169,8 +169,17 @@ fn add_sample(run: &SampleRun, text: &mut String) {
     }
     let header =
         ["prediction", "", "distribution", "min", "median", "p95", "max", "mean", "null", "shift"];
-    let rows: Vec<Vec<String>> = sampled.predictions.iter().flat_map(rows).collect();
-    let _ = writeln!(text, "\n{}", markdown(&header, rows));
+    let (as_now, drawn): (Vec<&PredictionSample>, Vec<&PredictionSample>) =
+        sampled.predictions.iter().partition(|one| words::is_as_now(sampled, one));
+    if !as_now.is_empty() {
+        let names: Vec<String> =
+            as_now.iter().map(|one| format!("`{}`", one.column.name)).collect();
+        let _ = writeln!(text, "Every value as it is now: {}.", names.join(", "));
+    }
+    if !drawn.is_empty() {
+        let rows: Vec<Vec<String>> = drawn.into_iter().flat_map(rows).collect();
+        let _ = writeln!(text, "\n{}", markdown(&header, rows));
+    }
 }
 
 /// A row for what is served now, where there is something, and one for what would be.

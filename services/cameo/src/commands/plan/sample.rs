@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use cameo_registry::plan::{Distribution, PredictionSample, SampleRun, Sampled};
 
-use super::{human::padded, words};
+use super::{
+    human::{LABEL, padded},
+    words,
+};
 use crate::{
     bars::{bar_of, number},
     drawing::wrap,
@@ -23,13 +26,13 @@ const NUMBER: usize = 9;
 pub(super) fn describe(run: &SampleRun, width: usize, output: Output) -> String {
     let mut text = String::new();
     let mut told = |label: &str, mark: &str, line: &str, paint: &dyn Fn(&str) -> String| {
-        for (at, line) in wrap(line, width - 16).into_iter().enumerate() {
+        for (at, line) in wrap(line, width - 4 - LABEL).into_iter().enumerate() {
             let (label, mark) = match at {
                 0 => (label, mark),
                 _ if mark.is_empty() => ("", ""),
                 _ => ("", " "),
             };
-            let label = output.dim(&format!("{label:<12}"));
+            let label = output.dim(&format!("{label:<LABEL$}"));
             let line = if mark.is_empty() { line } else { format!("{mark} {line}") };
             let _ = writeln!(text, "  {label}{}", paint(&line));
         }
@@ -42,11 +45,15 @@ pub(super) fn describe(run: &SampleRun, width: usize, output: Output) -> String 
             told("sample", "✗", &format!("a run would halt: {reason}"), &red);
         }
         SampleRun::Ran(sampled) => {
-            told("sample", "", &words::sampled(sampled), &plain);
+            let all = sampled.predictions.iter().all(|one| words::is_as_now(sampled, one));
+            let as_now = if all { ": every value as it is now" } else { "" };
+            told("sample", "", &format!("{}{as_now}", words::sampled(sampled)), &plain);
             for caution in words::cautions(sampled) {
                 told("", "!", &caution, &yellow);
             }
-            draw(sampled, output, &mut text);
+            if !all {
+                draw(sampled, output, &mut text);
+            }
         }
     }
     text
@@ -55,11 +62,19 @@ pub(super) fn describe(run: &SampleRun, width: usize, output: Output) -> String 
 fn draw(sampled: &Sampled, output: Output, text: &mut String) {
     for prediction in &sampled.predictions {
         let name = format!("{} {}", prediction.column.name, prediction.column.data_type);
-        let shift = words::shift(prediction).unwrap_or_default();
+        let as_now = words::is_as_now(sampled, prediction);
+        let shift = if as_now {
+            "every value as it is now".to_owned()
+        } else {
+            words::shift(prediction).unwrap_or_default()
+        };
         let shift =
             if words::is_shifted(prediction) { output.yellow(&shift) } else { output.dim(&shift) };
         let line = format!("    {}  {shift}", output.bold(&padded(&name, 30)));
         let _ = writeln!(text, "{}", line.trim_end());
+        if as_now {
+            continue;
+        }
         match &prediction.sampled {
             Distribution::Numbers { .. } => numbers(prediction, output, text),
             Distribution::Words { .. } => shares(prediction, output, text),

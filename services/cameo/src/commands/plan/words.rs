@@ -85,7 +85,9 @@ fn release(compared: &ComparedRelease) -> String {
 pub(super) fn held(service: &UnaffectedService) -> Option<String> {
     let (path, short) = (&service.service, service.release.0.short());
     match service.entry {
-        Entry::Stays { stage: Stage::Production } => None,
+        Entry::Stays { stage: Stage::Production }
+        | Entry::Enters { .. }
+        | Entry::AwaitsApproval => None,
         Entry::Stays { stage } => Some(format!(
             "{path}: release {short} is a {stage} already; `cameo promote {path} {short}` leads on"
         )),
@@ -93,7 +95,6 @@ pub(super) fn held(service: &UnaffectedService) -> Option<String> {
             "{path}: release {short} was rolled back and is held; `cameo promote {path} {short}` \
              brings it back"
         )),
-        Entry::Enters { .. } | Entry::AwaitsApproval => None,
     }
 }
 
@@ -126,7 +127,8 @@ pub(super) fn is_only_layout(service: &ServiceChange) -> bool {
 
 /// Which customers a sample is of, and what stands beside it.
 pub(super) fn sampled(sampled: &Sampled) -> String {
-    let first = format!("the first {} customers", grouped(sampled.customers));
+    let which = if sampled.complete { "all" } else { "the first" };
+    let first = format!("{which} {} customers", grouped(sampled.customers));
     match &sampled.compared_with {
         None => first,
         Some(compared) => match compared.rows_matched {
@@ -145,6 +147,12 @@ pub(super) fn sampled(sampled: &Sampled) -> String {
             ),
         },
     }
+}
+
+/// Whether a prediction is for every row what it is now.
+pub(super) fn is_as_now(sampled: &Sampled, prediction: &PredictionSample) -> bool {
+    let matched = sampled.compared_with.as_ref().and_then(|compared| compared.rows_matched);
+    matched == Some(sampled.rows) && prediction.share_changed == Some(0.0)
 }
 
 /// What to know before reading a sample.
@@ -182,8 +190,7 @@ fn counted_rows(rows: u64) -> String {
 /// How far a prediction moves.
 pub(super) fn shift(prediction: &PredictionSample) -> Option<String> {
     let changed = prediction.share_changed.map(|share| match share {
-        0.0 => "every value as it is".to_owned(),
-        1.0 => "every value changes".to_owned(),
+        _ if share >= 1.0 => "every value changes".to_owned(),
         share => format!("{} of the values change", percent(share)),
     });
     let index = prediction.stability_index.map(|index| {
