@@ -1,22 +1,17 @@
 //! Which files a bundle is made of.
 
-use std::{
-    fs,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
 use crate::{
     artifact::{ArtifactError, Location},
     bundle::{Bundle, CARD_FILE, CONFIG_FILE, PREDICTIONS_SQL_FILE},
-    macros::MACROS_FOLDER,
+    macros::{self, MACROS_FOLDER},
     paths::{self, PathError},
     tenant::TENANT_FILE,
 };
 
 /// Most files of a bundle, with those of its tenant.
 pub const FILES_MAX: usize = 1_000;
-/// Deepest folder below [`MACROS_FOLDER`].
-const DEPTH_MAX: usize = 8;
 
 /// A file that a release is made from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,11 +58,12 @@ impl Bundle {
         Ok(files)
     }
 
-    /// `tenant.yaml` and everything below `macros/`.
+    /// `tenant.yaml` and the macros that queries may call.
     fn tenant_files(&self) -> Result<Vec<BundleFile>, PathError> {
         let tenant = self.folder.join("..");
         let mut names = vec![TENANT_FILE.to_owned()];
-        walk(&tenant.join(MACROS_FOLDER), MACROS_FOLDER, DEPTH_MAX, &mut names);
+        let macros = macros::file_names(&tenant).into_iter();
+        names.extend(macros.map(|name| format!("{MACROS_FOLDER}/{name}")));
         let mut files = Vec::new();
         for name in names {
             if let Some(real) = if_there(paths::inside(&tenant, &name))? {
@@ -84,24 +80,6 @@ fn if_there(found: Result<PathBuf, PathError>) -> Result<Option<PathBuf>, PathEr
         Ok(real) => Ok(Some(real)),
         Err(PathError::Missing(_)) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// Names of the regular files below a folder. Hidden ones and symbolic links are passed over.
-fn walk(folder: &Path, name: &str, depth: usize, found: &mut Vec<String>) {
-    let entries = fs::read_dir(folder).into_iter().flatten().take(FILES_MAX).flatten();
-    for entry in entries {
-        let Ok(child) = entry.file_name().into_string() else { continue };
-        let Ok(kind) = entry.file_type() else { continue };
-        let child_name = format!("{name}/{child}");
-        if child.starts_with('.') || found.len() >= FILES_MAX {
-            continue;
-        }
-        if kind.is_file() {
-            found.push(child_name);
-        } else if kind.is_dir() && depth > 0 {
-            walk(&entry.path(), &child_name, depth - 1, found);
-        }
     }
 }
 

@@ -137,7 +137,7 @@ pub(crate) fn tenant_folder(bundle: &Path) -> PathBuf {
 }
 
 /// The names that end as SQL does, in order. Other files, such as a README, are not looked at.
-fn file_names(tenant: &Path) -> Vec<String> {
+pub(crate) fn file_names(tenant: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(tenant.join(MACROS_FOLDER)).into_iter().flatten().flatten();
     let names = entries.take(ENTRIES_MAX).map(|entry| entry.file_name());
     let names = names.map(|name| name.to_string_lossy().into_owned());

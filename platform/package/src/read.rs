@@ -11,8 +11,10 @@ use crate::{
     manifest::too_large,
 };
 
-/// A tar that ends where its bounds do, however well it was compressed.
-pub(crate) type Tar<'a> = Archive<io::Take<GzDecoder<&'a [u8]>>>;
+/// What a tar is read from: it ends where its bounds do, however well it was compressed.
+type Unpacking<'a> = io::Take<GzDecoder<&'a [u8]>>;
+
+pub(crate) type Tar<'a> = Archive<Unpacking<'a>>;
 
 pub(crate) fn open(bytes: &[u8]) -> Result<Tar<'_>, PackageError> {
     too_large("the package", bytes.len() as u64, PACKAGE_BYTES_MAX)?;
@@ -22,8 +24,15 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Tar<'_>, PackageError> {
 /// The entries one after the other. Extensions of tar, by which a name or a size could differ from the
 /// header, are entries like others here, and refused like others that are no plain files.
 pub(crate) struct Reader<'a, 'b> {
-    entries: Entries<'a, io::Take<GzDecoder<&'b [u8]>>>,
-    waiting: Option<(String, u64, Entry<'a, io::Take<GzDecoder<&'b [u8]>>>)>,
+    entries: Entries<'a, Unpacking<'b>>,
+    waiting: Option<Waiting<'a, 'b>>,
+}
+
+/// An entry whose header was looked at.
+struct Waiting<'a, 'b> {
+    name: String,
+    bytes: u64,
+    entry: Entry<'a, Unpacking<'b>>,
 }
 
 impl<'a, 'b> Reader<'a, 'b> {
@@ -47,16 +56,16 @@ impl<'a, 'b> Reader<'a, 'b> {
                     format!("`{}` of type {:?}", name.escape_debug(), header.entry_type()),
                 ));
             }
-            let size = header.size().map_err(|error| PackageError::damaged(&error))?;
-            self.waiting = Some((name, size, entry));
+            let bytes = header.size().map_err(|error| PackageError::damaged(&error))?;
+            self.waiting = Some(Waiting { name, bytes, entry });
         }
-        Ok(self.waiting.as_ref().map(|(name, _, _)| name.as_str()))
+        Ok(self.waiting.as_ref().map(|waiting| waiting.name.as_str()))
     }
 
     /// The content of the next entry, which has this name and at most this size.
     pub(crate) fn take(&mut self, expected: &str, bytes_max: u64) -> Result<Vec<u8>, PackageError> {
         self.peek()?;
-        let Some((name, size, mut entry)) = self.waiting.take() else {
+        let Some(Waiting { name, bytes, mut entry }) = self.waiting.take() else {
             return Err(PackageError::refused(format!("`{expected}`"), "the end of the package"));
         };
         if name != expected {
@@ -65,10 +74,10 @@ impl<'a, 'b> Reader<'a, 'b> {
                 format!("`{}`", name.escape_debug()),
             ));
         }
-        too_large(&format!("`{expected}`"), size, bytes_max)?;
+        too_large(&format!("`{expected}`"), bytes, bytes_max)?;
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(|error| PackageError::damaged(&error))?;
-        if content.len() as u64 != size {
+        if content.len() as u64 != bytes {
             return Err(PackageError::Damaged { found: "one that breaks off".to_owned() });
         }
         Ok(content)

@@ -1,6 +1,9 @@
 //! Ed25519 keys: who made a package, and who may.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write},
+    str::FromStr,
+};
 
 use ring::{
     rand::{SecureRandom, SystemRandom},
@@ -194,7 +197,11 @@ impl Signature {
 }
 
 fn in_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -19,7 +19,7 @@ fn tenant(model: &[u8], sql: &str) -> (TempDir, Bundle) {
     let place = tempfile::tempdir().expect("a temporary folder");
     let folder = place.path().join("crm/spend");
     fs::create_dir_all(folder.join("parts")).expect("a folder");
-    fs::create_dir_all(place.path().join("crm/macros/deep")).expect("a folder");
+    fs::create_dir_all(place.path().join("crm/macros")).expect("a folder");
     let config = "MODEL_CONFIG: {MODEL_PATH: ./parts/model.onnx, FRAMEWORK: BASE}\n\
         FEATURE_CONFIG: {FEATURE_SQL_PATH: features.sql}\n\
         PREDICTION_CONFIG:\n  SERVICE_NAME: spend\n  VERSION: 0.1.0\n  \
@@ -27,8 +27,8 @@ fn tenant(model: &[u8], sql: &str) -> (TempDir, Bundle) {
         PREDICTION_NAMES_DATATYPE: [INT, FLOAT64]\n";
     for (name, content) in [
         ("crm/tenant.yaml", b"OWNERS: [crm@example.com]\n".as_slice()),
-        ("crm/macros/deep/windows.sql", b"-- macros\n"),
-        ("crm/macros/.hidden", b"x"),
+        ("crm/macros/windows.sql", b"{# no macro yet #}\n"),
+        ("crm/macros/README.md", b"x"),
         ("crm/spend/CARD.md", b"# Without front matter\n"),
         ("crm/spend/config.yaml", config.as_bytes()),
         ("crm/spend/features.sql", sql.as_bytes()),
@@ -120,7 +120,7 @@ fn a_package_holds_what_the_release_needs_and_nothing_else() {
     assert_eq!(unpacked.folder, unpacked_place.path().join("crm/spend"));
     assert_eq!((unpacked.commit, unpacked.signed_by), (commit, None));
     let mut expected = contents(place.path());
-    for not_needed in ["crm/spend/train.py", "crm/spend/.env", "crm/macros/.hidden"] {
+    for not_needed in ["crm/spend/train.py", "crm/spend/.env", "crm/macros/README.md"] {
         expected.remove(not_needed).expect("it is beside the bundle");
     }
     assert_eq!(contents(unpacked_place.path()), expected);
@@ -134,9 +134,9 @@ fn a_link_is_not_followed_into_a_package() {
     let secret = place.path().join("secret");
     fs::write(&secret, "secret").expect("a file");
     std::os::unix::fs::symlink(&secret, place.path().join("crm/macros/link.sql")).expect("a link");
-    let package = Package::pack(&bundle, None, None).expect("a package");
-    let (unpacked, _) = unpack(&package, None).expect("a whole package");
-    assert!(!contents(unpacked.path()).contains_key("crm/macros/link.sql"));
+    let refused = Package::pack(&bundle, None, None).expect_err("a link").to_string();
+    assert!(refused.contains("leads out of the bundle's folder"), "{refused}");
+    fs::remove_file(place.path().join("crm/macros/link.sql")).expect("it was there");
     let features = place.path().join("crm/spend/features.sql");
     fs::remove_file(&features).expect("it was there");
     std::os::unix::fs::symlink(&secret, &features).expect("a link");

@@ -80,16 +80,13 @@ impl Describer {
     ) -> Result<SchemaRef, WarehouseError> {
         let rewritten = googlesql::to_duckdb(sql, &Context::model_outputs(*parameters))?;
         let kept = self.idle().pop();
-        let engine = match kept {
-            Some(engine) => {
-                engine.execute(&format!("DROP TABLE {}", quote_name(TABLE)))?;
-                engine
-            }
-            None => {
-                let engine = open(DESCRIBE_BYTES, 1)?;
-                engine.lock(&[])?;
-                engine
-            }
+        let engine = if let Some(engine) = kept {
+            engine.execute(&format!("DROP TABLE {}", quote_name(TABLE)))?;
+            engine
+        } else {
+            let engine = open(DESCRIBE_BYTES, 1)?;
+            engine.lock(&[])?;
+            engine
         };
         create(&engine, TABLE, &zoneless(input))?;
         // One that refused a query is not asked again.

@@ -9,7 +9,7 @@ use crate::cli::Cli;
 
 /// Words of commands that are written down before they exist. One that exists no longer belongs here,
 /// and the test says so.
-const PENDING: &[&str] = &["--server", "--prune", "--scope", "promote"];
+const PENDING: &[&str] = &["--server"];
 /// What a pipeline's variables hold.
 const VARIABLES: [(&str, &str); 1] = [("$CAMEO_SERVER", "http://127.0.0.1:8080")];
 

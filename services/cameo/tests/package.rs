@@ -114,7 +114,7 @@ fn a_package_carries_its_tenants_settings_and_macros() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let tenant = place.path().join("crm");
     copy(&root().join("tenants/crm"), &tenant);
-    fs::create_dir(tenant.join("macros")).expect("a folder");
+    fs::create_dir_all(tenant.join("macros")).expect("a folder");
     fs::write(tenant.join("macros/own.sql"), "-- shared\n").expect("a file");
     let file = place.path().join("clv.cameo");
     let size = || {
@@ -143,11 +143,11 @@ fn a_package_becomes_the_same_release_as_its_folder() {
     cameo(&["package", "tenants/crm/clv_bgnbd", "--out", &file, "--sign", &secret]).exits(0);
     let server = Server::start(&data);
     let packed = server.cameo(&["apply", &file, "--trusted-key", &trusted]).exits(0).json();
-    assert_eq!(packed[0]["applied"], "created");
+    assert_eq!(packed["services"][0]["applied"], "created");
     let folder = server.cameo(&["apply", "tenants/crm/clv_bgnbd"]).exits(0).json();
     assert_eq!(
-        folder[0]["applied"], "unchanged",
+        folder["services"][0]["applied"], "unchanged",
         "the release is its content, wherever it came from"
     );
-    assert_eq!(folder[0]["release"], packed[0]["release"]);
+    assert_eq!(folder["services"][0]["release"], packed["services"][0]["release"]);
 }

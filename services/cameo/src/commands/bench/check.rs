@@ -103,9 +103,9 @@ fn generate(
     write("config.yaml", config.as_bytes())?;
     let sql = |text: &str| format!("-- copy {own}\n{text}");
     let features = &template.config.features.feature_sql_path.value;
-    write(features, sql(&template.feature_sql.text).as_bytes())?;
+    write(features, sql(&template.feature_sql.source.text).as_bytes())?;
     if let Some(predictions) = &template.predictions_sql {
-        write(cameo_bundle::PREDICTIONS_SQL_FILE, sql(&predictions.text).as_bytes())?;
+        write(cameo_bundle::PREDICTIONS_SQL_FILE, sql(&predictions.source.text).as_bytes())?;
     }
     // A description after everything else: another content, the same model.
     let length = u8::try_from(own.len()).context("the seed is too long")?;

@@ -254,7 +254,7 @@ fn next(folder: &Path, files: &[PathBuf], takes: &Takes, service: &ServicePath) 
     }
     steps.push(format!("edit {shown}/CARD.md: say what the model is for"));
     steps.extend(["check", "plan", "apply"].map(|command| format!("cameo {command} {shown}")));
-    steps.push(format!("cameo promote {service}"));
+    steps.push(format!("cameo promote {service} RELEASE, which plan and apply name"));
     steps.push(format!("cameo run {service} --now --wait"));
     steps
 }
