@@ -20,7 +20,8 @@ const CUSTOMERS: u64 = 200;
 const TWO: [u8; 4] = 2_f32.to_le_bytes();
 const THREE: [u8; 4] = 3_f32.to_le_bytes();
 
-const FEATURES: &str = "SELECT\n  user_id,\n  level,\n  visits\nFROM shop.customers\n";
+const FEATURES: &str = "SELECT\n  user_id,\n  level,\n  visits\nFROM {{ team.customers() }}\n";
+const MACROS: &str = "{% macro customers() %}shop.customers{% endmacro %}\n";
 const PREDICTIONS: &str = "SELECT
   user_id,
   score,
@@ -108,6 +109,9 @@ PREDICTION_CONFIG:
   PREDICTION_NAMES_DATATYPE: [INT, FLOAT64, STRING, INT]
 "
     );
+    let macros = folder.join("../macros");
+    fs::create_dir_all(&macros).expect("a folder");
+    fs::write(macros.join("tables.sql"), MACROS).expect("the team's macros");
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file");
     write("config.yaml", &config);
     write("features.sql", FEATURES);
@@ -147,6 +151,14 @@ fn every_change_of_a_service_is_a_picture(place: &Place) {
             &tree.join("marketing/gender/features.sql"),
             "  level,\n",
             "  -- newcomers start at level 1\n  GREATEST(level, 1) AS level,\n"
+        ))
+    );
+    insta::assert_snapshot!(
+        "macro-changed",
+        human(&|tree| edit(
+            &tree.join("marketing/macros/tables.sql"),
+            "shop.customers{%",
+            "shop.customers WHERE visits >= 0{%"
         ))
     );
     insta::assert_snapshot!(

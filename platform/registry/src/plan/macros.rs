@@ -2,26 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use cameo_domain::ServicePath;
+use cameo_bundle::MacroUse;
+use cameo_domain::{ServicePath, TenantName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A macro that the queries of a release use, as its manifest records it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MacroUse {
-    /// Such as `std/rfm`.
-    pub name: String,
-    /// Of its text.
-    pub hash: String,
-    /// The standard library, or the file of the tenant.
-    pub origin: Value,
-}
+/// How the macros of a tenant begin; those of two tenants may have one name.
+const OF_THE_TEAM: &str = "team.";
 
 /// A macro that changed, and the services that are rendered anew because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MacroChange {
-    /// Such as `std/rfm`.
+    /// Such as `std.rfm`.
     pub name: String,
+    /// Whose it is; none for the standard library's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
     /// All services of this plan that use it.
     pub reaches: Vec<ServicePath>,
 }
@@ -44,37 +40,54 @@ pub(crate) fn changed(old: &[MacroUse], new: &[MacroUse]) -> Vec<String> {
 pub(crate) fn reach<'a>(
     services: impl Iterator<Item = (&'a ServicePath, &'a [String])>,
 ) -> Vec<MacroChange> {
-    let mut reached: BTreeMap<&str, Vec<ServicePath>> = BTreeMap::new();
+    let mut reached: BTreeMap<(&str, Option<&TenantName>), Vec<ServicePath>> = BTreeMap::new();
     for (service, macros) in services {
         for name in macros {
-            reached.entry(name).or_default().push(service.clone());
+            let tenant = name.starts_with(OF_THE_TEAM).then_some(&service.tenant);
+            reached.entry((name.as_str(), tenant)).or_default().push(service.clone());
         }
     }
-    let change =
-        |(name, reaches): (&str, Vec<ServicePath>)| MacroChange { name: name.to_owned(), reaches };
-    reached.into_iter().map(change).collect()
+    let reached = reached.into_iter().map(|((name, tenant), reaches)| MacroChange {
+        name: name.to_owned(),
+        tenant: tenant.cloned(),
+        reaches,
+    });
+    reached.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cameo_domain::Sha256;
     use serde_json::json;
+
+    fn paths() -> [ServicePath; 2] {
+        ["crm/clv", "marketing/gender"].map(|path| path.parse().expect("a path"))
+    }
 
     #[test]
     fn a_changed_macro_is_listed_with_all_who_use_it() {
-        let manifest = |hash: &str| {
-            let rfm = json!({"name": "std/rfm", "hash": hash, "origin": "standard"});
-            let tiers = json!({"name": "std/tiers", "hash": "same", "origin": "standard"});
-            used(&json!({"macros": [rfm, tiers]}))
+        let manifest = |text: &str| {
+            let one = |name: &str, text: &str| json!({"name": name, "hash": Sha256::of(text), "origin": "standard"});
+            used(&json!({"macros": [one("std.rfm", text), one("std.tier", "same")]}))
         };
         let (old, new) = (manifest("1"), manifest("2"));
         let names = changed(&old, &new);
-        assert_eq!(names, ["std/rfm"]);
+        assert_eq!(names, ["std.rfm"]);
         assert!(changed(&[], &new).is_empty(), "a macro that is new to a release did not change");
-        let paths: [ServicePath; 2] =
-            ["crm/clv", "marketing/gender"].map(|path| path.parse().expect("a path"));
+        let paths = paths();
         let reached = reach(paths.iter().map(|path| (path, names.as_slice())));
-        assert_eq!(reached, [MacroChange { name: "std/rfm".to_owned(), reaches: paths.to_vec() }]);
+        let name = "std.rfm".to_owned();
+        assert_eq!(reached, [MacroChange { name, tenant: None, reaches: paths.to_vec() }]);
         assert!(used(&json!({})).is_empty());
+    }
+
+    #[test]
+    fn macros_of_one_name_are_those_of_their_tenants() {
+        let (paths, names) = (paths(), ["team.basket".to_owned()]);
+        let reached = reach(paths.iter().map(|path| (path, names.as_slice())));
+        let tenants: Vec<_> =
+            reached.iter().map(|change| change.tenant.as_ref().map(TenantName::as_str)).collect();
+        assert_eq!(tenants, [Some("crm"), Some("marketing")]);
     }
 }

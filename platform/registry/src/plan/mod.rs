@@ -33,7 +33,7 @@ pub use distribution::{
     stability_index,
 };
 pub use entry::Entry;
-pub use macros::{MacroChange, MacroUse};
+pub use macros::MacroChange;
 pub use model::ModelFact;
 pub use outlook::{Outlook, PendingBundle, Scope, Server, contract, outlook};
 pub use sample::{
@@ -133,7 +133,6 @@ async fn service_change(
         // A manifest of a later version of Cameo cannot be compared, only replaced.
         serde_json::from_value::<ReleaseManifest>(current.manifest.clone()).ok()
     });
-    let new_macros = macros::used(&serde_json::to_value(&manifest).unwrap_or_default());
     let old_macros =
         current.as_ref().map(|current| macros::used(&current.manifest)).unwrap_or_default();
     let model_changed = before
@@ -172,7 +171,7 @@ async fn service_change(
         parts: before.as_ref().map(|old| parts(old, &manifest)).unwrap_or_default(),
         settings: before.as_ref().map(|old| setting_changes(old, &manifest)).unwrap_or_default(),
         texts: before.as_ref().map(|old| texts(old, &manifest)).unwrap_or_default(),
-        macros: macros::changed(&old_macros, &new_macros),
+        macros: macros::changed(&old_macros, &manifest.macros),
         model,
         columns: if before.is_none() {
             manifest.schema.columns().cloned().collect()
