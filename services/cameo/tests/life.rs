@@ -74,6 +74,8 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
     let second = a_changed_bundle_is_planned_applied_and_run(&server, &tenants, &key);
     a_rollback_brings_the_old_columns_back(&server, &first, &second, &key);
     what_happened_is_on_record(&server, &first, &second);
+    releases_are_listed_promoted_and_remembered(&server, &first, &second);
+    what_git_lost_is_archived_only_where_that_was_asked_for(&server, &tenants);
 
     let before = prediction_of(&server, &second["generation"], ONE, &key);
     server.kill_dash_nine();
@@ -330,6 +332,67 @@ fn a_rollback_brings_the_old_columns_back(
         server.cameo(&["rollback", "crm/clv", "--to", "99"]).exits(1).stderr,
         "error: cannot roll back: generation 99 is not a published generation that is still kept\n"
     );
+}
+
+fn releases_are_listed_promoted_and_remembered(server: &Server, first: &Value, second: &Value) {
+    let listed = server.cameo(&["releases", "crm/clv"]).exits(0).json();
+    let release = |at: usize| listed[at]["release"].as_str().expect("a hash").to_owned();
+    assert_eq!(
+        (&listed[0]["release"], &listed[0]["stage"]),
+        (&second["release"], &json!("production"))
+    );
+    assert_eq!(
+        (&listed[1]["release"], &listed[1]["stage"]),
+        (&first["release"], &json!("archived"))
+    );
+    let digits = &release(1)[..6];
+    let moved =
+        server.cameo(&["promote", "crm/clv", digits, "--reason", "once more"]).exits(0).json();
+    assert_eq!((&moved["outcome"], &moved["replaced"]), (&json!("moved"), &second["release"]));
+    let told = server.cameo(&["history", "crm/clv", "-o", "human"]).exits(0).stdout;
+    assert!(told.contains("archived → production") && told.contains("once more"), "{told}");
+    let history = server.cameo(&["history", "crm/clv", "--limit", "3"]).exits(0).json();
+    assert_eq!(history[0]["action"], "promote", "{history}");
+    let before = history[2]["at"].as_str().expect("an instant");
+    let then = server.cameo(&["history", "crm/clv", "--at", before]).exits(0).json();
+    assert_eq!(then["production"]["release"], second["release"], "{then}");
+    assert_eq!(then["served"]["generation"], second["generation"], "{then}");
+    server.cameo(&["promote", "crm/clv", &release(0)]).exits(0);
+
+    let unknown = server.cameo(&["promote", "crm/clv", "ffffffff"]).exits(1).stderr;
+    let expected = "error: no release of crm/clv is named `ffffffff`; expected a version, or at least 4 digits";
+    assert!(unknown.starts_with(expected) && unknown.contains(digits), "{unknown}");
+    let nobody = server.cameo(&["approve", "crm/clv", digits]).exits(1).stderr;
+    assert!(nobody.contains("nobody has asked to promote"), "{nobody}");
+    let verdicts = server.cameo(&["verdicts", "crm/clv", digits, "-o", "human"]).exits(0).stdout;
+    assert!(verdicts.contains("was not compared yet"), "{verdicts}");
+}
+
+fn what_git_lost_is_archived_only_where_that_was_asked_for(server: &Server, tenants: &str) {
+    let gender = Path::new(tenants).join("marketing/gender");
+    let refused = server.cameo(&["apply", "--prune", &gender.display().to_string()]).exits(1);
+    assert!(refused.stderr.contains("found the bundle"), "{}", refused.stderr);
+    let aside = Path::new(tenants).parent().expect("a folder").join("gender");
+    fs::rename(&gender, &aside).expect("the bundle is gone");
+    let applied = server.cameo(&["apply", tenants]).exits(0).json();
+    assert!(applied.as_array().expect("a list").iter().all(|one| one["applied"] == "unchanged"));
+    let pruned = server.cameo(&["apply", "--prune", tenants]).exits(0).json();
+    let last = pruned.as_array().and_then(|all| all.last()).expect("what was pruned");
+    assert_eq!(last["applied"], "archived", "{pruned}");
+    assert_eq!(last["path"], json!({"tenant": "marketing", "service": "gender"}));
+    let again = server.cameo(&["apply", "--prune", tenants]).exits(0).json();
+    assert!(again.as_array().expect("a list").iter().all(|one| one["applied"] == "unchanged"));
+    let idle = server.cameo(&["run", "--now", "marketing/gender"]).exits(1).stderr;
+    let expected =
+        "error: no release of marketing/gender is in production; `cameo promote marketing/gender ";
+    assert!(idle.starts_with(expected), "{idle}");
+    fs::rename(&aside, &gender).expect("the bundle is back");
+    let back = server.cameo(&["apply", tenants]).exits(0).json();
+    assert_eq!(back[2]["applied"], "changed", "{back}");
+    let put_away =
+        server.cameo(&["archive", "marketing/gender", "--reason", "a test"]).exits(0).json();
+    assert_eq!(put_away["applied"], "archived");
+    assert_eq!(server.cameo(&["apply", tenants]).exits(0).json()[2]["applied"], "changed");
 }
 
 fn a_revoked_key_opens_nothing(server: &Server, key: &str, prefix: &str) {
