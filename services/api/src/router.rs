@@ -22,7 +22,7 @@ use crate::{
     problem::Problem,
     routes::{
         audit, card, explanations, generations, health, lineage, predictions, releases, runs,
-        services, tenants,
+        services, tenants, verdicts,
     },
 };
 
@@ -85,6 +85,7 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(lineage::get_lineage)))
         .routes(scoped(read, routes!(card::get_card)))
         .routes(scoped(read, routes!(audit::list_audit)))
+        .routes(scoped(read, routes!(verdicts::list_verdicts)))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.
     let tenants = tenants

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
 
-use crate::{By, Store, StoreError, connect::say, row::Columns};
+use crate::{By, Store, StoreError, connect::say, row::Columns, runs::cancel_beside};
 
 /// What a wish to move a release led to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -290,8 +290,11 @@ async fn record(
     .bind(entry.reason)
     .bind(entry.action.request())
     .bind(entry.at)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    if from.is_some_and(Stage::runs_beside) && !to.runs_beside() {
+        cancel_beside(connection, path, release).await?;
+    }
     Ok(())
 }
 
