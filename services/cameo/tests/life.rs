@@ -31,6 +31,10 @@ fn prepare(place: &Path) {
     }
 }
 
+fn apply(server: &Server, tenants: &str) -> Value {
+    server.cameo(&["apply", tenants]).exits(0).json()
+}
+
 fn run_now(server: &Server, service: &str) -> Value {
     let run = server.cameo(&["run", "--now", "--wait", service]).exits(0).json();
     assert_eq!(run["state"], "published", "{run}");
@@ -161,9 +165,10 @@ fn a_plan_changes_nothing_and_applying_twice_neither(server: &Server, tenants: &
     insta::assert_snapshot!("plan-of-new-services", steady(&planned.stdout));
     assert_eq!(server.cameo(&["runs"]).exits(0).json(), json!([]), "a plan runs nothing");
     let applied = server.cameo(&["apply", tenants]).exits(0).json();
+    let applied = &applied["services"];
     assert_eq!(applied[0]["applied"], "created");
     assert_eq!(applied[2]["path"], json!({"tenant": "marketing", "service": "gender"}));
-    assert_eq!(server.cameo(&["apply", tenants]).exits(0).json()[0]["applied"], "unchanged");
+    assert_eq!(apply(server, tenants)["services"][0]["applied"], "unchanged");
     let unchanged = server.cameo(&["plan", tenants]).exits(0).json();
     assert_eq!(
         (&unchanged["services"], &unchanged["summary"]["unaffected"]),
@@ -301,7 +306,7 @@ fn a_changed_bundle_is_planned_applied_and_run(server: &Server, tenants: &str, k
     let refused = server.cameo(&["apply", tenants, "-o", "human"]).exits(1);
     assert!(refused.stdout.contains("prediction decile INT removed"), "{}", refused.stdout);
     let accepted = ["apply", tenants, "--accept-breaking", "crm/clv"];
-    let applied = server.cameo(&accepted).exits(0).json();
+    let applied = server.cameo(&accepted).exits(0).json()["services"].clone();
     assert_eq!(
         (&applied[0]["applied"], &applied[1]["applied"]),
         (&json!("changed"), &json!("unchanged"))
@@ -374,25 +379,27 @@ fn what_git_lost_is_archived_only_where_that_was_asked_for(server: &Server, tena
     assert!(refused.stderr.contains("found the bundle"), "{}", refused.stderr);
     let aside = Path::new(tenants).parent().expect("a folder").join("gender");
     fs::rename(&gender, &aside).expect("the bundle is gone");
-    let applied = server.cameo(&["apply", tenants]).exits(0).json();
-    assert!(applied.as_array().expect("a list").iter().all(|one| one["applied"] == "unchanged"));
+    let unchanged = |applied: &Value| {
+        let services = applied["services"].as_array().expect("a list");
+        services.iter().all(|one| one["applied"] == "unchanged")
+    };
+    let applied = apply(server, tenants);
+    assert!(unchanged(&applied) && applied["archived"] == json!([]), "{applied}");
     let pruned = server.cameo(&["apply", "--prune", tenants]).exits(0).json();
-    let last = pruned.as_array().and_then(|all| all.last()).expect("what was pruned");
-    assert_eq!(last["applied"], "archived", "{pruned}");
-    assert_eq!(last["path"], json!({"tenant": "marketing", "service": "gender"}));
+    let path = json!({"tenant": "marketing", "service": "gender"});
+    assert_eq!(pruned["archived"][0]["path"], path, "{pruned}");
     let again = server.cameo(&["apply", "--prune", tenants]).exits(0).json();
-    assert!(again.as_array().expect("a list").iter().all(|one| one["applied"] == "unchanged"));
+    assert!(unchanged(&again) && again["archived"] == json!([]), "{again}");
     let idle = server.cameo(&["run", "--now", "marketing/gender"]).exits(1).stderr;
     let expected =
         "error: no release of marketing/gender is in production; `cameo promote marketing/gender ";
     assert!(idle.starts_with(expected), "{idle}");
     fs::rename(&aside, &gender).expect("the bundle is back");
-    let back = server.cameo(&["apply", tenants]).exits(0).json();
-    assert_eq!(back[2]["applied"], "changed", "{back}");
+    assert_eq!(apply(server, tenants)["services"][2]["applied"], "changed");
     let put_away =
         server.cameo(&["archive", "marketing/gender", "--reason", "a test"]).exits(0).json();
-    assert_eq!(put_away["applied"], "archived");
-    assert_eq!(server.cameo(&["apply", tenants]).exits(0).json()[2]["applied"], "changed");
+    assert_eq!(put_away["releases"].as_array().map(Vec::len), Some(1), "{put_away}");
+    assert_eq!(apply(server, tenants)["services"][2]["applied"], "changed");
 }
 
 fn a_revoked_key_opens_nothing(server: &Server, key: &str, prefix: &str) {
