@@ -51,6 +51,8 @@ pub(crate) async fn execute(
     dependencies.metrics.running.inc();
     let started = std::time::Instant::now();
     let namespace = config.openlineage.as_ref().map_or("", Receiver::namespace);
+    // What runs beside production writes nothing that anybody reads.
+    let emitter = emitter.filter(|_| claimed.purpose == RunPurpose::Publish);
     let telling = emitter.map(|emitter| Telling::new(emitter, namespace, dependencies, &claimed));
     let state = attempt(config, dependencies, &claimed, telling.as_ref(), abandon);
     let state = state.instrument(span).await;
