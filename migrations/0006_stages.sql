@@ -170,7 +170,12 @@ create constraint trigger stages_follow_services after insert or update on cameo
 -- complete, kept to be compared, published never.
 alter table cameo.runs
     add column purpose text not null default 'publish' check (purpose in ('publish', 'shadow')),
+    -- When the latest attempt was claimed, and the most memory that its worker had while it ran.
+    add column attempt_started_at timestamptz,
     add column memory_peak_bytes bigint check (memory_peak_bytes > 0),
+    drop constraint runs_manual_has_key,
+    add constraint runs_manual_has_key check (
+        purpose = 'shadow' or (trigger = 'manual') = (idempotency_key is not null)),
     drop constraint runs_tenant_service_due_at_key,
     drop constraint runs_state_check,
     add constraint runs_state_check check (state in
@@ -184,6 +189,10 @@ alter table cameo.runs
         or (rows_read is not null and rows_read = rows_scored + rows_quarantined
             and generation is not null));
 
+-- Production never waits for what runs beside it.
+drop index cameo.runs_one_running;
+create unique index runs_one_running on cameo.runs (tenant, service, purpose)
+    where state = 'running';
 create unique index runs_one_for_each_instant on cameo.runs (tenant, service, due_at)
     where purpose = 'publish';
 create unique index runs_one_shadow_for_each_instant on cameo.runs (tenant, service, release, due_at)
@@ -252,6 +261,22 @@ create table cameo.verdicts (
 
 create index verdicts_by_release on cameo.verdicts (tenant, service, release, due_at desc);
 
+create function cameo.check_verdict() returns trigger language plpgsql as $$
+begin
+    if not exists (
+        select from cameo.runs r
+        where r.run = new.run and r.purpose = 'shadow' and r.state in ('shadowed', 'halted', 'failed')
+          and (r.tenant, r.service, r.release, r.due_at)
+              = (new.tenant, new.service, new.release, new.due_at))
+    then
+        raise exception 'run % is no shadow run of % that has ended', new.run, new.release
+            using errcode = 'CM006';
+    end if;
+    return new;
+end $$;
+
+create trigger verdicts_are_of_shadow_runs before insert on cameo.verdicts
+    for each row execute function cameo.check_verdict();
 create trigger verdicts_are_decided_once before update or delete on cameo.verdicts
     for each row execute function cameo.refuse_change();
 

@@ -6,3 +6,14 @@ alter table cameo.publications
     add constraint publications_action_check check (action in ('publish', 'rollback', 'withdraw')),
     add constraint publications_withdraw_to_nothing
         check ((action = 'withdraw') = (generation is null));
+
+-- Of a withdrawal the audit trail names what was served until then.
+create or replace function cameo.audit_publication() returns trigger language plpgsql as $$
+begin
+    perform cameo.append_audit(new.actor, new.tenant, new.service,
+        case new.action when 'publish' then 'generation.published'
+            when 'withdraw' then 'generation.withdrawn' else 'generation.rolled_back' end,
+        coalesce(new.generation, new.previous)::text,
+        jsonb_build_object('publication', new.publication, 'previous', new.previous));
+    return null;
+end $$;

@@ -22,6 +22,7 @@ pub struct Bundle {
     timezone: String,
     settings: String,
     explanation: String,
+    release: String,
     null_defaults: String,
     features: String,
     predictions: Option<String>,
@@ -41,6 +42,7 @@ impl Bundle {
             timezone: "UTC".to_owned(),
             settings: String::new(),
             explanation: String::new(),
+            release: String::new(),
             null_defaults: String::new(),
             features: "SELECT user_id, level, visits FROM shop.customers".to_owned(),
             predictions: None,
@@ -74,6 +76,13 @@ impl Bundle {
     #[must_use]
     pub fn explained(mut self, section: &str) -> Self {
         self.explanation = format!("EXPLANATION_CONFIG: {section}\n");
+        self
+    }
+
+    /// `RELEASE_CONFIG`, as YAML in one line.
+    #[must_use]
+    pub fn released(mut self, section: &str) -> Self {
+        self.release = format!("RELEASE_CONFIG: {section}\n");
         self
     }
 
@@ -149,6 +158,7 @@ FEATURE_CONFIG:
 "
         );
         config.push_str(&self.explanation);
+        config.push_str(&self.release);
         if !self.settings.is_empty() {
             let _ = write!(config, "RUN_CONFIG:\n{}", self.settings);
         }

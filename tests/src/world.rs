@@ -18,6 +18,7 @@ use cameo_store::{
     keys::{self, NewKey},
     releases, runs,
     tenants::{self, TenantSettings},
+    verdicts::Verdict,
 };
 use cameo_warehouse::{Warehouse, run_unconfined};
 use chrono::{DateTime, Utc};
@@ -178,6 +179,12 @@ impl World {
         }
     }
 
+    /// What time it is here.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
     /// Moves the clock and lets the scheduler look.
     pub async fn advance_to(&self, instant: &str) {
         self.clock.set(at(instant));
@@ -207,6 +214,16 @@ impl World {
         let worker = self.worker(self.worker_config()).await;
         self.idle().await;
         worker.stop().await;
+    }
+
+    /// Compares what has run beside production until nothing is left to compare.
+    pub async fn compare(&self) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        while let Some(verdict) = cameo_worker::compare_next(&self.store).await.expect("an answer")
+        {
+            verdicts.push(verdict);
+        }
+        verdicts
     }
 
     /// Waits until no run waits or runs.

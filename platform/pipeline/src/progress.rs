@@ -17,6 +17,7 @@ pub struct Tracker {
     rows_scored: AtomicU64,
     rows_quarantined: AtomicU64,
     rows_written: AtomicU64,
+    memory_peak_bytes: AtomicU64,
     spans: Mutex<Vec<Span>>,
 }
 
@@ -69,10 +70,16 @@ impl Tracker {
         self.rows_written.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
+    /// Notes how much memory the process has; the most counts.
+    pub fn memory(&self, bytes: u64) {
+        self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
     /// The picture at this moment.
     #[must_use]
     pub fn snapshot(&self) -> Progress {
         let rows_scored = self.rows_scored.load(Ordering::Relaxed);
+        let memory_peak_bytes = self.memory_peak_bytes.load(Ordering::Relaxed);
         let now = Instant::now();
         self.with_spans(|spans| {
             let length = |span: &Span| {
@@ -98,6 +105,7 @@ impl Tracker {
                         seconds: length(span).as_secs_f64(),
                     })
                     .collect(),
+                memory_peak_bytes: Some(memory_peak_bytes).filter(|bytes| *bytes > 0),
             }
         })
     }

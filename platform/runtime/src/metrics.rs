@@ -129,6 +129,14 @@ fn seconds(time: TimeVal) -> f64 {
     time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
 }
 
+/// Memory of this process that is in RAM, where the system tells.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let kibibytes = status_value(&status, "VmRSS:")?;
+    u64::try_from(kibibytes).ok()?.checked_mul(1024)
+}
+
 /// The number in a line like `VmRSS:     12345 kB`.
 fn status_value(status: &str, name: &str) -> Option<i64> {
     let rest = status.lines().find_map(|line| line.strip_prefix(name))?;

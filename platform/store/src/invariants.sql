@@ -27,8 +27,9 @@ select 'one run per service and due instant, and one of each release beside it',
 from cameo.runs group by tenant, service, due_at, purpose, case purpose when 'shadow' then release end
 having count(*) > 1
 union all
-select 'at most one running run per service', format('%s/%s has %s', tenant, service, count(*))
-from cameo.runs where state = 'running' group by tenant, service having count(*) > 1
+select 'at most one running run per service, and one beside it',
+       format('%s/%s has %s', tenant, service, count(*))
+from cameo.runs where state = 'running' group by tenant, service, purpose having count(*) > 1
 union all
 select 'a run''s epoch counts its claims', format('run %s: epoch %s, attempt %s', run, epoch, attempt)
 from cameo.runs where epoch < attempt or (state = 'running' and epoch = 0)
@@ -197,3 +198,10 @@ from (
     from (select a from cameo.audit a order by entry desc limit 1000) latest
     window w as (order by (a).entry)) entries
 where found <> expected or previous <> entry - 1 or previous_hash <> link
+union all
+select 'a verdict is of a shadow run that has ended, and passed if all its checks did',
+       format('run %s: %s', v.run, v.passed)
+from cameo.verdicts v join cameo.runs r using (run)
+where r.purpose <> 'shadow' or r.state not in ('shadowed', 'halted', 'failed')
+   or v.passed is distinct from (
+       select bool_and((c ->> 'passed')::boolean) from jsonb_array_elements(v.checks) c)

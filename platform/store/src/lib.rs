@@ -27,6 +27,7 @@ pub mod runs;
 pub mod schedule;
 pub mod services;
 pub mod tenants;
+pub mod verdicts;
 
 pub use by::By;
 pub use connect::{ConnectOptions, Store};

@@ -101,7 +101,8 @@ pub async fn served_at(
     path: &ServicePath,
     at: DateTime<Utc>,
 ) -> Result<Option<GenerationId>, StoreError> {
-    let generation: Option<i64> = sqlx::query_scalar(
+    // Of a service that was withdrawn the last entry names none.
+    let generation: Option<Option<i64>> = sqlx::query_scalar(
         "select generation from cameo.publications
          where tenant = $1 and service = $2 and at <= $3 order by publication desc limit 1",
     )
@@ -110,7 +111,7 @@ pub async fn served_at(
     .bind(at)
     .fetch_optional(store.control())
     .await?;
-    Ok(generation.map(GenerationId))
+    Ok(generation.flatten().map(GenerationId))
 }
 
 /// Where the predictions of a generation of the service come from.

@@ -11,6 +11,7 @@ use crate::{
     Store, StoreError,
     releases::policy_from,
     row::{Columns, get},
+    runs::{RunTrigger, create_beside},
 };
 
 /// Most due instants that one decision may carry: it is one transaction.
@@ -182,7 +183,12 @@ async fn record(
         return Ok(None);
     }
     let run = match outcome {
-        DueOutcome::Run => Some(insert_run(connection, service, due_at).await?),
+        DueOutcome::Run => {
+            let run = insert_run(connection, service, due_at).await?;
+            let (tenant, name) = (&service.path.tenant, &service.path.service);
+            create_beside(connection, tenant, name, due_at, RunTrigger::Schedule).await?;
+            Some(run)
+        }
         _ => None,
     };
     let (name_of_outcome, into, reason) = match outcome {

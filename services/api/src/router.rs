@@ -22,7 +22,7 @@ use crate::{
     problem::Problem,
     routes::{
         audit, card, deployments, explanations, generations, health, lineage, predictions,
-        releases, runs, services, tenants,
+        releases, runs, services, tenants, verdicts,
     },
 };
 
@@ -93,6 +93,7 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(lineage::get_lineage)))
         .routes(scoped(read, routes!(card::get_card)))
         .routes(scoped(read, routes!(audit::list_audit)))
+        .routes(scoped(read, routes!(verdicts::list_verdicts)))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.
     let tenants = tenants

@@ -109,6 +109,8 @@ pub(crate) enum Command {
     Promote(Promote),
     /// Put a release into production that somebody else has asked for.
     Approve(Approve),
+    /// Show how a release compared with production while it ran beside it, newest first.
+    Verdicts(Verdicts),
     /// Tell what happened to a service, newest first, or how it stood at an instant.
     History(History),
     /// Take a service out of use; what is published stays served for 30 days.
@@ -382,6 +384,17 @@ pub(crate) struct Approve {
     /// Why, for the ledger.
     #[arg(long)]
     pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verdicts {
+    /// Which service, as `tenant/service`.
+    pub(crate) service: ServicePath,
+    /// Which release: at least 4 digits of its hash, or its version.
+    pub(crate) release: String,
+    /// How many.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) limit: u32,
 }
 
 #[derive(Debug, Args)]

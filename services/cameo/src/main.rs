@@ -87,6 +87,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Releases(service) => commands::releases::run(global, service, output).await,
         Command::Promote(promote) => commands::promote::run(global, promote, output).await,
         Command::Approve(approve) => commands::promote::approve(global, approve, output).await,
+        Command::Verdicts(verdicts) => commands::verdicts::run(global, verdicts, output).await,
         Command::History(history) => commands::history::run(global, history, output).await,
         Command::Archive(archive) => commands::archive::run(global, archive, output).await,
         Command::Package(package) => commands::package::run(package, output).await,

@@ -31,6 +31,10 @@ fn prepare(place: &Path) {
     }
 }
 
+fn apply(server: &Server, tenants: &str) -> Value {
+    server.cameo(&["apply", tenants]).exits(0).json()
+}
+
 fn run_now(server: &Server, service: &str) -> Value {
     let run = server.cameo(&["run", "--now", "--wait", service]).exits(0).json();
     assert_eq!(run["state"], "published", "{run}");
@@ -74,6 +78,8 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
     let second = a_changed_bundle_is_planned_applied_and_run(&server, &tenants, &key);
     a_rollback_brings_the_old_columns_back(&server, &first, &second, &key);
     what_happened_is_on_record(&server, &first, &second);
+    releases_are_listed_promoted_and_remembered(&server, &first, &second);
+    what_git_lost_is_archived_only_where_that_was_asked_for(&server, &tenants);
 
     let before = prediction_of(&server, &second["generation"], ONE, &key);
     server.kill_dash_nine();
@@ -159,9 +165,10 @@ fn a_plan_changes_nothing_and_applying_twice_neither(server: &Server, tenants: &
     insta::assert_snapshot!("plan-of-new-services", steady(&planned.stdout));
     assert_eq!(server.cameo(&["runs"]).exits(0).json(), json!([]), "a plan runs nothing");
     let applied = server.cameo(&["apply", tenants]).exits(0).json();
+    let applied = &applied["services"];
     assert_eq!(applied[0]["applied"], "created");
     assert_eq!(applied[2]["path"], json!({"tenant": "marketing", "service": "gender"}));
-    assert_eq!(server.cameo(&["apply", tenants]).exits(0).json()[0]["applied"], "unchanged");
+    assert_eq!(apply(server, tenants)["services"][0]["applied"], "unchanged");
     let unchanged = server.cameo(&["plan", tenants]).exits(0).json();
     assert_eq!(
         (&unchanged["services"], &unchanged["summary"]["unaffected"]),
@@ -299,7 +306,7 @@ fn a_changed_bundle_is_planned_applied_and_run(server: &Server, tenants: &str, k
     let refused = server.cameo(&["apply", tenants, "-o", "human"]).exits(1);
     assert!(refused.stdout.contains("prediction decile INT removed"), "{}", refused.stdout);
     let accepted = ["apply", tenants, "--accept-breaking", "crm/clv"];
-    let applied = server.cameo(&accepted).exits(0).json();
+    let applied = server.cameo(&accepted).exits(0).json()["services"].clone();
     assert_eq!(
         (&applied[0]["applied"], &applied[1]["applied"]),
         (&json!("changed"), &json!("unchanged"))
@@ -330,6 +337,69 @@ fn a_rollback_brings_the_old_columns_back(
         server.cameo(&["rollback", "crm/clv", "--to", "99"]).exits(1).stderr,
         "error: cannot roll back: generation 99 is not a published generation that is still kept\n"
     );
+}
+
+fn releases_are_listed_promoted_and_remembered(server: &Server, first: &Value, second: &Value) {
+    let listed = server.cameo(&["releases", "crm/clv"]).exits(0).json();
+    let release = |at: usize| listed[at]["release"].as_str().expect("a hash").to_owned();
+    assert_eq!(
+        (&listed[0]["release"], &listed[0]["stage"]),
+        (&second["release"], &json!("production"))
+    );
+    assert_eq!(
+        (&listed[1]["release"], &listed[1]["stage"]),
+        (&first["release"], &json!("archived"))
+    );
+    let digits = &release(1)[..6];
+    let moved =
+        server.cameo(&["promote", "crm/clv", digits, "--reason", "once more"]).exits(0).json();
+    assert_eq!((&moved["outcome"], &moved["replaced"]), (&json!("moved"), &second["release"]));
+    let told = server.cameo(&["history", "crm/clv", "-o", "human"]).exits(0).stdout;
+    assert!(told.contains("archived → production") && told.contains("once more"), "{told}");
+    let history = server.cameo(&["history", "crm/clv", "--limit", "3"]).exits(0).json();
+    assert_eq!(history[0]["action"], "promote", "{history}");
+    let before = history[2]["at"].as_str().expect("an instant");
+    let then = server.cameo(&["history", "crm/clv", "--at", before]).exits(0).json();
+    assert_eq!(then["production"]["release"], second["release"], "{then}");
+    assert_eq!(then["served"]["generation"], second["generation"], "{then}");
+    server.cameo(&["promote", "crm/clv", &release(0)]).exits(0);
+
+    let unknown = server.cameo(&["promote", "crm/clv", "ffffffff"]).exits(1).stderr;
+    let expected = "error: no release of crm/clv is named `ffffffff`; expected a version, or at least 4 digits";
+    assert!(unknown.starts_with(expected) && unknown.contains(digits), "{unknown}");
+    let nobody = server.cameo(&["approve", "crm/clv", digits]).exits(1).stderr;
+    assert!(nobody.contains("nobody has asked to promote"), "{nobody}");
+    let verdicts = server.cameo(&["verdicts", "crm/clv", digits, "-o", "human"]).exits(0).stdout;
+    assert!(verdicts.contains("was not compared yet"), "{verdicts}");
+}
+
+fn what_git_lost_is_archived_only_where_that_was_asked_for(server: &Server, tenants: &str) {
+    let gender = Path::new(tenants).join("marketing/gender");
+    let refused = server.cameo(&["apply", "--prune", &gender.display().to_string()]).exits(1);
+    assert!(refused.stderr.contains("found the bundle"), "{}", refused.stderr);
+    let aside = Path::new(tenants).parent().expect("a folder").join("gender");
+    fs::rename(&gender, &aside).expect("the bundle is gone");
+    let unchanged = |applied: &Value| {
+        let services = applied["services"].as_array().expect("a list");
+        services.iter().all(|one| one["applied"] == "unchanged")
+    };
+    let applied = apply(server, tenants);
+    assert!(unchanged(&applied) && applied["archived"] == json!([]), "{applied}");
+    let pruned = server.cameo(&["apply", "--prune", tenants]).exits(0).json();
+    let path = json!({"tenant": "marketing", "service": "gender"});
+    assert_eq!(pruned["archived"][0]["path"], path, "{pruned}");
+    let again = server.cameo(&["apply", "--prune", tenants]).exits(0).json();
+    assert!(unchanged(&again) && again["archived"] == json!([]), "{again}");
+    let idle = server.cameo(&["run", "--now", "marketing/gender"]).exits(1).stderr;
+    let expected =
+        "error: no release of marketing/gender is in production; `cameo promote marketing/gender ";
+    assert!(idle.starts_with(expected), "{idle}");
+    fs::rename(&aside, &gender).expect("the bundle is back");
+    assert_eq!(apply(server, tenants)["services"][2]["applied"], "changed");
+    let put_away =
+        server.cameo(&["archive", "marketing/gender", "--reason", "a test"]).exits(0).json();
+    assert_eq!(put_away["releases"].as_array().map(Vec::len), Some(1), "{put_away}");
+    assert_eq!(apply(server, tenants)["services"][2]["applied"], "changed");
 }
 
 fn a_revoked_key_opens_nothing(server: &Server, key: &str, prefix: &str) {

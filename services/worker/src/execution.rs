@@ -9,7 +9,7 @@ use cameo_openlineage::{Emitter, Receiver};
 use cameo_pipeline::{Execution, ModelFiles, Outcome, Plan, RunError, Tracker};
 use cameo_store::{
     generations,
-    runs::{self, ClaimedRun},
+    runs::{self, ClaimedRun, RunPurpose},
 };
 use cameo_warehouse::{Parameters, ReadOptions};
 use chrono_tz::Tz;
@@ -28,6 +28,8 @@ const BATCH_ROWS: usize = 16 * 1024;
 const HEARTBEATS_PER_LEASE: u32 = 3;
 /// Longest wait between two heartbeats, so that progress stays fresh under long leases.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(1);
+/// How often the process's memory is looked at during a run.
+const MEMORY_SAMPLED_EVERY: Duration = Duration::from_millis(100);
 /// Share of a run's memory that the warehouse engine gets; batches and the model take the rest.
 const ENGINE_SHARE_PERCENT: u64 = 75;
 
@@ -49,6 +51,8 @@ pub(crate) async fn execute(
     dependencies.metrics.running.inc();
     let started = std::time::Instant::now();
     let namespace = config.openlineage.as_ref().map_or("", Receiver::namespace);
+    // What runs beside production writes nothing that anybody reads.
+    let emitter = emitter.filter(|_| claimed.purpose == RunPurpose::Publish);
     let telling = emitter.map(|emitter| Telling::new(emitter, namespace, dependencies, &claimed));
     let state = attempt(config, dependencies, &claimed, telling.as_ref(), abandon);
     let state = state.instrument(span).await;
@@ -68,6 +72,7 @@ async fn attempt(
 ) -> Option<RunState> {
     let tracker = Arc::new(Tracker::default());
     let cancel = abandon.child_token();
+    let sampler = tokio::spawn(sample_memory(Arc::clone(&tracker)));
     let heartbeat = tokio::spawn(beat(
         dependencies.clone(),
         claimed.clone(),
@@ -77,6 +82,7 @@ async fn attempt(
     ));
     let result = publish(config, dependencies, claimed, &tracker, telling, cancel.clone()).await;
     heartbeat.abort();
+    sampler.abort();
     // The lease may be lost while this process slept; what made the attempt end is then moot.
     let result = match result {
         Err(RunError::Cancelled) if !abandon.is_cancelled() => Err(RunError::StaleEpoch),
@@ -98,7 +104,9 @@ fn report(
     tracker: &Tracker,
 ) -> RunState {
     let progress = tracker.snapshot();
-    dependencies.metrics.rows(&claimed.path, &progress);
+    if claimed.purpose == RunPurpose::Publish {
+        dependencies.metrics.rows(&claimed.path, &progress);
+    }
     let rows = outcome.digest.rows;
     let generation = outcome.generation;
     match outcome.publication {
@@ -109,6 +117,10 @@ fn report(
         generations::Outcome::Superseded { by } => {
             tracing::info!(%generation, rows, newer = %by, "complete, but a newer one is published");
             RunState::Superseded
+        }
+        generations::Outcome::Shadowed => {
+            tracing::info!(%generation, rows, "complete beside production");
+            RunState::Shadowed
         }
     }
 }
@@ -235,6 +247,16 @@ async fn fetch(
     })
 }
 
+/// Notes the most memory that the process has until it is aborted.
+async fn sample_memory(tracker: Arc<Tracker>) {
+    loop {
+        if let Some(bytes) = cameo_runtime::metrics::resident_bytes() {
+            tracker.memory(bytes);
+        }
+        tokio::time::sleep(MEMORY_SAMPLED_EVERY).await;
+    }
+}
+
 /// Renews the lease and stores the progress until it is aborted; cancels the run when the lease is
 /// lost.
 async fn beat(
@@ -249,7 +271,9 @@ async fn beat(
     loop {
         tokio::time::sleep(pause).await;
         let progress = tracker.snapshot();
-        dependencies.metrics.progress(&claimed.path, &progress);
+        if claimed.purpose == RunPurpose::Publish {
+            dependencies.metrics.progress(&claimed.path, &progress);
+        }
         let store = &dependencies.store;
         match runs::heartbeat(store, claimed.run, claimed.epoch, lease_seconds, &progress).await {
             Ok(()) => hit("heartbeat_sent"),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cameo_store::{generations, runs};
+use cameo_store::{Store, generations, runs};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Dependencies, anchoring};
@@ -41,17 +41,30 @@ pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken)
                 "could not bring the views for SQL users up to date"
             );
         }
-        if period.is_multiple_of(RETAIN_EVERY)
-            && let Err(error) = generations::retain(store).await
-        {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "could not drop old generations"
-            );
+        if period.is_multiple_of(RETAIN_EVERY) {
+            retain(store).await;
         }
         if period.is_multiple_of(ANCHOR_EVERY) {
             anchoring::anchor(&dependencies).await;
         }
         period = period.wrapping_add(1);
+    }
+}
+
+/// Withdraws what belongs to archived services whose time is over, and drops what nobody reads.
+async fn retain(store: &Store) {
+    match generations::withdraw(store).await {
+        Ok(withdrawn) => {
+            for service in withdrawn {
+                tracing::info!(%service, "the predictions of an archived service were withdrawn");
+            }
+        }
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "could not withdraw archived services"
+        ),
+    }
+    if let Err(error) = generations::retain(store).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "could not drop old generations");
     }
 }

@@ -5,6 +5,7 @@
 //! every late write of the first one fail.
 
 mod anchoring;
+mod comparison;
 mod execution;
 mod housekeeping;
 mod lineage;
@@ -18,9 +19,9 @@ use cameo_crashpoint::hit;
 use cameo_openlineage::{Emitter, Sending};
 use cameo_runtime::clock::Clock;
 use cameo_store::{
-    By, Store,
+    By, Store, StoreError,
     lookup::{self, Hint},
-    runs,
+    runs::{self, ClaimedRun},
 };
 use cameo_warehouse::Warehouse;
 use tokio::{
@@ -30,6 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
+pub use comparison::compare_next;
 pub use metrics::WorkerMetrics;
 
 /// How a worker behaves.
@@ -97,6 +99,8 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
     let mut running = JoinSet::new();
     let housekeeping =
         tokio::spawn(housekeeping::run(dependencies.clone(), shutdown.child_token()));
+    let comparison =
+        tokio::spawn(comparison::run(dependencies.store.clone(), shutdown.child_token()));
 
     let work = Arc::new(Notify::new());
     let wanted = |hint: &Hint| matches!(hint, Hint::Runs | Hint::Reconnected);
@@ -105,7 +109,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
     tracing::info!(worker = config.name, runs_max = config.runs_max, "worker started");
     while let Some(slot) = next_slot(&slots, &shutdown).await {
         while running.try_join_next().is_some() {}
-        match runs::claim(&dependencies.store, &config.name, config.lease_seconds).await {
+        match claim(&config, &dependencies, &slots).await {
             Ok(Some(claimed)) => {
                 hit("run_claimed");
                 let (config, dependencies) = (Arc::clone(&config), dependencies.clone());
@@ -132,7 +136,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = housekeeping.await;
+    let _ = tokio::join!(housekeeping, comparison);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;
@@ -154,6 +158,20 @@ fn start_telling(config: &Config, dependencies: &Dependencies) -> Option<(Emitte
             None
         }
     }
+}
+
+/// Takes a run. The last free place of several is kept for production: it must not wait for what runs
+/// beside it.
+async fn claim(
+    config: &Config,
+    dependencies: &Dependencies,
+    slots: &Semaphore,
+) -> Result<Option<ClaimedRun>, StoreError> {
+    let (store, name, lease) = (&dependencies.store, &config.name, config.lease_seconds);
+    if config.runs_max > 1 && slots.available_permits() == 0 {
+        return runs::claim_to_publish(store, name, lease).await;
+    }
+    runs::claim(store, name, lease).await
 }
 
 async fn next_slot(

@@ -10,6 +10,7 @@ mod frozen;
 mod killed;
 mod mirror;
 mod ranking;
+mod shadow;
 
 use cameo_tests::{Bundle, Service, World};
 

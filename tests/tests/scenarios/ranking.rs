@@ -105,7 +105,11 @@ async fn a_service_that_ranks_publishes_the_best_items_of_each_customer() {
     shows(&world, &service, &key, expected(6, 1.0, &OFFERS[3..])).await;
     let rollback = format!("{}:rollback", service.url());
     let back = world.post(&key, &rollback, &json!({})).await;
-    assert_eq!(back.json(), json!({"generation": first.0, "previous": second.0}), "{back:?}");
+    assert_eq!(
+        back.json(),
+        json!({"generation": first.0, "previous": second.0, "release": null}),
+        "{back:?}"
+    );
     shows(&world, &service, &key, expected(6, 1.0, &OFFERS)).await;
 
     assert_eq!(world.mirror().await, 2);

@@ -31,11 +31,14 @@ pub enum Outcome {
         /// The newer generation.
         by: GenerationId,
     },
+    /// The run ran beside production: this one is kept to be compared, and never served.
+    Shadowed,
 }
 
 /// Publishes a sealed generation: in one transaction the service's pointer moves, the run ends, the
 /// ledger gets its entry and the mirror its task. Nothing of it happens when the claim is stale,
-/// when what the table holds is not `expected`, or when the counts do not reconcile.
+/// when what the table holds is not `expected`, or when the counts do not reconcile. Of a run beside
+/// production only the run and the generation end.
 ///
 /// When the connection breaks during the commit, the outcome is read back, so an answer is always
 /// what happened.
@@ -93,6 +96,11 @@ impl Attempt {
         }
         cameo_crashpoint::hit("publish_locked");
         let due_at = self.check_sealed(connection).await?;
+        if self.runs_beside(connection).await? {
+            self.end(connection, "shadowed", RunState::Shadowed).await?;
+            cameo_crashpoint::hit("publish_before_commit");
+            return Ok(Outcome::Shadowed);
+        }
         match (current.generation, current.due_at) {
             // Equal instants belong to one run, and a run publishes once.
             (Some(newer), Some(newer_due_at)) if newer_due_at >= due_at => {
@@ -106,6 +114,15 @@ impl Attempt {
                 Ok(Outcome::Published)
             }
         }
+    }
+
+    /// Whether the run is one beside production. The database refuses to publish such a run.
+    async fn runs_beside(&self, connection: &mut PgConnection) -> Result<bool, StoreError> {
+        let beside = sqlx::query_scalar("select purpose = 'shadow' from cameo.runs where run = $1")
+            .bind(self.run.0)
+            .fetch_one(connection)
+            .await?;
+        Ok(beside)
     }
 
     /// Locks the pointer. Publications and rollbacks of a service happen one after the other.
@@ -280,6 +297,7 @@ async fn outcome(
     let current: Option<i64> = row.try_get("current_generation")?;
     Ok(match row.parsed("state")? {
         RunState::Published => Some(Outcome::Published),
+        RunState::Shadowed => Some(Outcome::Shadowed),
         RunState::Superseded => current.map(|by| Outcome::Superseded { by: GenerationId(by) }),
         _ => None,
     })

@@ -34,7 +34,8 @@ impl FromRow<'_, PgRow> for Candidate {
 }
 
 /// Generations whose table may go, by a mark (`$1`: seconds of grace). Never the current one, never
-/// one that the mirror has still to copy, never one of the latest that the service keeps.
+/// one that the mirror has still to copy or a verdict has still to compare, never one of the latest that
+/// the service keeps. Of a release beside production the newest stays while it runs there.
 const DROPPABLE: &str = "
     select g.generation, g.tenant, g.service, g.table_schema, g.table_name
     from cameo.generations g
@@ -44,7 +45,21 @@ const DROPPABLE: &str = "
         on (r.tenant, r.service, r.release) = (g.tenant, g.service, coalesce(s.release, g.release))
     where g.dropped_at is null
       and g.generation is distinct from s.current_generation
+      -- Nobody has compared it yet.
+      and (g.state = 'abandoned' or not exists (
+          select from cameo.runs b
+          where b.purpose = 'shadow' and b.state <> 'cancelled'
+            and (b.tenant, b.service, b.due_at) = (g.tenant, g.service, g.due_at)
+            and not exists (select from cameo.verdicts v where v.run = b.run)))
       and (g.state in ('abandoned', 'retired')
+           or g.state = 'shadowed' and not exists (
+               select from cameo.release_stages t
+               where (t.tenant, t.service, t.release) = (g.tenant, g.service, g.release)
+                 and t.stage in ('shadow', 'canary')
+                 and g.generation = (
+                     select max(n.generation) from cameo.generations n
+                     where (n.tenant, n.service, n.release) = (g.tenant, g.service, g.release)
+                       and n.state = 'shadowed'))
            or g.state = 'published'
               and not exists (
                   select from cameo.outbox o

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::{
     Store, StoreError,
+    connect::say,
     releases::lock_service,
     row::{Columns, quoted, tenant_schema},
 };
@@ -72,6 +73,7 @@ async fn withdraw_one(
     path: &ServicePath,
     kept_seconds: u32,
 ) -> Result<bool, StoreError> {
+    say(connection, ACTOR, None).await?;
     sqlx::query(LOCK_TIMEOUT).execute(&mut *connection).await?;
     let at = lock_service(connection, path).await?;
     let (tenant, service) = (path.tenant.as_str(), path.service.as_str());

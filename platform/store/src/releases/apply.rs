@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};
 
 use super::{
-    NewRelease, policy_name,
-    promote::{Action, Due, Entry, is_protected, lock_service, request, shift, stage_of},
+    NewRelease,
+    guards::{is_protected, request},
+    moves::{Action, Due, Entry, lock_service, shift, stage_of},
+    policy_name,
 };
 use crate::{Store, StoreError, connect::say};
 

@@ -120,7 +120,7 @@ pub async fn ledger(
              left join cameo.releases r
                  on (r.tenant, r.service, r.release) = (g.tenant, g.service, g.release)
              where p.tenant = $1 and p.service = $2) entries
-         where $3::timestamptz is null or at < $3
+         where ($3::timestamptz is null or at < $3)
            and at >= coalesce((
                select at from (
                    select at from cameo.promotions where tenant = $1 and service = $2

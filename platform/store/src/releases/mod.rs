@@ -1,8 +1,10 @@
 //! Releases: immutable versions of bundles, and where each of them stands.
 
 mod apply;
+mod guards;
 mod history;
 mod ledger;
+mod moves;
 mod named;
 mod promote;
 
@@ -12,8 +14,8 @@ pub use history::{
     stage, standing,
 };
 pub use ledger::{AsOf, LedgerEntry, Move, Served, as_of, ledger};
+pub(crate) use moves::{Action, Due, Entry, lock_service, shift, stage_of};
 pub use named::{PREFIX_DIGITS_MIN, named};
-pub(crate) use promote::{Action, Due, Entry, lock_service, shift, stage_of};
 pub use promote::{Moved, Promotion, approve, archive, promote};
 
 use cameo_domain::{

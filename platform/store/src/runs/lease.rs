@@ -5,7 +5,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 
 use super::Progress;
-use crate::{Store, StoreError, row::get};
+use crate::{
+    Store, StoreError,
+    row::{get, signed},
+};
 
 /// Most leases that one call of [`expire_leases`] ends.
 const EXPIRED_MAX: i64 = 1_000;
@@ -21,13 +24,15 @@ pub async fn heartbeat(
     // A single statement: dropping it half-way leaves no transaction open.
     let renewed = sqlx::query(
         "update cameo.runs
-         set lease_expires_at = clock_timestamp() + make_interval(secs => $3), progress = $4
+         set lease_expires_at = clock_timestamp() + make_interval(secs => $3), progress = $4,
+             memory_peak_bytes = $5
          where run = $1 and epoch = $2 and state = 'running'",
     )
     .bind(run.0)
     .bind(epoch.0)
     .bind(f64::from(lease_seconds))
     .bind(Json(progress))
+    .bind(progress.memory_peak_bytes.map(signed))
     .execute(store.control())
     .await?
     .rows_affected();

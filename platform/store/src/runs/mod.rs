@@ -1,13 +1,15 @@
 //! Runs: executions of a release for one due instant.
 
+mod beside;
 mod claim;
 mod lease;
 mod record;
 
-pub use claim::{ClaimedRun, claim};
+pub(crate) use beside::{cancel_beside, create_beside};
+pub use claim::{ClaimedRun, claim, claim_to_publish};
 pub(crate) use lease::hold;
 pub use lease::{expire_leases, fail, halt, hand_back, heartbeat, requeue};
-pub use record::{Progress, RunCounts, RunRecord, RunTrigger, StepTime};
+pub use record::{Progress, RunCounts, RunPurpose, RunRecord, RunTrigger, StepTime};
 
 use cameo_domain::{RunId, RunState, ServiceName, TenantName};
 use chrono::{DateTime, Duration, Utc};
@@ -54,7 +56,8 @@ pub struct RunFilter {
     pub limit: u32,
 }
 
-/// Asks for a run now, at the instant `due_at`. The same `idempotency_key` gives the same run.
+/// Asks for a run now, at the instant `due_at`. What runs beside production does so for this instant as
+/// well. The same `idempotency_key` gives the same run.
 pub async fn create_manual(
     store: &Store,
     tenant: &TenantName,
@@ -124,6 +127,7 @@ async fn insert_manual(
     .fetch_optional(&mut *connection)
     .await?;
     if record.is_some() {
+        create_beside(connection, tenant, service, due_at, RunTrigger::Manual).await?;
         sqlx::query("select pg_notify('cameo_runs', '')").execute(connection).await?;
     }
     Ok(record)

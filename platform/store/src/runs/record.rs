@@ -17,6 +17,26 @@ pub enum RunTrigger {
     Manual,
 }
 
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunPurpose {
+    /// Its generation is published.
+    Publish,
+    /// It runs beside production, and its generation is compared with production's.
+    Shadow,
+}
+
+impl RunPurpose {
+    pub(super) fn of(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let purpose: &str = row.try_get("purpose")?;
+        Ok(match purpose {
+            "shadow" => Self::Shadow,
+            _ => Self::Publish,
+        })
+    }
+}
+
 /// How far a running run is; replaced with every heartbeat.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -35,6 +55,9 @@ pub struct Progress {
     pub rows_per_second: f64,
     /// Time by step, in order.
     pub steps: Vec<StepTime>,
+    /// The most memory that the worker's process had while the run ran, by samples; all that the process
+    /// did at the time is in it.
+    pub memory_peak_bytes: Option<u64>,
 }
 
 /// How long a step took.
@@ -67,6 +90,8 @@ pub struct RunRecord {
     pub path: ServicePath,
     /// What it executes.
     pub release: ReleaseId,
+    /// What it is for.
+    pub purpose: RunPurpose,
     /// For which instant.
     pub due_at: DateTime<Utc>,
     /// What asked for it.
@@ -101,6 +126,8 @@ pub struct RunRecord {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// The most memory that the worker's process had during the latest attempt, by samples.
+    pub memory_peak_bytes: Option<u64>,
 }
 
 impl FromRow<'_, PgRow> for RunRecord {
@@ -121,6 +148,7 @@ impl FromRow<'_, PgRow> for RunRecord {
             run: get(row, "run", RunId)?,
             path: row.path()?,
             release: row.parsed("release")?,
+            purpose: RunPurpose::of(row)?,
             due_at: row.try_get("due_at")?,
             trigger: match trigger {
                 "manual" => RunTrigger::Manual,
@@ -141,6 +169,7 @@ impl FromRow<'_, PgRow> for RunRecord {
             created_at: row.try_get("created_at")?,
             started_at: row.try_get("started_at")?,
             finished_at: row.try_get("finished_at")?,
+            memory_peak_bytes: row.count("memory_peak_bytes")?,
         })
     }
 }

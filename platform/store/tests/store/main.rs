@@ -14,3 +14,4 @@ mod schedule;
 mod serving;
 mod stages;
 mod support;
+mod verdicts;

@@ -12,3 +12,4 @@ pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod services;
 pub(crate) mod tenants;
+pub(crate) mod verdicts;

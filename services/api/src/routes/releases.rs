@@ -1,23 +1,20 @@
 //! The versions of a bundle, and which of them is in production.
 
-use std::sync::Arc;
-
 use axum::{
-    Extension, Json,
+    Json,
     extract::{FromRequest, Request, State},
     response::{IntoResponse, Response},
 };
-use cameo_access::Caller;
 use cameo_domain::{ServicePath, Stage};
-use cameo_store::{
-    By,
-    releases::{self, HISTORY_ROWS_MAX, LedgerEntry, Move, Moved, Promotion, StagedRelease},
+use cameo_store::releases::{
+    self, HISTORY_ROWS_MAX, LedgerEntry, Move, Moved, Promotion, StagedRelease,
 };
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    acting::Acting,
     app::App,
     extract::{OptionalJsonBytes, PathParams, QueryParams},
     openapi::example,
@@ -310,7 +307,7 @@ pub(crate) struct PromotionResult {
             content_type = "application/problem+json", example = json!(example(Code::PromotionRefused)))))]
 pub(crate) async fn promote_release(
     State(app): State<App>,
-    Extension(caller): Extension<Arc<Caller>>,
+    acting: Acting,
     params: PathParams,
     request: Request,
 ) -> Result<Json<PromotionResult>, Problem> {
@@ -325,10 +322,10 @@ pub(crate) async fn promote_release(
         release: staged.release,
         to,
         reason: bounded(request.reason)?,
-        by: By::new(caller.actor(), "api"),
+        by: acting.by,
         now: Utc::now(),
     };
-    let moved = releases::promote(&app.store, &promotion).await?;
+    let moved = releases::promote(&acting.store, &promotion).await?;
     Ok(Json(PromotionResult::new(&staged, to, &moved)))
 }
 
@@ -350,7 +347,7 @@ pub(crate) async fn promote_release(
             content_type = "application/problem+json", example = json!(example(Code::PromotionRefused)))))]
 pub(crate) async fn approve_release(
     State(app): State<App>,
-    Extension(caller): Extension<Arc<Caller>>,
+    acting: Acting,
     params: PathParams,
     request: Request,
 ) -> Result<Json<PromotionResult>, Problem> {
@@ -359,23 +356,23 @@ pub(crate) async fn approve_release(
     let path = ServicePath::new(params.tenant()?, service);
     let request: ApproveRequest = read(request, &app).await?;
     let staged = releases::named(&app.store, &path.tenant, &path.service, name).await?;
-    let (reason, by) = (bounded(request.reason)?, By::new(caller.actor(), "api"));
-    let reason = reason.as_deref();
-    let moved =
-        releases::approve(&app.store, &path, staged.release, reason, &by, Utc::now()).await?;
+    let Acting { store, by } = acting;
+    let reason = bounded(request.reason)?;
+    let (release, reason) = (staged.release, reason.as_deref());
+    let moved = releases::approve(&store, &path, release, reason, &by, Utc::now()).await?;
     Ok(Json(PromotionResult::new(&staged, Stage::Production, &moved)))
 }
 
 /// Tells the actions on a release apart.
 pub(crate) async fn act_on_release(
     app: State<App>,
-    caller: Extension<Arc<Caller>>,
+    acting: Acting,
     path: PathParams,
     request: Request,
 ) -> Response {
     let answer = match action(&path) {
-        (_, Some(PROMOTE)) => promote_release(app, caller, path, request).await,
-        (_, Some(APPROVE)) => approve_release(app, caller, path, request).await,
+        (_, Some(PROMOTE)) => promote_release(app, acting, path, request).await,
+        (_, Some(APPROVE)) => approve_release(app, acting, path, request).await,
         _ => Err(Problem::not_found()),
     };
     answer.into_response()

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cameo_domain::{RunId, RunState, ServiceName};
-use cameo_store::runs::{self, Progress, RunFilter, RunRecord, RunTrigger};
+use cameo_store::runs::{self, Progress, RunFilter, RunPurpose, RunRecord, RunTrigger};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -48,6 +48,9 @@ pub(crate) struct Run {
     /// What it executes.
     #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     release: String,
+    /// `publish`, or `shadow` beside production: complete, compared, never served.
+    #[schema(value_type = String, example = "publish")]
+    purpose: RunPurpose,
     /// For which instant.
     due_at: DateTime<Utc>,
     /// `schedule` or `manual`.
@@ -91,6 +94,9 @@ pub(crate) struct Run {
     /// When it ended.
     #[schema(required = true)]
     finished_at: Option<DateTime<Utc>>,
+    /// The most memory that the worker's process had during the latest attempt, by samples.
+    #[schema(required = true, example = 412_000_000)]
+    memory_peak_bytes: Option<u64>,
 }
 
 /// Why a run ended as it did.
@@ -269,6 +275,7 @@ impl From<RunRecord> for Run {
             tenant: record.path.tenant.into(),
             service: record.path.service.into(),
             release: record.release.to_string(),
+            purpose: record.purpose,
             due_at: record.due_at,
             trigger: record.trigger,
             requested_by: record.requested_by,
@@ -286,6 +293,7 @@ impl From<RunRecord> for Run {
             created_at: record.created_at,
             started_at: record.started_at,
             finished_at: record.finished_at,
+            memory_peak_bytes: record.memory_peak_bytes,
         }
     }
 }

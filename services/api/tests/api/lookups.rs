@@ -53,7 +53,11 @@ async fn a_prediction_is_answered_with_its_generation_and_age_until_a_newer_one_
     assert_eq!(newer["predictions"]["score"], 17.25);
 
     let back = world.post(&world.marketing, &format!("{GENDER}:rollback"), "{}").await;
-    assert_eq!(back.json(), json!({"generation": first, "previous": second}), "{back:?}");
+    assert_eq!(
+        back.json(),
+        json!({"generation": first, "previous": second, "release": null}),
+        "{back:?}"
+    );
     let older = world.get(&world.marketing, &path).await.json();
     assert_eq!(
         (&older["generation"], &older["predictions"]["score"]),

@@ -53,6 +53,9 @@ async fn a_release_is_promoted_and_the_history_tells_who_when_and_why() {
     assert_eq!((&refused["status"], &refused["code"]), (&json!(409), &json!("promotion_refused")));
     assert!(refused["detail"].as_str().expect("why").contains("another release"), "{refused}");
 
+    let verdicts = world.get(key, &format!("{GENDER}/releases/2.0.0/verdicts")).await.json();
+    assert_eq!(verdicts, json!({"verdicts": []}), "it never ran beside production");
+
     let history = world.get(key, &format!("{GENDER}/history?limit=3")).await.json();
     let entry = &history["entries"][0];
     assert_eq!((&entry["action"], &entry["to"]), (&json!("promote"), &json!("production")));

@@ -27,3 +27,4 @@ pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod sql;
 pub(crate) mod up;
+pub(crate) mod verdicts;

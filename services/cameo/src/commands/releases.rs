@@ -2,14 +2,21 @@
 
 use std::process::ExitCode;
 
-use cameo_store::releases::{self, StagedRelease};
+use cameo_store::{
+    releases::{self, StagedRelease},
+    verdicts::{self, Verdict},
+};
+use serde::Serialize;
 
 use crate::{
     cli::{Global, ServiceArgument},
+    commands::verdicts::summary,
     deployment::Deployment,
     output::{Output, table},
 };
 
+/// Latest verdicts of each release that are shown.
+const VERDICTS_SHOWN: u32 = 3;
 /// Digits of a commit that people read.
 const COMMIT_DIGITS: usize = 12;
 
@@ -21,15 +28,25 @@ pub(crate) async fn run(
     let deployment = Deployment::find(global).await?;
     let path = wanted.service;
     deployment.service(&path).await?;
-    let listed = releases::list(&deployment.store, &path.tenant, &path.service).await?;
+    let store = &deployment.store;
+    let mut listed = Vec::new();
+    for release in releases::list(store, &path.tenant, &path.service).await? {
+        let of = Some(release.release);
+        let verdicts =
+            verdicts::list(store, &path.tenant, &path.service, of, VERDICTS_SHOWN).await?;
+        listed.push(Compared { release, verdicts });
+    }
     output.show(&listed, |listed| {
         let mut text = table(
             &["release", "version", "stage", "since", "protected", "compared", "commit", "by"],
-            listed.iter().map(row),
+            listed.iter().map(|one| row(&one.release)),
         );
-        for one in listed {
+        for Compared { release: one, verdicts } in listed {
+            let short = one.release.0.short();
+            for verdict in verdicts {
+                text.push_str(&format!("\n{short} {}", summary(verdict, output)));
+            }
             if let Some(asked_by) = &one.approval_asked_by {
-                let short = one.release.0.short();
                 text.push_str(&format!(
                     "\n{short} awaits an approval that {asked_by} asked for: `cameo approve {path} {short}`"
                 ));
@@ -38,6 +55,14 @@ pub(crate) async fn run(
         text
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A release with its latest verdicts.
+#[derive(Serialize)]
+struct Compared {
+    #[serde(flatten)]
+    release: StagedRelease,
+    verdicts: Vec<Verdict>,
 }
 
 fn row(one: &StagedRelease) -> Vec<String> {

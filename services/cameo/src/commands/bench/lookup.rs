@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use cameo_domain::{RunState, Scopes, ServicePath};
+use cameo_domain::{RunState, Scope, Scopes, ServicePath};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -49,8 +49,8 @@ pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<E
     if ended.state != RunState::Published {
         bail!("{}", run::describe(&ended, output));
     }
-    let key =
-        keys::create(&deployment.store, Some(&path.tenant), "bench", Scopes::All, None).await?;
+    let scopes = Scopes::Only(vec![Scope::Read]);
+    let key = keys::create(&deployment.store, Some(&path.tenant), "bench", scopes, None).await?;
 
     let load = Load { address, path: path.clone(), key: key.reveal().to_owned(), wanted: &wanted };
     let mut measured = vec![load.run().await?];
