@@ -246,7 +246,7 @@ fn range(span: minijinja::machinery::Span) -> Range<usize> {
 }
 
 fn statement_range(statement: &Stmt<'_>, text: &str) -> Range<usize> {
-    let found = match statement {
+    match statement {
         Stmt::EmitExpr(inner) => range(inner.span()),
         Stmt::EmitRaw(inner) => {
             let all = range(inner.span());
@@ -263,8 +263,7 @@ fn statement_range(statement: &Stmt<'_>, text: &str) -> Range<usize> {
         Stmt::CallBlock(inner) => range(inner.span()),
         Stmt::Do(inner) => range(inner.span()),
         Stmt::Template(_) | Stmt::Macro(_) => 0..0,
-    };
-    found.start..found.end.max(found.start)
+    }
 }
 
 fn unparsed(error: &minijinja::Error, file: &MacroFile) -> Problem {

@@ -58,10 +58,11 @@ impl Object for Namespace {
         };
         check(definition, arguments)?;
         self.session.record(definition);
-        if self.session.depth.fetch_add(1, Ordering::Relaxed) >= DEPTH_MAX {
+        if self.session.depth.load(Ordering::Relaxed) >= DEPTH_MAX {
             let message = format!("macros call each other more than {DEPTH_MAX} deep");
             return Err(Refusal::new(ProblemKind::Unbounded, message).into());
         }
+        self.session.depth.fetch_add(1, Ordering::Relaxed);
         let result = evaluate(state, definition, arguments);
         self.session.depth.fetch_sub(1, Ordering::Relaxed);
         result.map(Value::from)
