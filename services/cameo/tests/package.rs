@@ -115,7 +115,7 @@ fn a_package_carries_its_tenants_settings_and_macros() {
     let tenant = place.path().join("crm");
     copy(&root().join("tenants/crm"), &tenant);
     fs::create_dir_all(tenant.join("macros")).expect("a folder");
-    fs::write(tenant.join("macros/own.sql"), "-- shared\n").expect("a file");
+    fs::write(tenant.join("macros/own.sql"), "{# shared #}\n").expect("a file");
     let file = place.path().join("clv.cameo");
     let size = || {
         let packed = cameo(&["package", &shown(&tenant.join("clv")), "--out", &shown(&file)])
@@ -124,7 +124,7 @@ fn a_package_carries_its_tenants_settings_and_macros() {
         packed["sha256"].as_str().expect("a hash").to_owned()
     };
     let before = size();
-    fs::write(tenant.join("macros/own.sql"), "-- changed\n").expect("a file");
+    fs::write(tenant.join("macros/own.sql"), "{# changed #}\n").expect("a file");
     let macros_changed = size();
     fs::write(tenant.join("clv/train.py"), "# not part of it\n").expect("a file");
     assert_ne!(before, macros_changed);
