@@ -116,7 +116,7 @@ impl Shared {
         let record = keys::find_by_prefix(&self.store, prefix).await?;
         let grant = record.filter(|record| record.revoked_at.is_none()).map(|record| Grant {
             hash: record.hash.into(),
-            caller: Arc::new(Caller::new(record.tenant, prefix, &record.name, record.scopes)),
+            caller: Arc::new(Caller::new(record.tenant, prefix, record.scopes)),
             expires_at: record.expires_at,
         });
         let read = Arc::new(Remembered { read_at, refreshing: AtomicBool::new(false), grant });

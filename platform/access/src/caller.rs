@@ -9,16 +9,14 @@ pub struct Caller {
     tenant: Option<TenantName>,
     /// The public part of the key.
     prefix: String,
-    /// What the key is for, in its maker's words.
-    name: String,
     scopes: Scopes,
 }
 
 impl Caller {
     /// The owner of the key with this public part.
     #[must_use]
-    pub fn new(tenant: Option<TenantName>, prefix: &str, name: &str, scopes: Scopes) -> Self {
-        Self { tenant, prefix: prefix.to_owned(), name: name.to_owned(), scopes }
+    pub fn new(tenant: Option<TenantName>, prefix: &str, scopes: Scopes) -> Self {
+        Self { tenant, prefix: prefix.to_owned(), scopes }
     }
 
     /// Whether this caller may see what belongs to `tenant`.
@@ -54,12 +52,6 @@ impl Caller {
     pub fn actor(&self) -> String {
         format!("key:{}", self.prefix)
     }
-
-    /// The caller for people, such as who asked for a run.
-    #[must_use]
-    pub fn described(&self) -> String {
-        format!("key:{} ({})", self.prefix, self.name)
-    }
 }
 
 #[cfg(test)]
@@ -73,7 +65,7 @@ mod tests {
     }
 
     fn caller(of: Option<&str>) -> Caller {
-        Caller::new(of.map(tenant), "1a2b3c4d", "nightly job", Scopes::All)
+        Caller::new(of.map(tenant), "1a2b3c4d", Scopes::All)
     }
 
     proptest! {
@@ -90,7 +82,6 @@ mod tests {
     fn an_actor_says_which_key_acted() {
         let acting = caller(Some("crm"));
         assert_eq!(acting.actor(), "key:1a2b3c4d");
-        assert_eq!(acting.described(), "key:1a2b3c4d (nightly job)");
         assert_eq!(caller(None).confined_to(), None);
     }
 }

@@ -15,7 +15,7 @@ use utoipa::{
     openapi::{
         Components, ContentBuilder, Ref, RefOr, ResponseBuilder,
         extensions::ExtensionsBuilder,
-        path::{Operation, Paths},
+        path::{Operation, PathItem, Paths},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -81,7 +81,8 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
         ),
     );
     for (path, item) in &mut document.paths.paths {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        let PathItem { get, put, post, delete, patch, .. } = item;
+        for operation in [get, put, post, delete, patch].into_iter().flatten() {
             for code in shared_codes(path, operation) {
                 add_problem(operation, code);
             }

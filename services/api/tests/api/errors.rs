@@ -54,7 +54,7 @@ async fn each_mistake_has_its_own_problem() {
         ("no_customer", world.get(key, &format!("{gender}/predictions/11")).await),
         ("wrong_key_type", world.get(key, &format!("{gender}/predictions/abc")).await),
         ("not_utf8", world.get(key, &format!("{gender}/predictions/%ff")).await),
-        ("method", world.send(request(Method::DELETE, gender, Some(key), None)).await),
+        ("method", world.send(request(Method::PUT, gender, Some(key), None)).await),
         ("no_action", world.post(key, &format!("{gender}:explode"), "{}").await),
         ("post_service", world.post(key, gender, "{}").await),
         ("not_json", world.post(key, &batch, "{\"keys\":\n [1,,2]}").await),

@@ -1,5 +1,6 @@
 //! The API against a real Postgres with published generations.
 
+mod deployments;
 mod errors;
 mod explanations;
 mod lookups;
