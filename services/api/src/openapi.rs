@@ -93,7 +93,8 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
 /// Writes into the operations of some paths which scope they need.
 pub(crate) fn declare_scope(paths: &mut Paths, scope: Scope) {
     for item in paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        let PathItem { get, put, post, delete, patch, .. } = item;
+        for operation in [get, put, post, delete, patch].into_iter().flatten() {
             let scope = ExtensionsBuilder::new().add(SCOPE, scope.as_str()).build();
             operation.extensions = Some(scope);
         }
