@@ -256,7 +256,8 @@ fn what_is_scored_is_shown_beside_what_is_served(place: &Place) {
         edit(&predictions, "FROM model_outputs", "FROM model_outputs WHERE twin > 2");
     });
     let told = "a run would halt: predictions_sql_rows: predictions.sql must give exactly one row";
-    assert!(halts.contains(told), "{halts}");
+    let halts: Vec<&str> = halts.split_whitespace().collect();
+    assert!(halts.join(" ").contains(told), "{halts:?}");
 }
 
 fn a_comment_on_a_pull_request_says_the_same(place: &Place) {
@@ -304,7 +305,7 @@ fn consumers_are_broken_only_by_somebody_who_says_so(place: &Place) {
     assert_eq!((&change["kind"], &change["breaking"]), (&json!("removed"), &json!(true)));
     let applied =
         place.server.cameo(&["apply", &tree, "--accept-breaking", "marketing/gender"]).exits(0);
-    assert_eq!(applied.json()[1]["applied"], "changed");
+    assert_eq!(applied.json()["services"][1]["applied"], "changed");
     // What was accepted is not asked again.
     place.server.cameo(&["apply", &tree]).exits(0);
 }
