@@ -296,16 +296,13 @@ fn typed(schema: &Schema, places: Option<&[StepColumn]>) -> Vec<StepColumn> {
 /// A problem of a query, at the place of the file that its author wrote.
 #[must_use]
 pub fn sql_problem(source: &SqlFile, error: &SqlError) -> Diagnostic {
-    let problem = match (error.line, error.column) {
-        (Some(line), Some(column)) => {
-            source.problem_at(Code::SqlInvalid, line, column, error.message.as_str())
-        }
+    let problem = if let (Some(line), Some(column)) = (error.line, error.column) {
+        source.problem_at(Code::SqlInvalid, line, column, error.message.as_str())
+    } else {
         // The engine saw rewritten text, so its own place would be wrong: the name is looked for.
-        _ => {
-            let span = error.name.as_deref().and_then(|name| word(source, name));
-            let span = span.unwrap_or(source.start());
-            Diagnostic::at(Code::SqlInvalid, &source.source, span, error.message.as_str())
-        }
+        let span = error.name.as_deref().and_then(|name| word(source, name));
+        let span = span.unwrap_or(source.start());
+        Diagnostic::at(Code::SqlInvalid, &source.source, span, error.message.as_str())
     };
     match &error.help {
         Some(help) => problem.help(help.as_str()),

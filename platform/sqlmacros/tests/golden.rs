@@ -81,8 +81,8 @@ fn queries() -> BTreeMap<&'static str, String> {
 
 #[test]
 fn the_sql_of_the_examples_is_reviewed() {
-    let page: String =
-        queries().iter().map(|(name, sql)| format!("-- {name}\n{}\n\n", sql.trim_end())).collect();
+    let entry = |(name, sql): (&&str, &String)| format!("-- {name}\n{}\n", sql.trim_end());
+    let page = queries().iter().map(entry).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(page);
 }
 
