@@ -150,6 +150,9 @@ fn difference(name: &str, found: &Table) -> Option<String> {
     (*found != expected).then(|| format!("{name}: found {found:#?}, expected {expected:#?}"))
 }
 
+/// What [`PYTHON_VARIABLE`] says where no such Python can be made.
+const ABSENT: &str = "absent";
+
 #[test]
 fn every_example_gives_what_python_computed_in_googlesql() {
     let python = env::var_os(PYTHON_VARIABLE).unwrap_or_else(|| {
@@ -158,6 +161,10 @@ fn every_example_gives_what_python_computed_in_googlesql() {
             golden().display()
         )
     });
+    if python == ABSENT {
+        // Said by tests/run, where there is no Python that it runs on.
+        return;
+    }
     let mut oracle = Command::new(python)
         .arg(golden().join("oracle.py"))
         .arg(golden().join("tables"))
