@@ -23,11 +23,11 @@ impl Place {
         let data = folder.path().join("data").display().to_string();
         cameo(&["demo-data", "--customers", "200", "--data-dir", &data]).exits(0);
         let server = Server::start(&folder.path().join("data"));
-        let mut place = Self { folder, server, key: String::new() };
-        place.server.cameo(&["apply", &place.tenant()]).exits(0);
-        let made = place.server.cameo(&["keys", "create", "marketing", "--scope", "deploy"]);
-        place.key = made.exits(0).json()["key"].as_str().expect("a key").to_owned();
-        place
+        let tenant = folder.path().join("tenants/marketing").display().to_string();
+        server.cameo(&["apply", &tenant]).exits(0);
+        let made = server.cameo(&["keys", "create", "marketing", "--scope", "deploy"]).exits(0);
+        let key = made.json()["key"].as_str().expect("a key").to_owned();
+        Self { folder, server, key }
     }
 
     fn tenant(&self) -> String {

@@ -222,18 +222,18 @@ fn parts(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<PartChange> {
         parts.extend(change(part, sql(old), sql(new)));
     }
     parts.extend(change("macros", listed(&old.macros), listed(&new.macros)));
-    parts.extend(change("CARD.md", written(&old.card), written(&new.card)));
+    parts.extend(change("CARD.md", written(old.card.as_ref()), written(new.card.as_ref())));
     parts.extend(change("model", Some(old.model), Some(new.model)));
     parts.extend(change("preprocess", old.preprocess, new.preprocess));
     parts
 }
 
 fn listed(macros: &Vec<MacroUse>) -> Option<Sha256> {
-    written(&(!macros.is_empty()).then_some(macros))
+    written((!macros.is_empty()).then_some(macros).as_ref())
 }
 
-fn written(part: &Option<impl Serialize>) -> Option<Sha256> {
-    part.as_ref().map(|part| Sha256::of(serde_json::to_string(part).unwrap_or_default()))
+fn written(part: Option<&impl Serialize>) -> Option<Sha256> {
+    part.map(|part| Sha256::of(serde_json::to_string(part).unwrap_or_default()))
 }
 
 fn texts(old: &ReleaseManifest, new: &ReleaseManifest) -> Vec<TextChange> {

@@ -132,7 +132,7 @@ async fn rollback(
     let to = request.generation.map(GenerationId);
     let releases = if request.keep_release { Releases::Keep } else { Releases::Follow };
     let Acting { store, by } = acting;
-    let done = generations::rollback(&store, &tenant, &service, to, releases, &by).await?;
+    let done = generations::rollback(store, &tenant, &service, to, releases, by).await?;
     // The hint brings the news to every process; whoever asks this one next need not wait for it.
     app.predictions.refresh().await?;
     Ok(Json(RollbackResult {

@@ -37,6 +37,7 @@ pub(crate) struct Verdict {
 }
 
 /// One thing that was compared.
+#[expect(clippy::struct_field_names, reason = "a member is named as in every other answer")]
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Check {
     /// `completed`, `production`, `duration`, `memory`, `columns`, `keys`, `mean`, `distribution`,
