@@ -90,8 +90,8 @@ async fn a_good_release_passes_as_often_as_it_asked_and_is_served_only_once_it_i
     let shadowed = published.iter().filter(|one| one.state == GenerationState::Shadowed).count();
     assert_eq!(shadowed, 2);
     let (tenant, name) = (&gender.path.tenant, &gender.path.service);
-    let moves = generations::history(&world.store, tenant, name).await.expect("the ledger");
-    assert_eq!(moves.len(), 2, "{moves:#?}");
+    let told = generations::history(&world.store, tenant, name).await.expect("the ledger");
+    assert_eq!(told.len(), 2, "{told:#?}");
     assert_eq!(world.mirror().await, 2);
     // Production keeps all it may; of what was compared, only the newest stays.
     generations::retain_after(&world.store, 0).await.expect("an answer");

@@ -39,6 +39,7 @@ pub(crate) struct Verdict {
 /// One thing that was compared.
 #[expect(clippy::struct_field_names, reason = "a member is named as in every other answer")]
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "a member is named as in the store and its records")]
 pub(crate) struct Check {
     /// `completed`, `production`, `duration`, `memory`, `columns`, `keys`, `mean`, `distribution`,
     /// `changed`, `constant` or `comparison`.
