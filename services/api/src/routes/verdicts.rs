@@ -37,7 +37,6 @@ pub(crate) struct Verdict {
 }
 
 /// One thing that was compared.
-#[expect(clippy::struct_field_names, reason = "a member is named as in every other answer")]
 #[derive(Debug, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "a member is named as in the store and its records")]
 pub(crate) struct Check {
