@@ -93,6 +93,11 @@ pub struct ArchivedService {
 /// Applies all bundles of a tree, or none when any has a problem or breaks consumers that nobody accepted.
 /// Bundles that are releases in use already are not inspected.
 pub async fn apply(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutcome, ApplyError> {
+    // On the heap: it holds bundles and models, and every caller would hold them as well.
+    Box::pin(apply_tree(server, wanted)).await
+}
+
+async fn apply_tree(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutcome, ApplyError> {
     let found = discover(wanted.root);
     let scope = wanted.scope.clone().unwrap_or_else(|| Scope::of(wanted.root, &found));
     let tenants = found.tenants.clone();

@@ -62,7 +62,9 @@ fn every_command_of_the_pipelines_exists() {
         for wanted in ["check", "plan", "apply"] {
             assert!(found.iter().any(|words| words[1] == wanted), "{file} has no `cameo {wanted}`");
         }
-        found.iter().for_each(|words| assert_parses(words, file));
+        for words in &found {
+            assert_parses(words, file);
+        }
     }
 }
 
@@ -71,6 +73,8 @@ fn every_command_of_the_pages_exists() {
     for file in ["docs/ci.md", "docs/tutorial.md"] {
         let found = commands(&read(file));
         assert!(!found.is_empty(), "{file} shows no command");
-        found.iter().for_each(|words| assert_parses(words, file));
+        for words in &found {
+            assert_parses(words, file);
+        }
     }
 }

@@ -80,6 +80,16 @@ pub async fn plan(
     scope: &Scope,
     sample_customers: u32,
 ) -> Result<ChangePlan, PlanError> {
+    // On the heap: it holds a whole run, and every caller would hold it as well.
+    Box::pin(compared(server, found, scope, sample_customers)).await
+}
+
+async fn compared(
+    server: Server<'_>,
+    found: Discovery,
+    scope: &Scope,
+    sample_customers: u32,
+) -> Result<ChangePlan, PlanError> {
     if found.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(PlanError::Unsound(found.diagnostics));
     }

@@ -271,7 +271,7 @@ async fn an_archived_service_is_served_until_its_time_is_over_and_then_leaves_no
     refresh_views(store).await.expect("the view");
     assert_eq!(generations::withdraw(store).await.expect("an answer"), [], "its time is not over");
     assert_eq!(world.number("select count(*) from tenant_crm.gender").await, 10);
-    assert_eq!(withdraw_after(store, 0).await.expect("an answer"), [path.clone()]);
+    assert_eq!(withdraw_after(store, 0).await.expect("an answer"), std::slice::from_ref(&path));
     assert_eq!(withdraw_after(store, 0).await.expect("an answer"), []);
     assert_eq!(retain_after(store, 0).await.expect("an answer"), [], "the mirror has not seen it");
     while let Some(task) = outbox::claim(store, 60).await.expect("a claim") {

@@ -159,7 +159,7 @@ pub(crate) async fn plan_bundle(
         let (deployments, folder) = (&sent.deployments, &sent.folder);
         let server = deployments.server(&store);
         let found = discover(folder);
-        let planned = Box::pin(plan(server, found, &Scope::Bundles, sample)).await;
+        let planned = plan(server, found, &Scope::Bundles, sample).await;
         planned.map_err(|error| match error {
             PlanError::Unsound(problems) => sent.unsound(problems),
             PlanError::Store(error) => error.into(),

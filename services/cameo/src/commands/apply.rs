@@ -48,15 +48,11 @@ pub(crate) async fn run(
         commit: source.packed_commit(),
         by: By::new(actor(), "cli"),
     };
-    let mut outcome = match server {
-        Some(server) => {
-            let (accepted, prune) = (wanted.accepted, wanted.prune);
-            remote::apply(&server, &source, accepted, prune).await?
-        }
-        None => {
-            let deployment = Deployment::find(global).await?;
-            cameo_registry::apply(deployment.server(), &wanted).await?
-        }
+    let mut outcome = if let Some(server) = server {
+        remote::apply(&server, &source, wanted.accepted, wanted.prune).await?
+    } else {
+        let deployment = Deployment::find(global).await?;
+        cameo_registry::apply(deployment.server(), &wanted).await?
     };
     if let TreeOutcome::Unsound { problems } = &mut outcome {
         source.name(problems);

@@ -40,7 +40,7 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
             let scopes = KeyScope::together(&scope)?;
             let key = create(store, tenant.as_ref(), &name, scopes.clone(), lifetime).await?;
             let (prefix, key) = (key.prefix().to_owned(), key.reveal().to_owned());
-            let created = Created { prefix, key, tenant, scopes };
+            let created = Created { key, prefix, tenant, scopes };
             output.show(&created, |created| {
                 let whom =
                     created.tenant.as_ref().map_or("every tenant".to_owned(), ToString::to_string);

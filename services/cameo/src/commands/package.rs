@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -114,9 +114,7 @@ fn write_whole(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         _ => Path::new("."),
     };
     let mut part = tempfile::Builder::new()
-        .permissions(fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(
-            PUBLIC_MODE,
-        )))
+        .permissions(fs::Permissions::from_mode(PUBLIC_MODE))
         .tempfile_in(folder)
         .with_context(failed)?;
     part.write_all(bytes).with_context(failed)?;

@@ -11,7 +11,7 @@ use cameo_bundle::Diagnostic;
 use cameo_domain::ServicePath;
 use cameo_registry::{
     AppliedTree, Breaking, TreeOutcome,
-    plan::{ChangePlan, PlanError},
+    plan::{ChangePlan, PlanError, ServiceChange},
 };
 
 use client::Answer;
@@ -59,7 +59,7 @@ pub(crate) async fn apply(
     for pending in &tree.pending {
         match server.plan(&pending.path.tenant, pending.package()?, 0).await? {
             Answer::Done(part) => {
-                for service in part.services.into_iter().filter(|service| service.breaks()) {
+                for service in part.services.into_iter().filter(ServiceChange::breaks) {
                     needed.push(service.service.clone());
                     if !accepted(&service.service) {
                         let (service, changes) = (service.service, service.schema);

@@ -58,7 +58,7 @@ pub(super) async fn run(wanted: BenchCheck, output: Output) -> anyhow::Result<Ex
         model_bytes: model.len(),
         rows: vec![row("nothing known", cold), row("models known, engines open", warm)],
     };
-    output.show(&measured, |measured| report(measured))?;
+    output.show(&measured, report)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -84,7 +84,7 @@ pub(super) struct Answers {
 
 impl Answers {
     /// The options, and on a terminal the answers to what no option says.
-    pub(super) fn collect(wanted: &New, owner: String) -> anyhow::Result<Self> {
+    pub(super) fn collect(wanted: &New, owner: &str) -> anyhow::Result<Self> {
         // Prompts go to standard error, so that the result can still be piped.
         let (input, prompts) = (std::io::stdin(), std::io::stderr());
         if input.is_terminal() && prompts.is_terminal() {
@@ -100,7 +100,7 @@ impl Answers {
 
     fn ask(
         wanted: &New,
-        owner: String,
+        owner: &str,
         questions: &mut Questions<impl BufRead, impl Write>,
     ) -> anyhow::Result<Self> {
         let key = match &wanted.key {
@@ -128,7 +128,7 @@ impl Answers {
         };
         let owner = match &wanted.owner {
             Some(owner) => owner.clone(),
-            None => questions.ask("Owner", &owner, |owner| Ok(owner.to_owned()))?,
+            None => questions.ask("Owner", owner, |owner| Ok(owner.to_owned()))?,
         };
         Ok(Self { key, table, schedule, owner })
     }
@@ -185,7 +185,7 @@ mod tests {
     fn answered(more: &[&str], typed: &str) -> (anyhow::Result<Answers>, String) {
         let mut prompts = Vec::new();
         let mut questions = Questions { input: typed.as_bytes(), prompts: &mut prompts };
-        let answers = Answers::ask(&options(more), "crm@example.com".into(), &mut questions);
+        let answers = Answers::ask(&options(more), "crm@example.com", &mut questions);
         (answers, String::from_utf8(prompts).expect("text"))
     }
 

@@ -69,7 +69,7 @@ pub(crate) async fn run(global: &Global, wanted: New, output: Output) -> anyhow:
         _ => None,
     };
     refuse_to_overwrite(&folder, wanted.force)?;
-    let answers = Answers::collect(&wanted, owner(&tenant_folder))?;
+    let answers = Answers::collect(&wanted, &owner(&tenant_folder))?;
     let entry = first.as_ref().unwrap_or(&model);
     let mut takes = features::of_model(entry, wanted.features.as_deref(), &answers.key)?;
     let warehouse = warehouse(global, answers.table.as_ref())?;
@@ -234,7 +234,9 @@ async fn problems(
     for bundle in &bundles {
         problems.extend(inspect(bundle, warehouse).await.diagnostics);
     }
-    problems.iter_mut().for_each(|problem| problem.relative_to(root));
+    for problem in &mut problems {
+        problem.relative_to(root);
+    }
     problems
 }
 

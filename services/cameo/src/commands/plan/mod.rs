@@ -24,14 +24,13 @@ const EXIT_CHANGES: u8 = 2;
 
 pub(crate) async fn run(global: &Global, wanted: Plan, output: Output) -> anyhow::Result<ExitCode> {
     let source = Source::open(&wanted.path, None)?;
-    let planned = match wanted.elsewhere.server()? {
-        Some(server) => remote::plan(&server, &source, wanted.sample).await?,
-        None => {
-            let deployment = Deployment::find(global).await?;
-            let found: Discovery = discover(source.folder());
-            let scope = Scope::of(source.folder(), &found);
-            plan(deployment.server(), found, &scope, wanted.sample).await
-        }
+    let planned = if let Some(server) = wanted.elsewhere.server()? {
+        remote::plan(&server, &source, wanted.sample).await?
+    } else {
+        let deployment = Deployment::find(global).await?;
+        let found: Discovery = discover(source.folder());
+        let scope = Scope::of(source.folder(), &found);
+        plan(deployment.server(), found, &scope, wanted.sample).await
     };
     let planned = match planned {
         Ok(planned) => planned,
