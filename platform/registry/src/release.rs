@@ -37,8 +37,8 @@ pub enum ApplyError {
     /// The inspection found no model to store.
     #[error("the model of {0} could not be read")]
     NoModel(ServicePath),
-    /// The artifact store refused a model.
-    #[error("could not store the model of {path}")]
+    /// The artifact store refused a file.
+    #[error("could not store the files of {path}")]
     Artifact {
         /// Whose model.
         path: ServicePath,
@@ -144,7 +144,9 @@ pub async fn register(
         return Err(ApplyError::Breaking { path, changes });
     }
     let model = inspection.model.ok_or_else(|| ApplyError::NoModel(path.clone()))?;
-    for bytes in [Some(model), inspection.preprocess].into_iter().flatten() {
+    // The config as it was written is found by its hash, like the models; the queries are in the manifest.
+    let config = bundle.config_text.clone().into_bytes();
+    for bytes in [Some(model), inspection.preprocess, Some(config)].into_iter().flatten() {
         let stored = artifacts.put(bytes.into()).await;
         stored.map_err(|source| ApplyError::Artifact { path: path.clone(), source })?;
     }

@@ -241,12 +241,11 @@ fn counted(values: &[Option<String>]) -> BTreeMap<&str, u64> {
     counts
 }
 
-/// Population stability index of `current` against `baseline`, in nats: the sum over all bins of
-/// (p − q) ln(p / q).
+/// Population stability index of `current` against `baseline`, in nats, as
+/// [`cameo_insight::stability_index`] finds it.
 ///
 /// Bins of numbers are the baseline's deciles plus one open bin at each end, so numbers that leave the
-/// baseline's range count; those of words are the words. Nulls are a bin. Each share is smoothed by half
-/// a row, so an empty bin stays finite. `None` where the types differ, under [`PSI_ROWS_MIN`] rows on
+/// baseline's range count; those of words are the words. Nulls are a bin. `None` where the types differ, under [`PSI_ROWS_MIN`] rows on
 /// either side, or for words that are nearly all different.
 #[must_use]
 pub fn stability_index(baseline: &Values, current: &Values) -> Option<f64> {
@@ -258,18 +257,13 @@ pub fn stability_index(baseline: &Values, current: &Values) -> Option<f64> {
         (Values::Words(old), Values::Words(new)) => word_bins(old, new)?,
         _ => return None,
     };
-    let used: Vec<&[f64; 2]> = bins.iter().filter(|[old, new]| old + new > 0.0).collect();
-    let smoothed =
-        |count: f64, rows: usize| (count + 0.5) / (rows as f64 + 0.5 * used.len() as f64);
-    let parts = used.iter().map(|[old, new]| {
-        let (q, p) = (smoothed(*old, baseline.len()), smoothed(*new, current.len()));
-        (p - q) * (p / q).ln()
-    });
-    Some(parts.sum())
+    let used = bins.into_iter().filter(|[old, new]| old + new > 0);
+    let (old, new): (Vec<u64>, Vec<u64>) = used.map(|[old, new]| (old, new)).unzip();
+    Some(cameo_insight::stability_index(&old, &new))
 }
 
 /// Rows of both sides, by bin.
-fn number_bins(old: &[Option<f64>], new: &[Option<f64>]) -> Vec<[f64; 2]> {
+fn number_bins(old: &[Option<f64>], new: &[Option<f64>]) -> Vec<[u64; 2]> {
     let mut sorted: Vec<f64> = old.iter().copied().flatten().collect();
     sorted.sort_by(f64::total_cmp);
     let mut edges: Vec<f64> = Vec::new();
@@ -278,7 +272,7 @@ fn number_bins(old: &[Option<f64>], new: &[Option<f64>]) -> Vec<[f64; 2]> {
         edges.dedup();
     }
     let (least, greatest) = (sorted.first(), sorted.last());
-    let mut bins = vec![[0.0; 2]; edges.len() + 4];
+    let mut bins = vec![[0; 2]; edges.len() + 4];
     let bin = |value: Option<f64>| match value {
         None => 0,
         Some(number) if least.is_some_and(|least| number < *least) => 1,
@@ -287,17 +281,17 @@ fn number_bins(old: &[Option<f64>], new: &[Option<f64>]) -> Vec<[f64; 2]> {
     };
     for (side, values) in [old, new].into_iter().enumerate() {
         for value in values {
-            bins[bin(*value)][side] += 1.0;
+            bins[bin(*value)][side] += 1;
         }
     }
     bins
 }
 
-fn word_bins(old: &[Option<String>], new: &[Option<String>]) -> Option<Vec<[f64; 2]>> {
-    let mut bins: BTreeMap<Option<&str>, [f64; 2]> = BTreeMap::new();
+fn word_bins(old: &[Option<String>], new: &[Option<String>]) -> Option<Vec<[u64; 2]>> {
+    let mut bins: BTreeMap<Option<&str>, [u64; 2]> = BTreeMap::new();
     for (side, values) in [old, new].into_iter().enumerate() {
         for value in values {
-            bins.entry(value.as_deref()).or_default()[side] += 1.0;
+            bins.entry(value.as_deref()).or_default()[side] += 1;
         }
     }
     (bins.len() <= PSI_WORDS_MAX).then(|| bins.into_values().collect())

@@ -1,12 +1,10 @@
 //! Comparing two generations where they lie.
 
 use cameo_domain::{Column, DataType, PredictionSchema};
+use cameo_insight::{mean_shift, stability_index};
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
-use super::{
-    Check, Limits, SHARED_KEYS_MIN,
-    statistics::{mean_shift, stability_index},
-};
+use super::{Check, Limits, SHARED_KEYS_MIN};
 use crate::{StoreError, generations::Table, row::quoted};
 
 /// Memory that sorting and joining may take before they go to disk.

@@ -5,7 +5,6 @@
 
 mod compare;
 mod decide;
-mod statistics;
 
 pub use decide::decide_next;
 

@@ -1,4 +1,4 @@
-//! Numbers about two distributions.
+//! How far two distributions lie apart.
 
 /// What is added to each count, so that an empty bin stays finite.
 const SMOOTHING: f64 = 0.5;
@@ -9,7 +9,8 @@ const SCALE_MIN: f64 = 0.1;
 /// in each bin: the sum over the bins of (c − b) · ln(c / b), where c and b are the shares.
 ///
 /// Half a value is added to each count, so the index is finite whatever is empty.
-pub(super) fn stability_index(baseline: &[u64], current: &[u64]) -> f64 {
+#[must_use]
+pub fn stability_index(baseline: &[u64], current: &[u64]) -> f64 {
     let bins = baseline.len().max(current.len());
     let count = |counts: &[u64], bin: usize| counts.get(bin).copied().unwrap_or_default() as f64;
     let total = |counts: &[u64]| {
@@ -27,7 +28,8 @@ pub(super) fn stability_index(baseline: &[u64], current: &[u64]) -> f64 {
 
 /// How far `current` lies from `baseline`, as a share of it; of a tenth of the standard deviation where
 /// the mean itself is smaller than that.
-pub(super) fn mean_shift(baseline: f64, deviation: f64, current: f64) -> f64 {
+#[must_use]
+pub fn mean_shift(baseline: f64, deviation: f64, current: f64) -> f64 {
     let shift = (current - baseline).abs();
     if shift == 0.0 { 0.0 } else { shift / baseline.abs().max(SCALE_MIN * deviation) }
 }
