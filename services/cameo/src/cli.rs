@@ -168,7 +168,7 @@ pub(crate) struct Up {
         long = "trusted-key",
         value_name = "FILE",
         env = "CAMEO_TRUSTED_KEYS",
-        value_delimiter = ':'
+        value_delimiter = ','
     )]
     pub(crate) trusted_keys: Vec<PathBuf>,
     /// Bundles to apply at the start.
@@ -237,7 +237,7 @@ pub(crate) struct Serve {
         long = "trusted-key",
         value_name = "FILE",
         env = "CAMEO_TRUSTED_KEYS",
-        value_delimiter = ':'
+        value_delimiter = ','
     )]
     pub(crate) trusted_keys: Vec<PathBuf>,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
