@@ -1,0 +1,123 @@
+//! Keys and the audit trail.
+
+use std::str::FromStr;
+
+use cameo_domain::{NameError, ScopeError, Scopes, ServiceName, TenantName};
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List changes, newest first.
+    List(AuditList),
+    /// Follow the chain of hashes through every entry and compare it with its head and its anchors.
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditList {
+    /// Only of this tenant or service, as `tenant` or `tenant/service`.
+    #[arg(value_name = "TENANT[/SERVICE]")]
+    pub(crate) of: Option<TenantOrService>,
+    /// Only at or after this instant, such as 2026-03-01 or 2026-03-01T18:00:00Z.
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Only entries with a smaller number: the last one of the page before.
+    #[arg(long, value_name = "ENTRY")]
+    pub(crate) before: Option<i64>,
+    /// How many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) limit: u32,
+}
+
+/// A tenant, or one of its services.
+#[derive(Debug, Clone)]
+pub(crate) struct TenantOrService {
+    pub(crate) tenant: TenantName,
+    pub(crate) service: Option<ServiceName>,
+}
+
+impl FromStr for TenantOrService {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (tenant, service) = match text.split_once('/') {
+            Some((tenant, service)) => (tenant, Some(service)),
+            None => (text, None),
+        };
+        Ok(Self { tenant: tenant.parse()?, service: service.map(str::parse).transpose()? })
+    }
+}
+
+/// An instant with its zone, or a day, which begins at midnight UTC.
+pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    match day {
+        Some(midnight) => Ok(midnight.and_utc()),
+        None => text.parse().map_err(|_| {
+            "expected a day such as 2026-03-01 or an instant such as 2026-03-01T18:00:00Z"
+                .to_owned()
+        }),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key and print it; it cannot be shown again.
+    Create {
+        /// The tenant for which the key is.
+        #[arg(required_unless_present = "admin", conflicts_with = "admin")]
+        tenant: Option<TenantName>,
+        /// A key for every tenant.
+        #[arg(long)]
+        admin: bool,
+        /// What the key is for.
+        #[arg(long, default_value = "cli")]
+        name: String,
+        /// What the key may do; several may be given.
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+        scope: Vec<KeyScope>,
+        /// The key stops working after this many days.
+        #[arg(long)]
+        expires_days: Option<u32>,
+    },
+    /// List keys by prefix.
+    List,
+    /// Stop a key from working.
+    Revoke {
+        /// The key's prefix, as listed.
+        prefix: String,
+    },
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyScope {
+    /// Look predictions up and see everything of a service.
+    Read,
+    /// Ask for runs.
+    Run,
+    /// Plan and register bundles, for a pipeline of git.
+    Deploy,
+    /// Promote, approve and roll back.
+    Promote,
+    /// Everything.
+    All,
+}
+
+impl KeyScope {
+    /// The scopes of a key.
+    pub(crate) fn together(chosen: &[Self]) -> Result<Scopes, ScopeError> {
+        let words: Vec<_> = chosen
+            .iter()
+            .map(|scope| match scope {
+                Self::Read => "read",
+                Self::Run => "run",
+                Self::Deploy => "deploy",
+                Self::Promote => "promote",
+                Self::All => "all",
+            })
+            .collect();
+        Scopes::from_words(&words)
+    }
+}

@@ -1,0 +1,118 @@
+//! Servers: started here, or asked elsewhere.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use cameo_openlineage::{Receiver, ReceiverError};
+use clap::Args;
+
+use super::Role;
+use crate::remote::Server;
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Address of the REST API.
+    #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) openlineage: OpenLineage,
+    /// A file of public keys, one of which has to have signed each bundle that is sent to the API.
+    #[arg(
+        long = "trusted-key",
+        value_name = "FILE",
+        env = "CAMEO_TRUSTED_KEYS",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_keys: Vec<PathBuf>,
+    /// Bundles to apply at the start.
+    #[arg(long)]
+    pub(crate) tenants: Option<PathBuf>,
+    /// Seed the Lake with the demo's data, apply `tenants/`, run both services and print how to
+    /// call them.
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Customers that the demo generates.
+    #[arg(long, default_value_t = 100_000, requires = "demo")]
+    pub(crate) customers: u64,
+}
+
+/// Whom workers tell what each run reads and writes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OpenLineage {
+    /// Where workers post OpenLineage events, such as http://localhost:5000/api/v1/lineage.
+    #[arg(
+        long = "openlineage-url",
+        id = "openlineage_url",
+        env = "CAMEO_OPENLINEAGE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    url: Option<String>,
+    /// Bearer token for it.
+    #[arg(
+        long = "openlineage-api-key",
+        id = "openlineage_api_key",
+        env = "CAMEO_OPENLINEAGE_API_KEY",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        hide = true
+    )]
+    api_key: Option<String>,
+    /// The namespace of the jobs in these events.
+    #[arg(
+        long = "openlineage-namespace",
+        id = "openlineage_namespace",
+        env = "CAMEO_OPENLINEAGE_NAMESPACE",
+        default_value = "cameo",
+        hide = true
+    )]
+    namespace: String,
+}
+
+impl OpenLineage {
+    /// The receiver, where one is named.
+    pub(crate) fn receiver(&self) -> Result<Option<Receiver>, ReceiverError> {
+        let receiver = |url: &String| Receiver::new(url, self.api_key.clone(), &self.namespace);
+        // An empty variable is how many set-ups say that there is none.
+        self.url.as_ref().filter(|url| !url.is_empty()).map(receiver).transpose()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Roles to run in this process.
+    #[arg(long, value_enum, value_delimiter = ',', required = true)]
+    pub(crate) role: Vec<Role>,
+    #[command(flatten)]
+    pub(crate) openlineage: OpenLineage,
+    /// A file of public keys, one of which has to have signed each bundle that is sent to the API.
+    #[arg(
+        long = "trusted-key",
+        value_name = "FILE",
+        env = "CAMEO_TRUSTED_KEYS",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_keys: Vec<PathBuf>,
+    /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
+    #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// A server that is reached by its API instead of its database.
+#[derive(Debug, Args)]
+pub(crate) struct Elsewhere {
+    /// Address of a server's API, such as https://cameo.example: the bundles are sent there. Needs an API
+    /// key with the scope `deploy` in CAMEO_API_KEY.
+    #[arg(long, env = "CAMEO_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// The API key; the environment hides it from the list of processes.
+    #[arg(long, env = "CAMEO_API_KEY", hide_env_values = true, hide = true)]
+    api_key: Option<String>,
+}
+
+impl Elsewhere {
+    /// The server, where one is named.
+    pub(crate) fn server(&self) -> anyhow::Result<Option<Server>> {
+        let named = self.server.as_deref().filter(|url| !url.is_empty());
+        named.map(|url| Server::new(url, self.api_key.as_deref())).transpose()
+    }
+}
