@@ -15,14 +15,8 @@ pub(crate) struct Up {
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) openlineage: OpenLineage,
-    /// A file of public keys, one of which has to have signed each bundle that is sent to the API.
-    #[arg(
-        long = "trusted-key",
-        value_name = "FILE",
-        env = "CAMEO_TRUSTED_KEYS",
-        value_delimiter = ','
-    )]
-    pub(crate) trusted_keys: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) signers: Signers,
     /// Bundles to apply at the start.
     #[arg(long)]
     pub(crate) tenants: Option<PathBuf>,
@@ -33,6 +27,19 @@ pub(crate) struct Up {
     /// Customers that the demo generates.
     #[arg(long, default_value_t = 100_000, requires = "demo")]
     pub(crate) customers: u64,
+}
+
+/// Who may send bundles to the API.
+#[derive(Debug, Args)]
+pub(crate) struct Signers {
+    /// A file of public keys, one of which has to have signed each bundle that is sent to the API.
+    #[arg(
+        long = "trusted-key",
+        value_name = "FILE",
+        env = "CAMEO_TRUSTED_KEYS",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_keys: Vec<PathBuf>,
 }
 
 /// Whom workers tell what each run reads and writes.
@@ -84,14 +91,8 @@ pub(crate) struct Serve {
     pub(crate) role: Vec<Role>,
     #[command(flatten)]
     pub(crate) openlineage: OpenLineage,
-    /// A file of public keys, one of which has to have signed each bundle that is sent to the API.
-    #[arg(
-        long = "trusted-key",
-        value_name = "FILE",
-        env = "CAMEO_TRUSTED_KEYS",
-        value_delimiter = ','
-    )]
-    pub(crate) trusted_keys: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) signers: Signers,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

@@ -20,7 +20,7 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let _telemetry = telemetry::init("cameo", TelemetryConfig::from_environment())?;
     let shutdown = shutdown::on_signals();
     let openlineage = serve.openlineage.receiver()?;
-    let trusted_keys = trusted_keys(&serve.trusted_keys)?;
+    let trusted_keys = trusted_keys(&serve.signers.trusted_keys)?;
     let deployment = Deployment { openlineage, trusted_keys, ..Deployment::find(global).await? };
     let listener = TcpListener::bind(serve.listen)
         .await

@@ -41,7 +41,7 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
         (None, Some(postgres)) => postgres.url(),
         (None, None) => anyhow::bail!("there is no database"),
     };
-    let trusted_keys = trusted_keys(&up.trusted_keys)?;
+    let trusted_keys = trusted_keys(&up.signers.trusted_keys)?;
     let opened = Deployment::open(places.clone(), &url).await?;
     let deployment = Deployment { openlineage, trusted_keys, ..opened };
     deployment.store.migrate().await.context("could not bring the database up to date")?;

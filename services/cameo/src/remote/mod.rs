@@ -7,7 +7,6 @@
 mod client;
 mod tree;
 
-use cameo_bundle::Diagnostic;
 use cameo_domain::ServicePath;
 use cameo_registry::{
     AppliedTree, Breaking, TreeOutcome,
@@ -26,10 +25,18 @@ pub(crate) async fn plan(
     source: &Source,
     sample: u32,
 ) -> anyhow::Result<Result<ChangePlan, PlanError>> {
-    let tree = match Tree::compare(server, source).await? {
-        Ok(tree) => tree,
-        Err(problems) => return Ok(Err(PlanError::Unsound(problems))),
-    };
+    match Tree::compare(server, source).await? {
+        Ok(tree) => planned(server, &tree, sample).await,
+        Err(problems) => Ok(Err(PlanError::Unsound(problems))),
+    }
+}
+
+/// What every pending bundle of a tree would change.
+async fn planned(
+    server: &Server,
+    tree: &Tree,
+    sample: u32,
+) -> anyhow::Result<Result<ChangePlan, PlanError>> {
     let mut plan = tree.unaffected_plan();
     let mut problems = Vec::new();
     for pending in &tree.pending {
@@ -54,34 +61,27 @@ pub(crate) async fn apply(
         Ok(tree) => tree,
         Err(problems) => return Ok(TreeOutcome::Unsound { problems }),
     };
+    let plan = match planned(server, &tree, 0).await? {
+        Ok(plan) => plan,
+        Err(PlanError::Unsound(problems)) => return Ok(TreeOutcome::Unsound { problems }),
+        Err(error) => return Err(error.into()),
+    };
     let accepted = |path: &ServicePath| accept.contains(path);
-    let (mut problems, mut breaking, mut needed) = (Vec::new(), Vec::new(), Vec::new());
-    for pending in &tree.pending {
-        match server.plan(&pending.path.tenant, pending.package()?, 0).await? {
-            Answer::Done(part) => {
-                for service in part.services.into_iter().filter(ServiceChange::breaks) {
-                    needed.push(service.service.clone());
-                    if !accepted(&service.service) {
-                        let (service, changes) = (service.service, service.schema);
-                        breaking.push(Breaking { service, changes });
-                    }
-                }
-            }
-            Answer::Unsound(found) => problems.extend(pending.named(found)),
-            Answer::Breaks(found) => breaking.extend(found),
-        }
+    let breaks = plan.services.into_iter().filter(ServiceChange::breaks);
+    let (needed, refused): (Vec<_>, Vec<_>) = breaks.partition(|change| accepted(&change.service));
+    if !refused.is_empty() {
+        let breaking = refused.into_iter().map(|change| {
+            let ServiceChange { service, schema: changes, .. } = change;
+            Breaking { service, changes }
+        });
+        return Ok(TreeOutcome::Breaks { breaking: breaking.collect() });
     }
-    if problems.iter().any(Diagnostic::is_error) {
-        return Ok(TreeOutcome::Unsound { problems });
-    }
-    if !breaking.is_empty() {
-        return Ok(TreeOutcome::Breaks { breaking });
-    }
+    let in_vain = |path: &&ServicePath| needed.iter().all(|change| change.service != **path);
     let mut applied = AppliedTree {
         tenants: Vec::new(),
         services: tree.unaffected_bundles(),
         archived: Vec::new(),
-        accepted_in_vain: accept.iter().filter(|path| !needed.contains(path)).cloned().collect(),
+        accepted_in_vain: accept.iter().filter(in_vain).cloned().collect(),
     };
     for pending in &tree.pending {
         let accepts = accepted(&pending.path);
