@@ -260,7 +260,7 @@ impl World {
             hash: key.hash(),
             tenant: tenant.map(|tenant| tenant.parse::<TenantName>().expect("a tenant name")),
             name: "scenario".to_owned(),
-            scopes: Scopes::All,
+            scopes: Scopes::all(),
             created_by: "scenario".to_owned(),
             expires_at: None,
         };

@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn caller(of: Option<&str>) -> Caller {
-        Caller::new(of.map(tenant), "1a2b3c4d", Scopes::All)
+        Caller::new(of.map(tenant), "1a2b3c4d", Scopes::all())
     }
 
     proptest! {

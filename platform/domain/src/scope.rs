@@ -16,11 +16,28 @@ pub enum Scope {
     Deploy,
     /// Change what is in production or served: promote, approve, roll back, archive.
     Promote,
+    /// Define segments and say who is told of their changes.
+    Segment,
+    /// Erase customers.
+    Erase,
+    /// Make, rotate and revoke keys.
+    Manage,
+    /// See predictions that are declared sensitive.
+    Sensitive,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Run, Self::Deploy, Self::Promote];
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Run,
+        Self::Deploy,
+        Self::Promote,
+        Self::Segment,
+        Self::Erase,
+        Self::Manage,
+        Self::Sensitive,
+    ];
 
     /// The spelling in the database, the API and on the command line.
     #[must_use]
@@ -30,6 +47,10 @@ impl Scope {
             Self::Run => "run",
             Self::Deploy => "deploy",
             Self::Promote => "promote",
+            Self::Segment => "segment",
+            Self::Erase => "erase",
+            Self::Manage => "manage",
+            Self::Sensitive => "sensitive",
         }
     }
 }
@@ -43,33 +64,45 @@ impl fmt::Display for Scope {
 /// The scopes of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<String>", try_from = "Vec<String>")]
-pub enum Scopes {
-    /// Everything, with what later versions can do.
-    All,
-    /// These.
-    Only(Vec<Scope>),
+pub struct Scopes {
+    /// Everything but what must be named, with what later versions can do.
+    all: bool,
+    named: Vec<Scope>,
 }
 
-/// The word for [`Scopes::All`].
+/// The word for [`Scopes::all`].
 const ALL: &str = "all";
 
 impl Scopes {
+    /// Everything, with what later versions can do, but [`Scope::Sensitive`]: that is given by name alone.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { all: true, named: Vec::new() }
+    }
+
+    /// These.
+    #[must_use]
+    pub fn only(scopes: &[Scope]) -> Self {
+        Self { all: false, named: scopes.to_vec() }
+    }
+
     /// Whether a key with these scopes may do what a route does.
     #[must_use]
     pub fn allow(&self, wanted: Scope) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(scopes) => scopes.contains(&wanted),
-        }
+        self.named.contains(&wanted) || (self.all && wanted != Scope::Sensitive)
+    }
+
+    /// Whether this is everything that need not be named.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.all
     }
 
     /// The spellings.
     #[must_use]
     pub fn words(&self) -> Vec<&'static str> {
-        match self {
-            Self::All => vec![ALL],
-            Self::Only(scopes) => scopes.iter().copied().map(Scope::as_str).collect(),
-        }
+        let all = self.all.then_some(ALL);
+        all.into_iter().chain(self.named.iter().copied().map(Scope::as_str)).collect()
     }
 
     /// From the spellings, in any order.
@@ -80,11 +113,10 @@ impl Scopes {
         if words.is_empty() {
             return Err(ScopeError(String::new()));
         }
-        if words.iter().any(|word| word.as_ref() == ALL) {
-            return Ok(Self::All);
-        }
-        let scopes = words.iter().map(|word| word.as_ref().parse());
-        scopes.collect::<Result<_, _>>().map(Self::Only)
+        let (all, named): (Vec<&str>, Vec<&str>) =
+            words.iter().map(AsRef::as_ref).partition(|word| *word == ALL);
+        let named = named.into_iter().map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Self { all: !all.is_empty(), named })
     }
 }
 
@@ -110,7 +142,9 @@ impl TryFrom<Vec<String>> for Scopes {
 
 /// A text that names no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no scope; expected read, run, deploy, promote or all")]
+#[error(
+    "`{0}` is no scope; expected read, run, deploy, promote, segment, erase, manage, sensitive or all"
+)]
 pub struct ScopeError(String);
 
 impl FromStr for Scope {
@@ -132,19 +166,22 @@ mod tests {
     fn the_text_form_reads_back() {
         for scope in Scope::ALL {
             assert_eq!(scope.as_str().parse(), Ok(scope));
-            assert_eq!(Scopes::from_words(&[scope.as_str()]), Ok(Scopes::Only(vec![scope])));
+            assert_eq!(Scopes::from_words(&[scope.as_str()]), Ok(Scopes::only(&[scope])));
         }
-        assert_eq!(Scopes::from_words(&Scopes::All.words()), Ok(Scopes::All));
+        assert_eq!(Scopes::from_words(&Scopes::all().words()), Ok(Scopes::all()));
+        let both = Scopes::from_words(&["sensitive", "all"]).expect("scopes");
+        assert_eq!(both.words(), ["all", "sensitive"]);
         assert!(Scopes::from_words(&["read", "write"]).is_err());
         assert!(Scopes::from_words::<&str>(&[]).is_err(), "a key that may do nothing is a mistake");
     }
 
     #[test]
     fn a_key_may_do_what_its_scopes_say_and_nothing_else() {
-        let deploys = Scopes::Only(vec![Scope::Deploy]);
+        let deploys = Scopes::only(&[Scope::Deploy]);
         for scope in Scope::ALL {
             assert_eq!(deploys.allow(scope), scope == Scope::Deploy);
-            assert!(Scopes::All.allow(scope));
+            assert_eq!(Scopes::all().allow(scope), scope != Scope::Sensitive);
         }
+        assert!(Scopes::from_words(&["all", "sensitive"]).expect("scopes").allow(Scope::Sensitive));
     }
 }

@@ -135,7 +135,7 @@ async fn key_of(deployment: &Deployment, tenant: &TenantName) -> anyhow::Result<
         return Ok(kept);
     }
     let key: ApiKey =
-        key_commands::create(&deployment.store, Some(tenant), "demo", Scopes::All, None).await?;
+        key_commands::create(&deployment.store, Some(tenant), "demo", Scopes::all(), None).await?;
     let mut open = fs::OpenOptions::new();
     open.write(true).create(true).truncate(true).mode(0o600);
     open.open(&file)?.write_all(key.reveal().as_bytes())?;

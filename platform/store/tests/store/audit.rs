@@ -98,7 +98,7 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
         hash: Sha256::of("secret"),
         tenant: Some(crm()),
         name: "ci".to_owned(),
-        scopes: Scopes::All,
+        scopes: Scopes::all(),
         created_by: "cli:ada".to_owned(),
         expires_at: None,
     };

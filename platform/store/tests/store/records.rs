@@ -94,7 +94,7 @@ async fn keys_are_found_by_prefix_and_revoked_only_by_their_tenant() {
         hash: Sha256::of("secret"),
         tenant: Some(crm()),
         name: "dashboard".to_owned(),
-        scopes: Scopes::All,
+        scopes: Scopes::all(),
         created_by: "ann".to_owned(),
         expires_at: None,
     };

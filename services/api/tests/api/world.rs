@@ -291,7 +291,7 @@ fn name(tenant: &str) -> TenantName {
 }
 
 async fn key(store: &Store, tenant: Option<&str>) -> String {
-    key_with(store, tenant, Scopes::All).await
+    key_with(store, tenant, Scopes::all()).await
 }
 
 async fn key_with(store: &Store, tenant: Option<&str>, scopes: Scopes) -> String {

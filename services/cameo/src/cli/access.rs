@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use cameo_domain::{NameError, ScopeError, Scopes, ServiceName, TenantName};
+use cameo_domain::{NameError, Scope, ScopeError, Scopes, ServiceName, TenantName};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -101,7 +101,15 @@ pub(crate) enum KeyScope {
     Deploy,
     /// Promote, approve and roll back.
     Promote,
-    /// Everything.
+    /// Define segments and who is told of their changes.
+    Segment,
+    /// Erase customers.
+    Erase,
+    /// Make, rotate and revoke keys.
+    Manage,
+    /// See predictions that are declared sensitive.
+    Sensitive,
+    /// Everything but `sensitive`.
     All,
 }
 
@@ -111,10 +119,14 @@ impl KeyScope {
         let words: Vec<_> = chosen
             .iter()
             .map(|scope| match scope {
-                Self::Read => "read",
-                Self::Run => "run",
-                Self::Deploy => "deploy",
-                Self::Promote => "promote",
+                Self::Read => Scope::Read.as_str(),
+                Self::Run => Scope::Run.as_str(),
+                Self::Deploy => Scope::Deploy.as_str(),
+                Self::Promote => Scope::Promote.as_str(),
+                Self::Segment => Scope::Segment.as_str(),
+                Self::Erase => Scope::Erase.as_str(),
+                Self::Manage => Scope::Manage.as_str(),
+                Self::Sensitive => Scope::Sensitive.as_str(),
                 Self::All => "all",
             })
             .collect();

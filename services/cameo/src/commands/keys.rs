@@ -127,10 +127,7 @@ pub(crate) async fn create(
 }
 
 fn may(scopes: &Scopes) -> String {
-    match scopes {
-        Scopes::All => "do everything".to_owned(),
-        Scopes::Only(_) => scopes.to_string(),
-    }
+    if *scopes == Scopes::all() { "do everything".to_owned() } else { scopes.to_string() }
 }
 
 fn day(instant: Option<chrono::DateTime<Utc>>) -> String {

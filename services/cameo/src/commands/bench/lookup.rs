@@ -49,7 +49,7 @@ pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<E
     if ended.state != RunState::Published {
         bail!("{}", run::describe(&ended, output));
     }
-    let scopes = Scopes::Only(vec![Scope::Read]);
+    let scopes = Scopes::only(&[Scope::Read]);
     let key = keys::create(&deployment.store, Some(&path.tenant), "bench", scopes, None).await?;
 
     let load = Load { address, path: path.clone(), key: key.reveal().to_owned(), wanted: &wanted };
