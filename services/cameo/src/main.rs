@@ -106,7 +106,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
         Command::Model(model) => commands::model::run(global, model, output).await,
         Command::Sql(sql) => commands::sql::run(sql, output),
-        Command::Schema => commands::schema::run(),
+        Command::Schema { tenant } => commands::schema::run(tenant),
         Command::Bench(bench) => commands::bench::run(bench, output).await,
     }
 }

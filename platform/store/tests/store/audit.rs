@@ -1,6 +1,6 @@
 //! The audit trail: what is in it, and that nobody can change it unnoticed.
 
-use cameo_domain::{AuditAnchor, Scopes, Sha256};
+use cameo_domain::{AuditAnchor, Scopes, Services, Sha256};
 use cameo_store::{
     By, Store,
     audit::{self, AuditFilter, Break, Verified},
@@ -99,6 +99,7 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
         tenant: Some(crm()),
         name: "ci".to_owned(),
         scopes: Scopes::all(),
+        services: Services::All,
         created_by: "cli:ada".to_owned(),
         expires_at: None,
     };

@@ -4,6 +4,7 @@ mod access;
 mod bench;
 mod bundles;
 mod models;
+mod oidc;
 mod releases;
 mod runs;
 mod servers;
@@ -164,7 +165,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Sql(Sql),
     /// Print the JSON Schema of config.yaml, for editors.
-    Schema,
+    Schema {
+        /// Of tenant.yaml instead.
+        #[arg(long)]
+        tenant: bool,
+    },
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
