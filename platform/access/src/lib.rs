@@ -7,6 +7,7 @@
 pub mod authenticator;
 pub mod caller;
 pub mod key;
+mod reach;
 
 pub use authenticator::{AuthenticateError, Authenticator};
 pub use caller::Caller;

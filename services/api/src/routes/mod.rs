@@ -8,6 +8,7 @@ pub(crate) mod generations;
 pub(crate) mod health;
 pub(crate) mod lineage;
 pub(crate) mod predictions;
+pub(crate) mod profiles;
 pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod services;

@@ -3,8 +3,11 @@
 mod deployments;
 mod errors;
 mod explanations;
+mod json_schema;
 mod lookups;
+mod openapi;
 mod operations;
+mod profiles;
 mod provenance;
 mod releases;
 mod scopes;
