@@ -7,6 +7,7 @@
 mod access_config;
 mod anchors;
 pub mod artifact;
+mod artifact_files;
 mod bundle;
 mod card;
 mod code;

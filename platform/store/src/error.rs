@@ -78,6 +78,9 @@ pub enum StoreError {
     /// The service has no release in production: nothing can run.
     #[error("no release of {0} is in production; promote one")]
     NothingInProduction(String),
+    /// A login of Postgres cannot be given or denied the role of a tenant.
+    #[error("{0}")]
+    Login(String),
     /// Nothing of the service has this name.
     #[error("{0}")]
     UnknownRelease(String),

@@ -3,7 +3,7 @@
 use cameo_domain::{GroupAccess, TenantName};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, Row, postgres::PgRow, types::Json};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
 use crate::{
     Store, StoreError,
@@ -42,7 +42,8 @@ impl FromRow<'_, PgRow> for TenantRecord {
     }
 }
 
-/// Creates the tenant and its schema, or brings its settings up to date.
+/// Creates the tenant, its schema and the role of its SQL users, or brings its settings up to date. Where
+/// the role may not be made the tenant does without: `cameo doctor` tells what is left to do.
 pub async fn ensure(
     store: &Store,
     tenant: &TenantName,
@@ -67,10 +68,30 @@ pub async fn ensure(
                 sqlx::query(AssertSqlSafe(format!("create schema if not exists {schema}")))
                     .execute(&mut *connection)
                     .await?;
+                if let Some(left) = confine(connection, &tenant).await? {
+                    tracing::warn!(
+                        %tenant,
+                        "SQL users of the tenant have no role yet: the platform's own has no right \
+                         to make it; let an administrator of Postgres run: {left};"
+                    );
+                }
                 Ok(())
             })
         })
         .await
+}
+
+/// Gives the tenant the role of its SQL users. Answers the statement that an administrator has to run
+/// first, where the platform may not.
+pub(crate) async fn confine(
+    connection: &mut PgConnection,
+    tenant: &TenantName,
+) -> Result<Option<String>, StoreError> {
+    let left = sqlx::query_scalar("select cameo.confine_tenant($1)")
+        .bind(tenant.as_str())
+        .fetch_one(connection)
+        .await?;
+    Ok(left)
 }
 
 /// Says which groups of people may do what with the tenant. Whoever is of a group may do it within

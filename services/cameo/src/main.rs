@@ -100,6 +100,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Card(service) => commands::card::run(global, service, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Keys(keys) => commands::keys::run(global, keys, output).await,
+        Command::SqlAccess(access) => commands::sql_access::run(global, access, output).await,
         Command::Audit(audit) => commands::audit::run(global, audit, output).await,
         Command::Doctor => commands::doctor::run(global, output).await,
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
