@@ -18,7 +18,7 @@ pub mod stage;
 pub use audit::AuditAnchor;
 pub use card::Card;
 pub use hash::Sha256;
-pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
+pub use ids::{Epoch, ErasureId, GenerationId, ReleaseId, RunId};
 pub use key::Key;
 pub use name::{ColumnName, NameError, ServiceName, ServicePath, TenantName};
 pub use run::{Reason, RunState, Transition};
