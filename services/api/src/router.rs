@@ -21,8 +21,8 @@ use crate::{
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, explanations, generations, health, lineage, predictions,
-        releases, runs, services, tenants, verdicts,
+        audit, card, deployments, erasures, explanations, generations, health, lineage,
+        predictions, releases, runs, services, suppressions, tenants, verdicts,
     },
 };
 
@@ -64,7 +64,7 @@ pub(crate) fn router(app: &App) -> Router {
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
-    let deploy = Scope::Deploy;
+    let (deploy, erase) = (Scope::Deploy, Scope::Erase);
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
@@ -94,6 +94,10 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(card::get_card)))
         .routes(scoped(read, routes!(audit::list_audit)))
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
+        .routes(scoped(erase, routes!(erasures::erase_customer, erasures::list_erasures)))
+        .routes(scoped(erase, routes!(erasures::get_erasure)))
+        .routes(scoped(erase, routes!(suppressions::list_suppressions)))
+        .routes(scoped(erase, routes!(suppressions::lift_suppressions)))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.
     let tenants = tenants

@@ -46,13 +46,11 @@ pub(crate) fn remove_orphans(scratch: &Path) -> Result<(), WarehouseError> {
 }
 
 fn is_used(folder: &Path) -> bool {
-    match File::open(folder.join(CLAIM)) {
-        Ok(claim) => claim.try_lock().is_err(),
-        Err(_) => {
-            let age = fs::metadata(folder).and_then(|found| found.modified()).ok();
-            age.and_then(|made| made.elapsed().ok()).is_none_or(|age| age < AGE_MIN)
-        }
+    if let Ok(claim) = File::open(folder.join(CLAIM)) {
+        return claim.try_lock().is_err();
     }
+    let made = fs::metadata(folder).and_then(|found| found.modified()).ok();
+    made.and_then(|made| made.elapsed().ok()).is_none_or(|age| age < AGE_MIN)
 }
 
 #[cfg(test)]

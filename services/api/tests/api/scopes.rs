@@ -18,6 +18,7 @@ fn operations(document: &Value) -> Vec<(Method, String, Scope)> {
             .replace("{service}", "gender")
             .replace("{key}", "1")
             .replace("{run}", "1")
+            .replace("{erasure}", "1")
             .replace("{release}", "0.0.1");
         assert!(!filled.contains('{'), "the sweep must learn how to fill {path}");
         for (method, operation) in item.as_object().expect("operations") {
