@@ -3,6 +3,7 @@
 mod audit;
 mod cancellation;
 mod digests;
+mod erasures;
 mod explanations;
 mod outbox;
 mod publishing;
