@@ -1,9 +1,9 @@
 //! Erasing: what the database holds to, whoever asks.
 
-use cameo_domain::{DataType, Epoch, GenerationId, Key};
+use cameo_domain::{DataType, Epoch, ErasureId, GenerationId, Key};
 use cameo_store::{
     By, StoreError,
-    erasures::{self, ErasureState, KeyType, Look, NewErasure, SUPPRESSIONS_MAX, Turn, suppressed},
+    erasures::{self, ErasureState, KeyType, Look, NewErasure, Turn, suppressed},
     generations::{self, Releases, Rewritten},
     lookup, outbox,
     quarantine::{self, QuarantinedRow},
@@ -157,9 +157,9 @@ async fn the_suppressions_of_a_tenant_are_its_own_and_keep_no_key() {
     assert!(ours.has_int(7) && !ours.has_int(8) && !ours.has_text("7"));
     assert!(of("crm", DataType::String).await.has_text("7"));
     assert!(of("sales", DataType::Int).await.is_empty());
-    let nobody =
-        erasures::find(&world.store, &"sales".parse().expect("a name"), cameo_domain::ErasureId(1));
-    assert!(nobody.await.expect("an answer").is_none(), "another tenant's erasure is not found");
+    let sales = "sales".parse().expect("a name");
+    let theirs = erasures::find(&world.store, &sales, ErasureId(1)).await.expect("an answer");
+    assert!(theirs.is_none(), "another tenant's erasure is not found");
     let changed =
         world.sql("update cameo.suppressions set fingerprint = fingerprint, service = 'x'").await;
     assert!(changed.is_err(), "a suppression is lifted and nothing else");
