@@ -493,9 +493,8 @@ fn whole_customers(unusable: &[QuarantinedRow]) -> Result<(), RunError> {
     Err(RunError::halt(
         "prediction_value",
         format!(
-            "predictions.sql gives key {} a `{}` that is not a finite number; bound it there, as with \
-             SAFE_DIVIDE or COALESCE",
-            row.key.as_deref().unwrap_or("?"),
+            "predictions.sql gives a `{}` that is not a finite number; bound it there, as with SAFE_DIVIDE \
+             or COALESCE",
             row.column.as_deref().unwrap_or("value"),
         ),
     ))
