@@ -198,6 +198,7 @@ pub(crate) struct ErasureList {
         (status = 400, description = "The key is not of the type that it is meant as", body = ProblemBody,
             content_type = "application/problem+json", example = json!(example(Code::InvalidKey)))))]
 pub(crate) async fn erase_customer(
+    State(app): State<App>,
     acting: Acting,
     path: PathParams,
     body: JsonBytes,
@@ -217,6 +218,8 @@ pub(crate) async fn erase_customer(
         Requested::Created(record) => (StatusCode::ACCEPTED, record),
         Requested::Existing(record) => (StatusCode::OK, record),
     };
+    // The hint brings the news to every process; whoever asks this one next need not wait for it.
+    app.predictions.refresh().await?;
     let location = format!("/v1/tenants/{tenant}/erasures/{}", record.erasure);
     Ok((status, [(header::LOCATION, location)], Json(Erasure::from(record))).into_response())
 }
