@@ -24,8 +24,8 @@ use crate::{
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, explanations, generations, health, keys, lineage, me,
-        predictions, profiles, releases, runs, services, tenants, verdicts,
+        audit, card, deployments, erasures, explanations, generations, health, keys, lineage, me,
+        predictions, profiles, releases, runs, services, suppressions, tenants, verdicts,
     },
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn router(app: &App) -> Router {
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
-    let (deploy, manage) = (Scope::Deploy, Scope::Manage);
+    let (deploy, manage, erase) = (Scope::Deploy, Scope::Manage, Scope::Erase);
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
@@ -101,6 +101,10 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(card::get_card)))
         .routes(by_service(read, routes!(audit::list_audit)))
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
+        .routes(scoped(erase, routes!(erasures::erase_customer, erasures::list_erasures)))
+        .routes(scoped(erase, routes!(erasures::get_erasure)))
+        .routes(scoped(erase, routes!(suppressions::list_suppressions)))
+        .routes(scoped(erase, routes!(suppressions::lift_suppressions)))
         .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))
         .routes(scoped(manage, routes!(tenants::get_access)))
         .routes(unscoped(routes!(me::get_me)))

@@ -1,6 +1,7 @@
 //! The API against a real Postgres with published generations.
 
 mod deployments;
+mod erasures;
 mod errors;
 mod explanations;
 mod issuer;
