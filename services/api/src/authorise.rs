@@ -20,6 +20,7 @@ use cameo_domain::Scope;
 use crate::{
     app::App,
     extract::{PathParams, TENANT},
+    limits::limited,
     problem::{Code, Problem},
 };
 
@@ -34,8 +35,8 @@ pub(crate) async fn authorise(
 ) -> Response {
     match caller_of(&app, request.headers(), &params).await {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            request.extensions_mut().insert(Arc::clone(&caller));
+            limited(&app, &caller, params.find(TENANT), request, next).await
         }
         Err(problem) => problem.into_response(),
     }

@@ -108,6 +108,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
             Code::InvalidRequest,
             Code::Unauthenticated,
             Code::MissingScope,
+            Code::RateLimited,
             Code::Overloaded,
         ]);
     }
@@ -115,7 +116,12 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
         codes.push(Code::NotFound);
     }
     if operation.request_body.is_some() {
-        codes.extend([Code::BodyTooLarge, Code::UnsupportedMediaType, Code::InvalidBody]);
+        codes.extend([
+            Code::BodyTooLarge,
+            Code::BodyTooSlow,
+            Code::UnsupportedMediaType,
+            Code::InvalidBody,
+        ]);
     }
     codes
 }

@@ -107,6 +107,8 @@ pub(crate) struct Deployment {
     pub(crate) openlineage: Option<Receiver>,
     /// Who may sign the bundles that are sent to the API; without any, they need no signature.
     pub(crate) trusted_keys: Option<TrustedKeys>,
+    /// The API's settings.
+    pub(crate) api: cameo_api::Config,
 }
 
 impl Deployment {
@@ -153,7 +155,15 @@ impl Deployment {
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
         let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
-        Ok(Self { places, store, warehouse, artifacts, openlineage: None, trusted_keys: None })
+        Ok(Self {
+            places,
+            store,
+            warehouse,
+            artifacts,
+            openlineage: None,
+            trusted_keys: None,
+            api: cameo_api::Config::default(),
+        })
     }
 }
 

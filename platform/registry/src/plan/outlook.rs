@@ -8,15 +8,16 @@ use std::{
 };
 
 use cameo_bundle::{
-    ArtifactStore, Bundle, Diagnostic, Discovery, ReleaseManifest, Tenant, artifact,
+    ArtifactStore, Bundle, Diagnostic, Discovery, ReleaseManifest, Tenant, TenantConfig, artifact,
 };
 use cameo_domain::{PredictionSchema, ServicePath, Sha256, Stage, TenantName};
 use cameo_store::{
     Store, StoreError,
+    limits::{self, RequestLimits},
     lookup::{self, ServedGeneration},
     releases,
     services::{self, ServiceRecord},
-    tenants,
+    tenants::{self, TenantRecord},
 };
 use cameo_warehouse::Warehouse;
 
@@ -26,7 +27,7 @@ use super::{
     entry::Entry,
     settings::SettingChange,
 };
-use crate::inspection::Models;
+use crate::{apply::request_limits, inspection::Models};
 
 /// What a tree is compared with.
 #[derive(Clone, Copy)]
@@ -242,6 +243,31 @@ fn removed(
         .collect()
 }
 
+/// The settings of `tenant.yaml` that differ from what holds.
+fn changed_settings(
+    known: &TenantRecord,
+    limits: RequestLimits,
+    config: &TenantConfig,
+) -> Vec<SettingChange> {
+    let wanted = request_limits(config);
+    let number = |number: Option<u32>| number.map(Into::into);
+    let settings = [
+        ("MAX_CONCURRENT_RUNS", Some(known.max_concurrent_runs), Some(config.max_concurrent_runs)),
+        ("LIMITS.REQUESTS_PER_SECOND", limits.requests_per_second, wanted.requests_per_second),
+        ("LIMITS.BURST", limits.burst, wanted.burst),
+        ("LIMITS.CONCURRENT_REQUESTS", limits.concurrent_requests, wanted.concurrent_requests),
+    ];
+    let changed = settings.into_iter().filter(|(_, old, new)| old != new);
+    changed
+        .map(|(setting, old, new)| SettingChange {
+            section: cameo_bundle::TENANT_FILE.into(),
+            setting: setting.to_owned(),
+            old: number(old),
+            new: number(new),
+        })
+        .collect()
+}
+
 async fn tenant_changes(
     store: &Store,
     found: &[Tenant],
@@ -249,20 +275,21 @@ async fn tenant_changes(
     scope: &Scope,
 ) -> Result<Vec<TenantChange>, StoreError> {
     let known = tenants::list(store).await?;
+    let granted = limits::granted(store).await?;
     let mut changes = Vec::new();
     for tenant in found {
         let runs = tenant.config.max_concurrent_runs;
         let change = match known.iter().find(|known| known.tenant == tenant.name) {
             None => TenantChangeKind::Added { max_concurrent_runs: runs },
-            Some(known) if known.max_concurrent_runs != runs => TenantChangeKind::Changed {
-                settings: vec![SettingChange {
-                    section: cameo_bundle::TENANT_FILE.into(),
-                    setting: "MAX_CONCURRENT_RUNS".to_owned(),
-                    old: Some(known.max_concurrent_runs.into()),
-                    new: Some(runs.into()),
-                }],
-            },
-            Some(_) => continue,
+            Some(known) => {
+                let limits = granted.tenants.iter().find(|granted| granted.tenant == tenant.name);
+                let limits = limits.map(|granted| granted.limits).unwrap_or_default();
+                let settings = changed_settings(known, limits, &tenant.config);
+                if settings.is_empty() {
+                    continue;
+                }
+                TenantChangeKind::Changed { settings }
+            }
         };
         changes.push(TenantChange { tenant: tenant.name.clone(), change });
     }

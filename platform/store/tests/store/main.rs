@@ -4,6 +4,7 @@ mod audit;
 mod cancellation;
 mod digests;
 mod explanations;
+mod limits;
 mod outbox;
 mod publishing;
 mod queue;

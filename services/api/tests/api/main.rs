@@ -3,6 +3,7 @@
 mod deployments;
 mod errors;
 mod explanations;
+mod limits;
 mod lookups;
 mod operations;
 mod provenance;

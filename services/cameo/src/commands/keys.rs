@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use cameo_access::ApiKey;
 use cameo_domain::{Scopes, TenantName};
-use cameo_store::{Store, StoreError, keys, tenants};
+use cameo_store::{Store, StoreError, keys, limits, tenants};
 use chrono::{Duration, Utc};
 use serde::Serialize;
 
@@ -32,13 +32,16 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
     let deployment = Deployment::find(global).await?;
     let store = &deployment.store;
     match keys {
-        Keys::Create { tenant, admin: _, name, scope, expires_days } => {
+        Keys::Create { tenant, admin: _, name, scope, expires_days, rate } => {
             if let Some(tenant) = &tenant {
                 must_exist(store, tenant).await?;
             }
             let lifetime = expires_days.map(|days| Duration::days(days.into()));
             let scopes = KeyScope::together(&scope)?;
             let key = create(store, tenant.as_ref(), &name, scopes.clone(), lifetime).await?;
+            if rate.is_some() {
+                limits::limit_key(store, key.prefix(), rate).await?;
+            }
             let (prefix, key) = (key.prefix().to_owned(), key.reveal().to_owned());
             let created = Created { key, prefix, tenant, scopes };
             output.show(&created, |created| {

@@ -14,6 +14,7 @@ mod run;
 mod scoring;
 mod serving;
 mod setting;
+mod slow;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode
         Bench::Check(wanted) => check::run(wanted, output).await,
         Bench::Lookup(wanted) => lookup::run(wanted, output).await,
         Bench::Overload(wanted) => overload::run(wanted, output).await,
+        Bench::Slow(wanted) => slow::run(wanted, output).await,
         Bench::Memory(wanted) => memory::run(wanted, output).await,
         Bench::Scoring(wanted) => scoring::run(&wanted, output),
         Bench::Explain(wanted) => explain::run(&wanted, output),
