@@ -108,7 +108,7 @@ impl Default for Config {
             deployments_in_flight_max: 2,
             tenant_limits: TenantLimits {
                 rate: RateLimit { requests_per_second: 10_000, burst: 20_000 },
-                requests_in_flight_max: 128,
+                requests_in_flight_max: 256,
             },
             queue_target: Duration::from_millis(1),
             refusals_per_second: 1_000,

@@ -227,7 +227,7 @@ async fn slow_heads_bodies_and_readers_are_cut_and_nobody_else_notices() {
     let world = published(Config::default()).await;
     let config = Config {
         // Fewer places than slow clients: none of them may hold one.
-        requests_in_flight_max: 4,
+        requests_in_flight_max: 16,
         header_timeout: Duration::from_secs(3),
         body_timeout: Duration::from_secs(3),
         write_timeout: Duration::from_secs(3),

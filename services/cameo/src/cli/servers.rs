@@ -65,7 +65,7 @@ pub(crate) struct Limits {
     )]
     request_burst: Option<u32>,
     /// Requests in flight of each tenant, where its tenant.yaml says nothing else.
-    #[arg(long, env = "CAMEO_CONCURRENT_REQUESTS", default_value_t = 128, value_name = "N")]
+    #[arg(long, env = "CAMEO_CONCURRENT_REQUESTS", default_value_t = 256, value_name = "N")]
     concurrent_requests: usize,
     /// Open connections from one address; without it, any number. Behind a proxy all come from one.
     #[arg(long, env = "CAMEO_CONNECTIONS_PER_ADDRESS", value_name = "N")]
