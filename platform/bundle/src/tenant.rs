@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use cameo_domain::TenantName;
+use cameo_domain::{GroupAccess, TenantName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access_config::{self, AccessDocument},
     code::Code,
     diagnostic::Diagnostic,
     reader::{Key, Reader, optional},
@@ -28,7 +29,7 @@ pub(crate) const CONCURRENT_REQUESTS_MAX: u32 = 100_000;
 
 /// The keys of `tenant.yaml`.
 pub(crate) const KEYS: &[Key] =
-    &[optional("OWNERS"), optional("MAX_CONCURRENT_RUNS"), optional("LIMITS")];
+    &[optional("OWNERS"), optional("MAX_CONCURRENT_RUNS"), optional("ACCESS"), optional("LIMITS")];
 /// The keys of its `LIMITS`.
 pub(crate) const LIMITS_KEYS: &[Key] =
     &[optional("REQUESTS_PER_SECOND"), optional("BURST"), optional("CONCURRENT_REQUESTS")];
@@ -46,6 +47,7 @@ pub struct Tenant {
 
 /// The settings of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "tenant.yaml")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, default)]
 pub struct TenantConfig {
     /// Mail addresses or groups of the people who answer for the tenant.
@@ -54,13 +56,21 @@ pub struct TenantConfig {
     /// How many runs of the tenant may be under way at once.
     #[schemars(range(min = 1, max = CONCURRENT_RUNS_MAX))]
     pub max_concurrent_runs: u32,
+    /// Which groups of the identity provider may do what with the tenant.
+    #[schemars(with = "AccessDocument")]
+    pub access: GroupAccess,
     /// What the tenant may ask of the API.
     pub limits: TenantLimits,
 }
 
 impl Default for TenantConfig {
     fn default() -> Self {
-        Self { owners: Vec::new(), max_concurrent_runs: 2, limits: TenantLimits::default() }
+        Self {
+            owners: Vec::new(),
+            max_concurrent_runs: 2,
+            access: GroupAccess::default(),
+            limits: TenantLimits::default(),
+        }
     }
 }
 
@@ -139,6 +149,11 @@ fn read(source: &SourceFile, problems: &mut Vec<Diagnostic>) -> Option<TenantCon
             && let Some(runs) = reader.integer(node, "MAX_CONCURRENT_RUNS", 1..=CONCURRENT_RUNS_MAX)
         {
             config.max_concurrent_runs = runs;
+        }
+        if let Some(node) = section.get("ACCESS")
+            && let Some(section) = reader.section(node, "ACCESS", access_config::KEYS)
+        {
+            config.access = access_config::read(&mut reader, &section);
         }
         if let Some(node) = section.get("LIMITS")
             && let Some(limits) = reader.section(node, "LIMITS", LIMITS_KEYS)

@@ -124,6 +124,7 @@ async fn apply_tree(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutco
         tenants::ensure(server.store, &tenant.name, &settings).await?;
         let granted = request_limits(&tenant.config);
         limits::grant(server.store, &tenant.name, granted).await?;
+        tenants::grant(server.store, &tenant.name, &tenant.config.access).await?;
     }
     let mut applied = unaffected(server.store, &outlook.unaffected).await?;
     for (pending, inspection) in inspected {

@@ -19,6 +19,7 @@ pub mod invariants;
 pub mod keys;
 pub mod limits;
 pub mod lineage;
+pub mod logins;
 pub mod lookup;
 pub mod outbox;
 pub mod quarantine;

@@ -63,7 +63,7 @@ impl Shared {
         Arc::new(Self {
             limits: Limits::new(&config, &metrics),
             batches: Semaphore::new(config.batches_in_flight_max),
-            authenticator: Authenticator::new(store.clone()),
+            authenticator: Authenticator::new(store.clone(), config.oidc.clone()),
             deployments,
             request_ids: RequestIds::new(),
             draining: AtomicBool::new(false),

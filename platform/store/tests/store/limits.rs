@@ -1,6 +1,6 @@
 //! What tenants and keys may ask of the API.
 
-use cameo_domain::{Scopes, Sha256};
+use cameo_domain::{Scopes, Services, Sha256};
 use cameo_store::{
     StoreError,
     keys::{self, NewKey},
@@ -41,6 +41,7 @@ async fn a_key_may_be_allowed_less_until_it_ends() {
         tenant: Some("crm".parse().expect("a name")),
         name: "test".to_owned(),
         scopes: Scopes::all(),
+        services: Services::All,
         created_by: "test".to_owned(),
         expires_at: None,
     };

@@ -155,10 +155,13 @@ impl Limits {
         }
     }
 
+    /// The bucket of a caller. Whoever may see several tenants is granted what the operators grant.
     fn bucket(&self, caller: &Caller, tenant: &Tenant) -> Arc<rate::Bucket> {
         let actor = caller.actor();
-        let actor: &str = actor.as_ref();
-        self.buckets.find(actor, self.tenants.version(), || self.tenants.rate(actor, tenant))
+        self.buckets.find(actor, self.tenants.version(), || {
+            let of = if caller.confined_to().is_some() { tenant } else { self.tenants.others() };
+            self.tenants.rate(actor, of)
+        })
     }
 }
 

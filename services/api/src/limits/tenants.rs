@@ -76,6 +76,11 @@ impl Tenants {
         self.table.load().tenants.get(tenant).unwrap_or(&self.others).clone()
     }
 
+    /// What is granted where no tenant is granted something else.
+    pub(super) fn others(&self) -> &Tenant {
+        &self.others
+    }
+
     /// What one caller may ask of a tenant.
     pub(super) fn rate(&self, actor: &str, tenant: &Tenant) -> RateLimit {
         let granted = tenant.rate();

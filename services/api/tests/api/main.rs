@@ -3,11 +3,16 @@
 mod deployments;
 mod errors;
 mod explanations;
+mod issuer;
+mod keys;
 mod limits;
 mod lookups;
+mod matrix;
 mod operations;
 mod provenance;
 mod releases;
 mod scopes;
+mod sweep;
 mod tenancy;
+mod tokens;
 mod world;

@@ -21,7 +21,7 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let shutdown = shutdown::on_signals();
     let openlineage = serve.openlineage.receiver()?;
     let trusted_keys = trusted_keys(&serve.signers.trusted_keys)?;
-    let api = serve.limits.config();
+    let api = cameo_api::Config { oidc: serve.oidc.config()?, ..serve.limits.config() };
     let deployment =
         Deployment { openlineage, trusted_keys, api, ..Deployment::find(global).await? };
     let listener = TcpListener::bind(serve.listen)
