@@ -18,6 +18,7 @@ pub mod explanations;
 pub mod generations;
 pub mod invariants;
 pub mod keys;
+pub mod limits;
 pub mod lineage;
 pub mod logins;
 pub mod lookup;

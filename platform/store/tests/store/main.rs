@@ -6,6 +6,7 @@ mod confinement;
 mod digests;
 mod erasures;
 mod explanations;
+mod limits;
 mod outbox;
 mod publishing;
 mod queue;

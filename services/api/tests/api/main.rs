@@ -7,6 +7,7 @@ mod explanations;
 mod issuer;
 mod json_schema;
 mod keys;
+mod limits;
 mod lookups;
 mod matrix;
 mod openapi;
