@@ -79,7 +79,7 @@ def test_services_runs_and_generations_are_managed(client: Client, marketing: Te
     release = gender.releases()[0]
     assert (release.stage, gender.promote(release.release, to="production").outcome) == ("production", "unchanged")
     with pytest.raises(ProblemError) as raised:
-        gender.approve(release.version, reason="nobody asked")
+        gender.promote(release.version, to="shadow", reason="from production")
     assert raised.value.code == "promotion_refused"
 
 
