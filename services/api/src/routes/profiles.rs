@@ -9,7 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cameo_access::Caller;
-use cameo_domain::{ServiceName, ServicePath, TenantName};
+use cameo_checkpoint::{Check, passes};
+use cameo_domain::{Scope, ServiceName, ServicePath, TenantName};
 use cameo_serving::{
     LookupError,
     profiles::{CUSTOMERS_MAX, CustomerKey, Missing, Said, ServiceAnswers, Sources},
@@ -21,6 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::predictions::{KeyView, Predictions, answer, write_json, write_values};
 use crate::{
     app::App,
+    authorise::lacks,
     extract::{JsonBytes, PathParams, QueryParams},
     freshness,
     openapi::example,
@@ -281,14 +283,22 @@ pub(crate) async fn batch_get_profiles(
 
 /// The tenant whose services are asked. One that the caller may not see is answered like one that does not exist.
 fn tenant_of(caller: &Caller, named: Option<&str>) -> Result<TenantName, Problem> {
-    match (named, caller.confined_to()) {
-        (Some(named), _) if !caller.may_access(named) => Err(Problem::not_found()),
-        (Some(named), _) => named.parse().map_err(|_| Problem::not_found()),
-        (None, Some(own)) => Ok(own.clone()),
-        (None, None) => Err(Problem::new(
-            Code::InvalidRequest,
-            "this API key may see several tenants: say which with `?tenant=`",
-        )),
+    let tenant: TenantName = match (named, caller.confined_to()) {
+        (Some(named), _) => named.parse().map_err(|_| Problem::not_found())?,
+        (None, Some(own)) => own.clone(),
+        (None, None) => {
+            let detail = "you may see several tenants: say which with `?tenant=`";
+            return Err(Problem::new(Code::InvalidRequest, detail));
+        }
+    };
+    let grant = caller.grant(tenant.as_str());
+    if !passes(Check::TenantOfProfile, grant.is_some()) {
+        return Err(Problem::not_found());
+    }
+    // The router knows no tenant of this route, so it has asked for the scope with any.
+    match grant.map(|grant| grant.scopes).filter(|scopes| !scopes.allow(Scope::Read)) {
+        Some(scopes) => Err(lacks(caller, Scope::Read, scopes)),
+        None => Ok(tenant),
     }
 }
 
@@ -308,7 +318,10 @@ async fn sources(
         Ok::<_, Problem>(services)
     });
     let named = named.transpose()?;
-    let may_read = |path: &ServicePath| caller.may_read(path);
+    let may_read = |path: &ServicePath| {
+        let sees = caller.may_see(path.tenant.as_str(), path.service.as_str());
+        passes(Check::ServicesOfProfile, sees)
+    };
     Ok(app.predictions.sources(tenant, named.as_deref(), may_read).await?)
 }
 
