@@ -36,6 +36,15 @@ pub const RUN: [&str; 21] = [
     "publish_committed",
 ];
 
+/// Every place in the making of a snapshot at which a worker can be killed, in its order.
+pub const SNAPSHOT: [&str; 5] = [
+    "snapshot_claimed",
+    "snapshot_written",
+    "snapshot_announced",
+    "snapshot_stored",
+    "snapshot_recorded",
+];
+
 /// Dies here if the test asked for it.
 #[cfg(not(feature = "enabled"))]
 #[inline(always)]

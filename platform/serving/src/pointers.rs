@@ -5,27 +5,44 @@
 //! [`POLL_INTERVAL`].
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
+use cameo_domain::Sha256;
 use cameo_store::{
     Store, StoreError,
     lookup::{self, Hint, Hints, ServedGeneration},
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::current::Current;
+use crate::{current::Current, snapshots::Snapshots};
 
 /// How often the list is read when no notification comes.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// From what age on the list no longer counts as known.
 pub const FRESH_FOR: Duration = Duration::from_secs(15);
+/// How long a snapshot that could not be had is left alone.
+const FETCH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Tenant, then service: a tenant's services can only be reached through the tenant.
 type Table = HashMap<String, HashMap<String, Arc<Current>>>;
+
+/// How things stand with snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotState {
+    /// Services that show something.
+    pub services_shown: u64,
+    /// Of these, those that are answered from a snapshot.
+    pub services_with_snapshot: u64,
+    /// Size of all snapshots that are here, shown or not.
+    pub bytes: u64,
+    /// How often a snapshot could not be had.
+    pub failures: u64,
+}
 
 /// The copy.
 pub struct Pointers {
@@ -34,17 +51,23 @@ pub struct Pointers {
     read_at: Mutex<Option<Instant>>,
     /// One reader at a time; whoever waited for it finds the result.
     reading: tokio::sync::Mutex<()>,
+    /// Where snapshots are used.
+    snapshots: Option<Arc<Snapshots>>,
+    /// Woken when something is shown whose snapshot is not attached.
+    wanting: Notify,
 }
 
 impl Pointers {
     /// An empty copy; nothing is known until the first [`Pointers::refresh`].
     #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, snapshots: Option<Arc<Snapshots>>) -> Self {
         Self {
             store,
             table: ArcSwap::default(),
             read_at: Mutex::new(None),
             reading: tokio::sync::Mutex::new(()),
+            snapshots,
+            wanting: Notify::new(),
         }
     }
 
@@ -78,7 +101,7 @@ impl Pointers {
                 before.get(path.tenant.as_str()).and_then(|own| own.get(path.service.as_str()));
             let current = match known {
                 Some(known) if is_same(&known.served, &generation) => known.clone(),
-                _ => Arc::new(Current::new(generation.clone())),
+                _ => self.show(generation.clone()),
             };
             table
                 .entry(path.tenant.as_str().to_owned())
@@ -88,6 +111,20 @@ impl Pointers {
         self.table.store(Arc::new(table));
         *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began_at);
         Ok(())
+    }
+
+    /// A generation that was not shown before. A snapshot that is here is used from the first answer on.
+    fn show(&self, generation: ServedGeneration) -> Arc<Current> {
+        let current = Arc::new(Current::new(generation));
+        if let (Some(snapshots), Some(file)) = (&self.snapshots, &current.served.snapshot) {
+            match snapshots.find(file) {
+                Some(snapshot) => {
+                    current.attach(snapshot);
+                }
+                None => self.wanting.notify_one(),
+            }
+        }
+        current
     }
 
     fn read_since(&self, asked_at: Instant) -> bool {
@@ -114,6 +151,77 @@ impl Pointers {
     }
 }
 
+impl Pointers {
+    /// Fetches the snapshots of what is shown until `shutdown`, one after the other. One that cannot be had is
+    /// tried again later; meanwhile look-ups go to Postgres.
+    pub async fn keep_snapshots(self: Arc<Self>, shutdown: CancellationToken) {
+        let Some(snapshots) = self.snapshots.clone() else { return };
+        let mut failed: HashMap<Sha256, Instant> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.wanting.notified() => {}
+                () = tokio::time::sleep(FETCH_PAUSE) => {}
+            }
+            failed.retain(|_, at| at.elapsed() < FETCH_PAUSE);
+            for current in self.shown() {
+                let Some(file) = current.served.snapshot else { continue };
+                if current.snapshot().is_some() || failed.contains_key(&file.sha256) {
+                    continue;
+                }
+                // Asked again before each one: meanwhile something else may be shown.
+                let shown: HashSet<Sha256> = self
+                    .shown()
+                    .iter()
+                    .filter_map(|current| Some(current.served.snapshot?.sha256))
+                    .collect();
+                let fetched = tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    fetched = snapshots.fetch(&file, &shown) => fetched,
+                };
+                match fetched {
+                    Ok(snapshot) => {
+                        if !current.attach(snapshot) {
+                            tracing::error!(
+                                service = %current.served.path, generation = %current.served.generation,
+                                "a snapshot is of another generation than it was recorded for"
+                            );
+                            failed.insert(file.sha256, Instant::now());
+                        }
+                    }
+                    Err(error) => {
+                        failed.insert(file.sha256, Instant::now());
+                        snapshots.count_failure();
+                        tracing::warn!(
+                            service = %current.served.path, generation = %current.served.generation,
+                            error = &error as &dyn std::error::Error,
+                            "a snapshot cannot be had; Postgres answers"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn shown(&self) -> Vec<Arc<Current>> {
+        self.table.load().values().flat_map(HashMap::values).cloned().collect()
+    }
+
+    /// How things stand with snapshots.
+    #[must_use]
+    pub fn snapshots(&self) -> SnapshotState {
+        let shown = self.shown();
+        let attached = shown.iter().filter(|current| current.snapshot().is_some()).count();
+        let snapshots = self.snapshots.as_ref();
+        SnapshotState {
+            services_shown: shown.len() as u64,
+            services_with_snapshot: attached as u64,
+            bytes: snapshots.map_or(0, |snapshots| snapshots.bytes()),
+            failures: snapshots.map_or(0, |snapshots| snapshots.failures()),
+        }
+    }
+}
+
 /// Resolves when a publication is hinted at; never without a listener.
 async fn publication(hints: &mut Option<Hints>) {
     while let Some(listening) = hints {
@@ -128,7 +236,9 @@ async fn publication(hints: &mut Option<Hints>) {
 }
 
 /// Whether nothing that answers repeat has changed: a generation never changes, but the age limit is
-/// the service's present one.
+/// the service's present one, and its snapshot is made, and made anew, later.
 fn is_same(known: &ServedGeneration, read: &ServedGeneration) -> bool {
-    known.generation == read.generation && known.stale_after_seconds == read.stale_after_seconds
+    known.generation == read.generation
+        && known.stale_after_seconds == read.stale_after_seconds
+        && known.snapshot == read.snapshot
 }

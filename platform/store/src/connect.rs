@@ -90,6 +90,7 @@ pub struct Store {
     control: PgPool,
     lookups: PgPool,
     postgres: PgConnectOptions,
+    lookup_options: Arc<PgConnectOptions>,
     by: Option<Arc<By>>,
 }
 
@@ -121,7 +122,8 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(bounded(LOOKUP_STATEMENT_TIMEOUT));
-        Ok(Self { control, lookups, postgres: options.postgres.clone(), by: None })
+        let lookup_options = Arc::new(bounded(LOOKUP_STATEMENT_TIMEOUT));
+        Ok(Self { control, lookups, postgres: options.postgres.clone(), lookup_options, by: None })
     }
 
     /// Brings the schema up to date. Several processes may do so at once.
@@ -158,6 +160,12 @@ impl Store {
 
     pub(crate) fn postgres(&self) -> &PgConnectOptions {
         &self.postgres
+    }
+
+    /// A connection outside the pools for one look-up after the other: a pool tests a connection each time that
+    /// it comes back, which is a round trip more.
+    pub(crate) async fn lookup_connection(&self) -> Result<PgConnection, StoreError> {
+        Ok(PgConnection::connect_with(&self.lookup_options).await?)
     }
 
     /// A connection outside the pools and without their time limits, for bulk work. It is closed on

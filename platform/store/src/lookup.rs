@@ -1,15 +1,16 @@
 //! The hot path: predictions by key, and the pointers that say from which table.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use cameo_domain::{
-    DataType, GenerationId, Key, PredictionSchema, ReleaseId, ServicePath, TenantName,
+    DataType, GenerationId, Key, KeyRef, PredictionSchema, ReleaseId, ServicePath, TenantName,
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{
-    AssertSqlSafe, FromRow, PgPool, Postgres, Row, postgres::PgRow, query::Query, types::Json,
+    AssertSqlSafe, FromRow, PgConnection, PgPool, Postgres, Row, postgres::PgRow, query::Query,
+    types::Json,
 };
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     generations::Table,
     releases::ReleaseHashes,
     row::{Columns, get, quoted, signed},
+    snapshots::SnapshotFile,
 };
 
 mod hints;
@@ -28,6 +30,8 @@ pub const KEYS_MAX: usize = 10_000;
 /// Most rows that one call of [`many`] may meet: a service that ranks has several per key.
 pub const ROWS_MAX: usize = 100_000;
 const UNDEFINED_TABLE: &str = "42P01";
+/// How the errors begin of a server that stops, or that ends a connection.
+const OPERATOR_INTERVENTION: &str = "57P";
 
 /// What a service serves: read it with [`current`], keep it, and read it again on a hint, from time
 /// to time, and after [`StoreError::StaleGeneration`].
@@ -59,6 +63,8 @@ pub struct ServedGeneration {
     pub stale_after_seconds: u64,
     /// How many rows it has.
     pub rows: u64,
+    /// Its immutable file, where it has one already.
+    pub snapshot: Option<SnapshotFile>,
     one_sql: String,
     many_sql: String,
     first_sql: String,
@@ -98,6 +104,7 @@ impl FromRow<'_, PgRow> for ServedGeneration {
             published_at: row.try_get("published_at")?,
             stale_after_seconds: row.count("stale_after_seconds")?.unwrap_or_default(),
             rows: row.count("rows")?.unwrap_or_default(),
+            snapshot: SnapshotFile::of(row)?,
             one_sql: format!("{select} = $1{order}"),
             many_sql: format!("{select} = any($1){order}"),
             first_sql: format!("{all} order by {} limit $1", identity.join(", ")),
@@ -178,7 +185,7 @@ macro_rules! served_sql {
         // The age limit is that of what is in production; where nothing is, and for everything else,
         // that of the release that made the generation.
         concat!(
-            "select g.*, made.version,
+            "select g.*, made.version, f.sha256 as snapshot_sha256, f.bytes as snapshot_bytes,
                     coalesce(now_runs.stale_after_seconds, made.stale_after_seconds)
                         as stale_after_seconds
              from cameo.services s
@@ -187,6 +194,7 @@ macro_rules! served_sql {
             $generation,
             " join cameo.releases made
                   on (made.tenant, made.service, made.release) = (g.tenant, g.service, g.release)
+              left join cameo.snapshots f on f.generation = g.generation
               left join cameo.releases now_runs
                   on (now_runs.tenant, now_runs.service, now_runs.release)
                    = (s.tenant, s.service, s.release) ",
@@ -235,17 +243,8 @@ pub async fn one(
     key: &Key,
 ) -> Result<Option<Prediction>, StoreError> {
     check_key(served, key)?;
-    let rows = rows(store.lookups(), &served.one_sql, served, |query| match key {
-        Key::Int(key) => query.bind(*key),
-        Key::String(key) => query.bind(key.clone()),
-    })
-    .await?;
-    let mut rows = rows.iter().map(|row| read(row, &served.schema));
-    let Some(mut prediction) = rows.next().transpose()? else { return Ok(None) };
-    for row in rows {
-        prediction.values.extend(row?.values);
-    }
-    Ok(Some(prediction))
+    let rows = rows(store.lookups(), &served.one_sql, served, |query| bind_one(query, key)).await?;
+    of_one_key(&rows, served)
 }
 
 /// The predictions for up to [`ServedGeneration::keys_max`] keys, in the order of the keys, with none for unknown
@@ -255,41 +254,153 @@ pub async fn many(
     served: &ServedGeneration,
     keys: &[Key],
 ) -> Result<Vec<Option<Prediction>>, StoreError> {
-    let limit = served.keys_max();
-    if keys.len() > limit {
-        return Err(StoreError::TooMany { what: "keys", limit, found: keys.len() });
+    check_keys(served, keys)?;
+    let bind = |query| bind_many(query, served, keys);
+    let rows = rows(store.lookups(), &served.many_sql, served, bind).await?;
+    of_many_keys(&rows, served, keys)
+}
+
+/// Looks up on a connection of its own, one query after the other. Its futures must be awaited to their ends.
+#[derive(Debug)]
+pub struct Reader {
+    store: Store,
+    connection: Option<PgConnection>,
+}
+
+impl Reader {
+    /// Connects with its first query.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store, connection: None }
     }
-    for key in keys {
+
+    /// [`one`] on this connection.
+    pub async fn one(
+        &mut self,
+        served: &ServedGeneration,
+        key: &Key,
+    ) -> Result<Option<Prediction>, StoreError> {
         check_key(served, key)?;
+        let rows = self.rows(&served.one_sql, served, |query| bind_one(query, key)).await?;
+        of_one_key(&rows, served)
     }
-    let rows = rows(store.lookups(), &served.many_sql, served, |query| {
-        if served.schema.key().data_type == DataType::Int {
-            let keys = keys.iter().filter_map(|key| match key {
-                Key::Int(key) => Some(*key),
-                Key::String(_) => None,
-            });
-            query.bind(keys.collect::<Vec<_>>())
-        } else {
-            let keys = keys.iter().filter_map(|key| match key {
-                Key::String(key) => Some(key.clone()),
-                Key::Int(_) => None,
-            });
-            query.bind(keys.collect::<Vec<_>>())
-        }
-    })
-    .await?;
-    let mut found: HashMap<Key, Prediction> = HashMap::with_capacity(keys.len());
-    for row in &rows {
-        let prediction = read(row, &served.schema)?;
-        match found.entry(prediction.key.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(prediction);
+
+    /// [`many`] on this connection.
+    pub async fn many(
+        &mut self,
+        served: &ServedGeneration,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Prediction>>, StoreError> {
+        check_keys(served, keys)?;
+        let bind = |query| bind_many(query, served, keys);
+        let rows = self.rows(&served.many_sql, served, bind).await?;
+        of_many_keys(&rows, served, keys)
+    }
+
+    async fn rows(
+        &mut self,
+        sql: &str,
+        served: &ServedGeneration,
+        bind: impl Fn(Query<'static, Postgres, Arguments>) -> Query<'static, Postgres, Arguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        loop {
+            let is_new = self.connection.is_none();
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.store.lookup_connection().await?,
+            };
+            let query = bind(sqlx::query(AssertSqlSafe(sql.to_owned())));
+            let found = query.fetch_all(&mut connection).await;
+            // A connection over which Postgres has answered, whatever it said, can be used again.
+            if matches!(found, Ok(_) | Err(sqlx::Error::Database(_))) {
+                self.connection = Some(connection);
             }
-            // Rows come by rank, so the keys' rows stay in order.
-            Entry::Occupied(mut known) => known.get_mut().values.extend(prediction.values),
+            match found {
+                Ok(rows) => return Ok(rows),
+                Err(error) if sqlstate(&error).as_deref() == Some(UNDEFINED_TABLE) => {
+                    return Err(StoreError::StaleGeneration(served.generation));
+                }
+                // One that had died since its last use is replaced, and so is one that was told to go.
+                Err(error) if !is_new && is_lost(&error) => self.connection = None,
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-    Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+}
+
+/// Whether the connection, and not the query, is at fault.
+fn is_lost(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_))
+        || sqlstate(error).is_some_and(|state| state.starts_with(OPERATOR_INTERVENTION))
+}
+
+fn bind_one(
+    query: Query<'static, Postgres, Arguments>,
+    key: &Key,
+) -> Query<'static, Postgres, Arguments> {
+    match key {
+        Key::Int(key) => query.bind(*key),
+        Key::String(key) => query.bind(key.clone()),
+    }
+}
+
+fn bind_many(
+    query: Query<'static, Postgres, Arguments>,
+    served: &ServedGeneration,
+    keys: &[Key],
+) -> Query<'static, Postgres, Arguments> {
+    if served.schema.key().data_type == DataType::Int {
+        let keys = keys.iter().filter_map(|key| match key {
+            Key::Int(key) => Some(*key),
+            Key::String(_) => None,
+        });
+        query.bind(keys.collect::<Vec<_>>())
+    } else {
+        let keys = keys.iter().filter_map(|key| match key {
+            Key::String(key) => Some(key.clone()),
+            Key::Int(_) => None,
+        });
+        query.bind(keys.collect::<Vec<_>>())
+    }
+}
+
+fn of_one_key(rows: &[PgRow], served: &ServedGeneration) -> Result<Option<Prediction>, StoreError> {
+    let mut rows = rows.iter().map(|row| read(row, &served.schema));
+    let Some(mut prediction) = rows.next().transpose()? else { return Ok(None) };
+    for row in rows {
+        prediction.values.extend(row?.values);
+    }
+    Ok(Some(prediction))
+}
+
+fn of_many_keys(
+    rows: &[PgRow],
+    served: &ServedGeneration,
+    keys: &[Key],
+) -> Result<Vec<Option<Prediction>>, StoreError> {
+    // Where each key was asked for first: rows are put there, and copied only for keys that were asked twice.
+    let mut places: HashMap<KeyRef<'_>, usize> = HashMap::with_capacity(keys.len());
+    for (place, key) in keys.iter().enumerate() {
+        places.entry(key.as_ref()).or_insert(place);
+    }
+    let mut found: Vec<Option<Prediction>> = vec![None; keys.len()];
+    for row in rows {
+        let prediction = read(row, &served.schema)?;
+        let Some(place) = places.get(&prediction.key.as_ref()) else { continue };
+        match &mut found[*place] {
+            // Rows come by rank, so the keys' rows stay in order.
+            Some(known) => known.values.extend(prediction.values),
+            free => *free = Some(prediction),
+        }
+    }
+    for (at, key) in keys.iter().enumerate() {
+        let place = places[&key.as_ref()];
+        if place != at {
+            let copy = found[place].clone();
+            found[at] = copy;
+        }
+    }
+    Ok(found)
 }
 
 /// The predictions of the first `limit` rows in the order of their keys, for a look at a whole
@@ -325,6 +436,14 @@ async fn rows(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+fn check_keys(served: &ServedGeneration, keys: &[Key]) -> Result<(), StoreError> {
+    let limit = served.keys_max();
+    if keys.len() > limit {
+        return Err(StoreError::TooMany { what: "keys", limit, found: keys.len() });
+    }
+    keys.iter().try_for_each(|key| check_key(served, key))
 }
 
 fn check_key(served: &ServedGeneration, key: &Key) -> Result<(), StoreError> {

@@ -2,6 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use axum::body::Bytes;
+use cameo_serving::SnapshotSettings;
+
 /// The API's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -21,6 +24,11 @@ pub struct Config {
     pub deployment_timeout: Duration,
     /// Most bundles that are planned or applied at once, because each may hold a model in memory.
     pub deployments_in_flight_max: usize,
+    /// Where snapshots are kept; without it every look-up goes to Postgres.
+    pub snapshots: Option<SnapshotSettings>,
+    /// What `/v1/tenants/{tenant}/services/{service}/constant/{key}` answers, behind everything that surrounds a
+    /// look-up: what look-ups are measured against. Not part of the API, and absent unless set.
+    pub constant_answer: Option<Bytes>,
     /// Most open connections; more wait in the system's queue.
     pub connections_max: usize,
     /// How long to go on after `/readyz` began to fail, so that load balancers notice.
@@ -40,6 +48,8 @@ impl Default for Config {
             batches_in_flight_max: 16,
             deployment_timeout: Duration::from_mins(15),
             deployments_in_flight_max: 2,
+            snapshots: None,
+            constant_answer: None,
             connections_max: 10_000,
             drain_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use cameo_api::SnapshotSettings;
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_openlineage::Receiver;
@@ -77,6 +78,11 @@ impl Places {
         &self.lake
     }
 
+    /// For files that go as soon as they have been used.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.data.join("scratch")
+    }
+
     pub(crate) fn postgres(&self) -> PathBuf {
         self.data.join("postgres")
     }
@@ -107,6 +113,8 @@ pub(crate) struct Deployment {
     pub(crate) openlineage: Option<Receiver>,
     /// Who may sign the bundles that are sent to the API; without any, they need no signature.
     pub(crate) trusted_keys: Option<TrustedKeys>,
+    /// Where the API keeps generations as files; without it Postgres answers.
+    pub(crate) snapshots: Option<SnapshotSettings>,
 }
 
 impl Deployment {
@@ -151,9 +159,17 @@ impl Deployment {
         let options = ConnectOptions::from_url(url)
             .context("expected a URL such as postgresql://user@host/database")?;
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
-        let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
+        let warehouse = open_lake(places.lake(), &places.scratch())?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
-        Ok(Self { places, store, warehouse, artifacts, openlineage: None, trusted_keys: None })
+        Ok(Self {
+            places,
+            store,
+            warehouse,
+            artifacts,
+            openlineage: None,
+            trusted_keys: None,
+            snapshots: None,
+        })
     }
 }
 

@@ -16,6 +16,8 @@ use prometheus_client::{
     registry::Unit,
 };
 
+use crate::snapshot_metrics::SnapshotMetrics;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
     tenant: String,
@@ -52,6 +54,7 @@ pub struct WorkerMetrics {
     pub(crate) retries: Counter,
     pub(crate) audit_conflicts: Counter,
     pub(crate) openlineage: Counters,
+    pub(crate) snapshots: SnapshotMetrics,
     ended: Family<Ended, Counter>,
     duration: Family<Service, Histogram, fn() -> Histogram>,
     rows: Family<Rows, Counter>,
@@ -72,6 +75,7 @@ impl WorkerMetrics {
             retries: Counter::default(),
             audit_conflicts: Counter::default(),
             openlineage: Counters::default(),
+            snapshots: SnapshotMetrics::register(registry),
             ended: Family::default(),
             duration: Family::new_with_constructor(buckets),
             rows: Family::default(),

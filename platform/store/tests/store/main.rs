@@ -12,6 +12,7 @@ mod ranking;
 mod records;
 mod schedule;
 mod serving;
+mod snapshots;
 mod stages;
 mod support;
 mod verdicts;
