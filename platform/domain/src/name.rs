@@ -103,6 +103,13 @@ name!(
     "a lower-case letter, then up to 39 lower-case letters, digits or underscores"
 );
 name!(
+    /// A segment of a tenant's customers.
+    SegmentName,
+    "segment name",
+    is_name,
+    "a lower-case letter, then up to 39 lower-case letters, digits or underscores"
+);
+name!(
     /// A column of features or predictions.
     ColumnName,
     "column name",

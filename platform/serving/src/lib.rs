@@ -10,6 +10,7 @@ pub mod card;
 mod coalesce;
 pub mod current;
 pub mod error;
+mod keeping;
 pub mod pointers;
 pub mod predictions;
 pub mod render;

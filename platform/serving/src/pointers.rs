@@ -5,13 +5,12 @@
 //! [`POLL_INTERVAL`].
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use cameo_domain::Sha256;
 use cameo_store::{
     Store, StoreError,
     lookup::{self, Hint, Hints, ServedGeneration},
@@ -25,8 +24,6 @@ use crate::{current::Current, snapshots::Snapshots};
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// From what age on the list no longer counts as known.
 pub const FRESH_FOR: Duration = Duration::from_secs(15);
-/// How long a snapshot that could not be had is left alone.
-const FETCH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Tenant, then service: a tenant's services can only be reached through the tenant.
 type Table = HashMap<String, HashMap<String, Arc<Current>>>;
@@ -46,15 +43,15 @@ pub struct SnapshotState {
 
 /// The copy.
 pub struct Pointers {
-    store: Store,
+    pub(crate) store: Store,
     table: ArcSwap<Table>,
     read_at: Mutex<Option<Instant>>,
     /// One reader at a time; whoever waited for it finds the result.
     reading: tokio::sync::Mutex<()>,
     /// Where snapshots are used.
-    snapshots: Option<Arc<Snapshots>>,
+    pub(crate) snapshots: Option<Arc<Snapshots>>,
     /// Woken when something is shown whose snapshot is not attached.
-    wanting: Notify,
+    pub(crate) wanting: Notify,
 }
 
 impl Pointers {
@@ -94,6 +91,7 @@ impl Pointers {
         let began_at = Instant::now();
         let served = lookup::current(&self.store, None).await?;
         let before = self.table.load_full();
+        let mut is_wanting = false;
         let mut table = Table::new();
         for generation in served {
             let path = &generation.path;
@@ -103,6 +101,7 @@ impl Pointers {
                 Some(known) if is_same(&known.served, &generation) => known.clone(),
                 _ => self.show(generation.clone()),
             };
+            is_wanting |= current.served.snapshot.is_some() && current.snapshot().is_none();
             table
                 .entry(path.tenant.as_str().to_owned())
                 .or_default()
@@ -110,19 +109,19 @@ impl Pointers {
         }
         self.table.store(Arc::new(table));
         *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began_at);
+        if is_wanting {
+            self.wanting.notify_one();
+        }
         Ok(())
     }
 
     /// A generation that was not shown before. A snapshot that is here is used from the first answer on.
     fn show(&self, generation: ServedGeneration) -> Arc<Current> {
         let current = Arc::new(Current::new(generation));
-        if let (Some(snapshots), Some(file)) = (&self.snapshots, &current.served.snapshot) {
-            match snapshots.find(file) {
-                Some(snapshot) => {
-                    current.attach(snapshot);
-                }
-                None => self.wanting.notify_one(),
-            }
+        if let (Some(snapshots), Some(file)) = (&self.snapshots, &current.served.snapshot)
+            && let Some(snapshot) = snapshots.find(file)
+        {
+            current.attach(snapshot);
         }
         current
     }
@@ -152,58 +151,8 @@ impl Pointers {
 }
 
 impl Pointers {
-    /// Fetches the snapshots of what is shown until `shutdown`, one after the other. One that cannot be had is
-    /// tried again later; meanwhile look-ups go to Postgres.
-    pub async fn keep_snapshots(self: Arc<Self>, shutdown: CancellationToken) {
-        let Some(snapshots) = self.snapshots.clone() else { return };
-        let mut failed: HashMap<Sha256, Instant> = HashMap::new();
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = self.wanting.notified() => {}
-                () = tokio::time::sleep(FETCH_PAUSE) => {}
-            }
-            failed.retain(|_, at| at.elapsed() < FETCH_PAUSE);
-            for current in self.shown() {
-                let Some(file) = current.served.snapshot else { continue };
-                if current.snapshot().is_some() || failed.contains_key(&file.sha256) {
-                    continue;
-                }
-                // Asked again before each one: meanwhile something else may be shown.
-                let shown: HashSet<Sha256> = self
-                    .shown()
-                    .iter()
-                    .filter_map(|current| Some(current.served.snapshot?.sha256))
-                    .collect();
-                let fetched = tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    fetched = snapshots.fetch(&file, &shown) => fetched,
-                };
-                match fetched {
-                    Ok(snapshot) => {
-                        if !current.attach(snapshot) {
-                            tracing::error!(
-                                service = %current.served.path, generation = %current.served.generation,
-                                "a snapshot is of another generation than it was recorded for"
-                            );
-                            failed.insert(file.sha256, Instant::now());
-                        }
-                    }
-                    Err(error) => {
-                        failed.insert(file.sha256, Instant::now());
-                        snapshots.count_failure();
-                        tracing::warn!(
-                            service = %current.served.path, generation = %current.served.generation,
-                            error = &error as &dyn std::error::Error,
-                            "a snapshot cannot be had; Postgres answers"
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    fn shown(&self) -> Vec<Arc<Current>> {
+    /// Everything that is shown.
+    pub(crate) fn shown(&self) -> Vec<Arc<Current>> {
         self.table.load().values().flat_map(HashMap::values).cloned().collect()
     }
 

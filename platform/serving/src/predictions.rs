@@ -11,6 +11,7 @@ use crate::{
     coalesce::Coalescer,
     current::Current,
     error::LookupError,
+    keeping,
     pointers::{Pointers, SnapshotState},
     render::{Rows, Values, write_rows, write_values},
     snapshots::Snapshots,
@@ -84,8 +85,10 @@ impl Predictions {
         snapshots: Option<Arc<Snapshots>>,
         shutdown: CancellationToken,
     ) -> Self {
-        let pointers = Arc::new(Pointers::new(store.clone(), snapshots));
-        tokio::spawn(pointers.clone().keep_snapshots(shutdown.clone()));
+        let pointers = Arc::new(Pointers::new(store.clone(), snapshots.clone()));
+        if let Some(snapshots) = snapshots {
+            tokio::spawn(keeping::keep(pointers.clone(), snapshots, shutdown.clone()));
+        }
         tokio::spawn(pointers.clone().keep_fresh(shutdown));
         Self { coalescer: Coalescer::start(&store), pointers, store }
     }

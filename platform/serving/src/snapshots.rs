@@ -16,7 +16,7 @@ use std::{
 };
 
 use cameo_bundle::{ArtifactError, ArtifactStore};
-use cameo_domain::Sha256;
+use cameo_domain::{GenerationId, Sha256};
 use cameo_snapshot::{Snapshot, SnapshotError};
 use cameo_store::snapshots::SnapshotFile;
 
@@ -56,6 +56,14 @@ pub enum FetchError {
     /// It is not what was recorded.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// It is whole, but of another generation than it was recorded for.
+    #[error("the snapshot {sha256} is not of generation {generation}, for which it is recorded")]
+    OfAnother {
+        /// The file.
+        sha256: Sha256,
+        /// The generation.
+        generation: GenerationId,
+    },
     /// The folder cannot be used.
     #[error("the snapshots' folder {} cannot be used", folder.display())]
     Folder {
@@ -220,6 +228,22 @@ impl Snapshots {
         }
     }
 
+    /// Whether anything is here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Deletes the copies of files that may not be served any more.
+    pub(crate) fn keep_only(&self, recorded: &HashSet<Sha256>) {
+        let mut held = self.lock();
+        let gone: Vec<Sha256> =
+            held.keys().filter(|sha256| !recorded.contains(sha256)).copied().collect();
+        for sha256 in gone {
+            remove(&mut held, &sha256);
+        }
+    }
+
     fn forget(&self, sha256: &Sha256) {
         remove(&mut self.lock(), sha256);
     }
@@ -233,6 +257,7 @@ impl Snapshots {
 fn remove(held: &mut HashMap<Sha256, Held>, sha256: &Sha256) {
     if let Some(Held { place: Place::Cached(path), .. }) = held.remove(sha256)
         && let Err(error) = fs::remove_file(&path)
+        && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%error, path = %path.display(), "could not delete a snapshot");
     }

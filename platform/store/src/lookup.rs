@@ -9,8 +9,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{
-    AssertSqlSafe, FromRow, PgConnection, PgPool, Postgres, Row, postgres::PgRow, query::Query,
-    types::Json,
+    AssertSqlSafe, FromRow, PgPool, Postgres, Row, postgres::PgRow, query::Query, types::Json,
 };
 
 use crate::{
@@ -23,15 +22,15 @@ use crate::{
 };
 
 mod hints;
+mod reader;
 pub use hints::{Hint, Hints, listen, wake};
+pub use reader::Reader;
 
 /// Most keys of one call of [`many`].
 pub const KEYS_MAX: usize = 10_000;
 /// Most rows that one call of [`many`] may meet: a service that ranks has several per key.
 pub const ROWS_MAX: usize = 100_000;
 const UNDEFINED_TABLE: &str = "42P01";
-/// How the errors begin of a server that stops, or that ends a connection.
-const OPERATOR_INTERVENTION: &str = "57P";
 
 /// What a service serves: read it with [`current`], keep it, and read it again on a hint, from time
 /// to time, and after [`StoreError::StaleGeneration`].
@@ -258,80 +257,6 @@ pub async fn many(
     let bind = |query| bind_many(query, served, keys);
     let rows = rows(store.lookups(), &served.many_sql, served, bind).await?;
     of_many_keys(&rows, served, keys)
-}
-
-/// Looks up on a connection of its own, one query after the other. Its futures must be awaited to their ends.
-#[derive(Debug)]
-pub struct Reader {
-    store: Store,
-    connection: Option<PgConnection>,
-}
-
-impl Reader {
-    /// Connects with its first query.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store, connection: None }
-    }
-
-    /// [`one`] on this connection.
-    pub async fn one(
-        &mut self,
-        served: &ServedGeneration,
-        key: &Key,
-    ) -> Result<Option<Prediction>, StoreError> {
-        check_key(served, key)?;
-        let rows = self.rows(&served.one_sql, served, |query| bind_one(query, key)).await?;
-        of_one_key(&rows, served)
-    }
-
-    /// [`many`] on this connection.
-    pub async fn many(
-        &mut self,
-        served: &ServedGeneration,
-        keys: &[Key],
-    ) -> Result<Vec<Option<Prediction>>, StoreError> {
-        check_keys(served, keys)?;
-        let bind = |query| bind_many(query, served, keys);
-        let rows = self.rows(&served.many_sql, served, bind).await?;
-        of_many_keys(&rows, served, keys)
-    }
-
-    async fn rows(
-        &mut self,
-        sql: &str,
-        served: &ServedGeneration,
-        bind: impl Fn(Query<'static, Postgres, Arguments>) -> Query<'static, Postgres, Arguments>,
-    ) -> Result<Vec<PgRow>, StoreError> {
-        loop {
-            let is_new = self.connection.is_none();
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => self.store.lookup_connection().await?,
-            };
-            let query = bind(sqlx::query(AssertSqlSafe(sql.to_owned())));
-            let found = query.fetch_all(&mut connection).await;
-            // A connection over which Postgres has answered, whatever it said, can be used again.
-            if matches!(found, Ok(_) | Err(sqlx::Error::Database(_))) {
-                self.connection = Some(connection);
-            }
-            match found {
-                Ok(rows) => return Ok(rows),
-                Err(error) if sqlstate(&error).as_deref() == Some(UNDEFINED_TABLE) => {
-                    return Err(StoreError::StaleGeneration(served.generation));
-                }
-                // One that had died since its last use is replaced, and so is one that was told to go.
-                Err(error) if !is_new && is_lost(&error) => self.connection = None,
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-/// Whether the connection, and not the query, is at fault.
-fn is_lost(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_))
-        || sqlstate(error).is_some_and(|state| state.starts_with(OPERATOR_INTERVENTION))
 }
 
 fn bind_one(

@@ -5,6 +5,8 @@
 //! records it as the one to serve. Whatever is named unwanted when nobody holds the row is deleted by the
 //! next who claims it: what a dead worker left, and the file of a table that was dropped.
 
+use std::collections::HashSet;
+
 use cameo_domain::{
     Epoch, GenerationId, PredictionSchema, Reason, ServicePath, Sha256, TenantName,
 };
@@ -284,6 +286,15 @@ pub async fn waiting(store: &Store) -> Result<Waiting, StoreError> {
         oldest_seconds: row.try_get("oldest_seconds")?,
         unwanted: row.count("unwanted")?.unwrap_or_default(),
     })
+}
+
+/// The digests of all files that may be served. Copies of any other one are to be deleted: its table was dropped,
+/// or has changed.
+pub async fn files(store: &Store) -> Result<HashSet<Sha256>, StoreError> {
+    let rows = sqlx::query("select sha256 from cameo.snapshots where state = 'ready'")
+        .fetch_all(store.control())
+        .await?;
+    Ok(rows.iter().map(|row| row.parsed("sha256")).collect::<Result<_, _>>()?)
 }
 
 /// The file of a generation, where it has one.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use cameo_access::OidcConfig;
 use cameo_api::SnapshotSettings;
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
@@ -115,6 +116,8 @@ pub(crate) struct Deployment {
     pub(crate) trusted_keys: Option<TrustedKeys>,
     /// Where the API keeps generations as files; without it Postgres answers.
     pub(crate) snapshots: Option<SnapshotSettings>,
+    /// Whose tokens the API takes beside API keys.
+    pub(crate) oidc: Option<OidcConfig>,
 }
 
 impl Deployment {
@@ -169,6 +172,7 @@ impl Deployment {
             openlineage: None,
             trusted_keys: None,
             snapshots: None,
+            oidc: None,
         })
     }
 }

@@ -33,6 +33,7 @@ impl Roles {
             openlineage,
             trusted_keys,
             snapshots,
+            oidc,
         } = deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
@@ -81,6 +82,7 @@ impl Roles {
         let config = cameo_api::Config {
             operations_only: !roles.contains(&Role::Api),
             snapshots,
+            oidc,
             ..cameo_api::Config::default()
         };
         let dependencies =

@@ -173,3 +173,41 @@ async fn the_file_of_a_dropped_generation_is_deleted() {
     assert_eq!(world.place.artifacts().file_of(&file.sha256), None);
     world.assert_sound().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_has_changed_is_answered_from_at_once_and_copies_of_its_old_file_go() {
+    let world = World::start().await;
+    world.customers("marketing", ROWS, 1.0).await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    let key = world.key(Some("marketing")).await;
+    let generation = gender.publish("2024-03-01T18:00:00Z").await;
+    world.make_snapshots().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = world.another_api(settings(folder.path(), false, 1 << 30));
+    mapped(&api, 1).await;
+    let names = || -> Vec<_> {
+        let files = fs::read_dir(folder.path()).expect("the folder").flatten();
+        files.map(|file| file.file_name()).collect()
+    };
+    let before = names();
+
+    world
+        .sql(&format!("delete from tenant_marketing.gender_g{generation} where user_id = 1"))
+        .await;
+    let tenant = &gender.path.tenant;
+    snapshots::renew(&world.store, tenant, generation).await.expect("renewed");
+    let path = format!("{}/predictions/1", gender.url());
+    eventually("the customer is gone", async || {
+        let answer = api.get(&key, &path).await;
+        (answer.status == 404).then_some(())
+    })
+    .await;
+    world.make_snapshots().await;
+    mapped(&api, 1).await;
+    assert_eq!(api.get(&key, &path).await.json()["code"], "unknown_key");
+    eventually("the old copy is deleted", async || {
+        let after = names();
+        (after.len() == 1 && after != before).then_some(())
+    })
+    .await;
+}

@@ -108,7 +108,9 @@ async fn a_table_that_has_changed_gets_another_snapshot() {
     snapshots::complete(store, &task, &file()).await.expect("recorded");
     snapshots::renew(store, &tenant("other"), generation.id).await.expect("nothing");
     assert!(snapshots::find(store, &crm(), generation.id).await.expect("an answer").is_some());
+    assert!(snapshots::files(store).await.expect("files").contains(&file().sha256));
     snapshots::renew(store, &crm(), generation.id).await.expect("renewed");
+    assert!(snapshots::files(store).await.expect("files").is_empty());
     assert_eq!(snapshots::find(store, &crm(), generation.id).await.expect("an answer"), None);
     let again = snapshots::claim(store, 60).await.expect("a claim").expect("the task again");
     assert_eq!((again.wanted, &again.unwanted[..]), (true, &[file().sha256][..]));

@@ -21,9 +21,10 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let shutdown = shutdown::on_signals();
     let openlineage = serve.openlineage.receiver()?;
     let trusted_keys = trusted_keys(&serve.signers.trusted_keys)?;
+    let oidc = serve.oidc.config()?;
     let found = Deployment::find(global).await?;
     let snapshots = serve.snapshots.settings(found.places.data());
-    let deployment = Deployment { openlineage, trusted_keys, snapshots, ..found };
+    let deployment = Deployment { openlineage, trusted_keys, oidc, snapshots, ..found };
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;

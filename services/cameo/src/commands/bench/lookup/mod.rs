@@ -15,6 +15,10 @@ use cameo_runtime::{
     metrics::Metrics,
     telemetry::{self, TelemetryConfig},
 };
+use cameo_store::{
+    By,
+    generations::{self, Releases},
+};
 use cameo_worker::WorkerMetrics;
 use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -34,10 +38,12 @@ const BATCH_KEYS: u64 = 1_000;
 const BATCH_CONNECTIONS: usize = 8;
 /// Batches that are rendered before the clock runs.
 const BATCHES: u64 = 512;
-/// Seconds of load before the publication.
+/// Seconds of load before a publication.
 const BEFORE_SECONDS: u64 = 5;
-/// The share of the most requests per second at which a publication is measured: a machine that has nothing to
-/// spare shows its queue, not the server.
+/// Moves of the pointer under load, a second apart.
+const FLIPS: u32 = 5;
+/// The share of the most requests per second at which a whole publication is measured: it loads, sorts and hashes
+/// on the same machine, and one that has nothing to spare shows its queue, not the server.
 const PUBLICATION_LOAD: f64 = 0.25;
 /// How long a snapshot may take to be made, fetched and mapped.
 const SNAPSHOT_MAX: Duration = Duration::from_mins(2);
@@ -54,6 +60,8 @@ enum What {
     Pgbench,
     Postgres,
     BatchKeys,
+    BeforeFlips,
+    DuringFlips,
     BeforePublication,
     DuringPublication,
 }
@@ -66,8 +74,10 @@ impl What {
             Self::Pgbench => "(b) pgbench -S, same rows",
             Self::Postgres => "(c) GET by key, Postgres",
             Self::BatchKeys => "batchGet of 1,000 keys, snapshot: keys",
-            Self::BeforePublication => "GET at a quarter of the load, before a publication",
-            Self::DuringPublication => "the same while 5 M rows are published and mapped",
+            Self::BeforeFlips => "GET by key, before the pointer moves",
+            Self::DuringFlips => "the same while it moves every second",
+            Self::BeforePublication => "GET at a quarter of that, before a run publishes",
+            Self::DuringPublication => "the same while it loads, publishes and maps all rows",
         }
     }
 }
@@ -115,6 +125,7 @@ pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<E
     output.line(output.dim("a publication under load"));
     let most = middle(&measured, What::Snapshot, |one| one.per_second);
     measured.extend(bench.publication(most * PUBLICATION_LOAD).await?);
+    measured.extend(bench.flips().await?);
     bench.close().await?;
     output.show(&measured, |measured| report(measured))?;
     Ok(ExitCode::SUCCESS)
@@ -269,6 +280,31 @@ impl<'a> Bench<'a> {
         Ok([
             Measured::new(What::BeforePublication, &before, rate),
             Measured::new(What::DuringPublication, &during, rate),
+        ])
+    }
+
+    /// Moves the pointer between the two generations under full load.
+    async fn flips(&self) -> anyhow::Result<[Measured; 2]> {
+        let control = Control::default();
+        let running = load::start(&self.gets_of(What::Snapshot), &control);
+        tokio::time::sleep(Duration::from_secs(BEFORE_SECONDS)).await;
+        control.next_phase();
+        let (store, by) = (&self.setting.deployment.store, By::new("bench", "bench"));
+        let (tenant, service) = (&self.path.tenant, &self.path.service);
+        let mut to = None;
+        for _ in 0..FLIPS {
+            let moved =
+                generations::rollback(store, tenant, service, to, Releases::Keep, &by).await?;
+            to = Some(moved.from);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        control.stop();
+        let [before, during] = running.await??;
+        let per_second =
+            |observed: &Observed, seconds: u64| observed.latencies.len() as f64 / seconds as f64;
+        Ok([
+            Measured::new(What::BeforeFlips, &before, per_second(&before, BEFORE_SECONDS)),
+            Measured::new(What::DuringFlips, &during, per_second(&during, u64::from(FLIPS))),
         ])
     }
 

@@ -1,0 +1,6 @@
+//! Segments: the customers for whom a condition over predictions holds.
+//!
+//! A condition is SQL over the columns of one or several services of a tenant, joined by customer.
+//! This crate is pure: it is handed predictions as sorted Arrow batches, and gives members.
+
+pub mod membership;
