@@ -29,6 +29,7 @@ mod row;
 pub mod runs;
 pub mod schedule;
 pub mod services;
+pub mod snapshots;
 pub mod tenants;
 pub mod verdicts;
 

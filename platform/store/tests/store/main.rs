@@ -15,6 +15,7 @@ mod ranking;
 mod records;
 mod schedule;
 mod serving;
+mod snapshots;
 mod stages;
 mod support;
 mod verdicts;
