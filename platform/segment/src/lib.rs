@@ -3,4 +3,16 @@
 //! A condition is SQL over the columns of one or several services of a tenant, joined by customer.
 //! This crate is pure: it is handed predictions as sorted Arrow batches, and gives members.
 
+#[cfg(test)]
+mod arbitrary;
+mod condition;
+mod evaluate;
 pub mod membership;
+mod share;
+
+pub use condition::{
+    CONDITION_BYTES_MAX, Catalog, ColumnRef, Condition, ConditionError, DEPTH_MAX, TOKENS_MAX,
+    Unnamed,
+};
+pub use evaluate::{Count, EvaluateError, Members, Selection, Source, count};
+pub use share::{BUCKETS, SALT_BYTES_MAX, Share, ShareError, bucket};
