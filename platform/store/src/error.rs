@@ -72,9 +72,15 @@ pub enum StoreError {
     /// The release cannot go where it was asked to.
     #[error("cannot promote: {0}")]
     Promotion(String),
+    /// The key opens nothing any more, or was rotated already.
+    #[error("cannot rotate: {0}")]
+    KeyEnded(String),
     /// The service has no release in production: nothing can run.
     #[error("no release of {0} is in production; promote one")]
     NothingInProduction(String),
+    /// A login of Postgres cannot be given or denied the role of a tenant.
+    #[error("{0}")]
+    Login(String),
     /// Nothing of the service has this name.
     #[error("{0}")]
     UnknownRelease(String),

@@ -18,6 +18,7 @@ pub mod generations;
 pub mod invariants;
 pub mod keys;
 pub mod lineage;
+pub mod logins;
 pub mod lookup;
 pub mod outbox;
 pub mod quarantine;

@@ -14,6 +14,8 @@ use crate::problem::{Code, Problem};
 
 /// The name that every tenant's route gives the tenant in its template.
 pub(crate) const TENANT: &str = "tenant";
+/// The name that every service's route gives the service in its template.
+pub(crate) const SERVICE: &str = "service";
 
 /// The parameters of the path, decoded. The route's template says which there are.
 pub(crate) struct PathParams(RawPathParams);
@@ -36,7 +38,7 @@ impl PathParams {
 
     /// The service; a text that is no name is no service.
     pub(crate) fn service(&self) -> Result<ServiceName, Problem> {
-        self.text("service").parse().map_err(|_| Problem::not_found())
+        self.text(SERVICE).parse().map_err(|_| Problem::not_found())
     }
 
     /// The number of something; a text that is no number names nothing.

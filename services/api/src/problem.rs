@@ -48,6 +48,8 @@ pub(crate) enum Code {
     NothingToRollBackTo,
     /// The release cannot go to that stage, or not now.
     PromotionRefused,
+    /// The API key opens nothing any more, or was rotated already.
+    KeyEnded,
     /// The bundle would break consumers of the service, and nobody accepted that.
     BreaksConsumers,
     /// No release of the service is in production, so nothing can run.
@@ -74,7 +76,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
@@ -88,6 +90,7 @@ impl Code {
         Self::ExplanationNotStored,
         Self::NothingToRollBackTo,
         Self::PromotionRefused,
+        Self::KeyEnded,
         Self::BreaksConsumers,
         Self::NothingInProduction,
         Self::BodyTooLarge,
@@ -153,6 +156,7 @@ impl Code {
             Self::PromotionRefused => {
                 ("promotion_refused", S::CONFLICT, "The release cannot go there now")
             }
+            Self::KeyEnded => ("key_ended", S::CONFLICT, "The API key cannot be rotated"),
             Self::BreaksConsumers => {
                 ("breaks_consumers", S::CONFLICT, "Consumers of the service would break")
             }
@@ -351,6 +355,7 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => Self::not_found(),
             StoreError::NoRollback(why) => Self::new(Code::NothingToRollBackTo, why),
             StoreError::Promotion(why) => Self::new(Code::PromotionRefused, why),
+            StoreError::KeyEnded(why) => Self::new(Code::KeyEnded, why),
             error @ StoreError::NothingInProduction(_) => {
                 Self::new(Code::NothingInProduction, error.to_string())
             }

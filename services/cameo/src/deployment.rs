@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use cameo_access::OidcConfig;
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_openlineage::Receiver;
@@ -107,6 +108,8 @@ pub(crate) struct Deployment {
     pub(crate) openlineage: Option<Receiver>,
     /// Who may sign the bundles that are sent to the API; without any, they need no signature.
     pub(crate) trusted_keys: Option<TrustedKeys>,
+    /// Whose tokens the API takes beside API keys.
+    pub(crate) oidc: Option<OidcConfig>,
 }
 
 impl Deployment {
@@ -153,7 +156,15 @@ impl Deployment {
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
         let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
-        Ok(Self { places, store, warehouse, artifacts, openlineage: None, trusted_keys: None })
+        Ok(Self {
+            places,
+            store,
+            warehouse,
+            artifacts,
+            openlineage: None,
+            trusted_keys: None,
+            oidc: None,
+        })
     }
 }
 

@@ -25,7 +25,7 @@ impl Roles {
     ) -> Self {
         let metrics = Metrics::new();
         let clock = Arc::new(SystemClock);
-        let Deployment { store, warehouse, artifacts, openlineage, trusted_keys, .. } =
+        let Deployment { store, warehouse, artifacts, openlineage, trusted_keys, oidc, .. } =
             deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
@@ -69,6 +69,7 @@ impl Roles {
         }
         let config = cameo_api::Config {
             operations_only: !roles.contains(&Role::Api),
+            oidc,
             ..cameo_api::Config::default()
         };
         let dependencies =

@@ -2,6 +2,7 @@
 
 mod audit;
 mod cancellation;
+mod confinement;
 mod digests;
 mod explanations;
 mod outbox;

@@ -1,6 +1,6 @@
 //! Releases, quarantine, keys and migrations.
 
-use cameo_domain::{ReleaseId, Scopes, Sha256};
+use cameo_domain::{ReleaseId, Scopes, Services, Sha256};
 use cameo_store::{
     keys::{self, NewKey},
     quarantine::{self, QUARANTINE_ROWS_MAX, QuarantinedRow},
@@ -95,6 +95,7 @@ async fn keys_are_found_by_prefix_and_revoked_only_by_their_tenant() {
         tenant: Some(crm()),
         name: "dashboard".to_owned(),
         scopes: Scopes::all(),
+        services: Services::All,
         created_by: "ann".to_owned(),
         expires_at: None,
     };

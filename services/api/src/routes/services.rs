@@ -1,13 +1,17 @@
 //! What a tenant hosts.
 
-use axum::{Json, extract::State};
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State};
+use cameo_access::Caller;
+use cameo_checkpoint::Check;
 use cameo_domain::{DataType, ServiceName};
 use cameo_store::services::{self, ServiceRecord};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app::App, extract::PathParams, problem::Problem};
+use crate::{app::App, authorise::visible, extract::PathParams, problem::Problem};
 
 /// A model that a tenant hosts.
 #[derive(Debug, Serialize, ToSchema)]
@@ -87,12 +91,15 @@ pub(crate) struct ServiceList {
     responses((status = 200, description = "The services", body = ServiceList)))]
 pub(crate) async fn list_services(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
 ) -> Result<Json<ServiceList>, Problem> {
     let tenant = path.tenant()?;
-    let records = services::list(&app.store, Some(&tenant)).await?;
+    let own = visible(&caller, &tenant, Check::ServicesListed);
+    let records = services::list(&app.store, Some(&tenant)).await?.into_iter();
+    let records = records.filter(|record| own.contain(record.path.service.as_str()));
     let now = Utc::now();
-    let services = records.into_iter().map(|record| view(&app, record, now)).collect();
+    let services = records.map(|record| view(&app, record, now)).collect();
     Ok(Json(ServiceList { services }))
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use cameo_openlineage::{Receiver, ReceiverError};
 use clap::Args;
 
-use super::Role;
+use super::{Role, oidc::Oidc};
 use crate::remote::Server;
 
 #[derive(Debug, Args)]
@@ -17,6 +17,8 @@ pub(crate) struct Up {
     pub(crate) openlineage: OpenLineage,
     #[command(flatten)]
     pub(crate) signers: Signers,
+    #[command(flatten)]
+    pub(crate) oidc: Oidc,
     /// Bundles to apply at the start.
     #[arg(long)]
     pub(crate) tenants: Option<PathBuf>,
@@ -93,6 +95,8 @@ pub(crate) struct Serve {
     pub(crate) openlineage: OpenLineage,
     #[command(flatten)]
     pub(crate) signers: Signers,
+    #[command(flatten)]
+    pub(crate) oidc: Oidc,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
