@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod arbitrary;
 mod condition;
+mod definition;
 mod evaluate;
 pub mod membership;
 mod share;
@@ -13,6 +14,9 @@ mod share;
 pub use condition::{
     CONDITION_BYTES_MAX, Catalog, ColumnRef, Condition, ConditionError, DEPTH_MAX, TOKENS_MAX,
     Unnamed,
+};
+pub use definition::{
+    ATTRIBUTES_MAX, DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Draft, Read,
 };
 pub use evaluate::{Count, EvaluateError, Members, Selection, Source, count};
 pub use share::{BUCKETS, SALT_BYTES_MAX, Share, ShareError, bucket};

@@ -26,6 +26,7 @@ pub mod releases;
 mod row;
 pub mod runs;
 pub mod schedule;
+pub mod segments;
 pub mod services;
 pub mod tenants;
 pub mod verdicts;

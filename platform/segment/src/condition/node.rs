@@ -1,12 +1,14 @@
 //! A condition that was read: typed, with every name found.
 
-use cameo_domain::{ColumnName, DataType, ServiceName};
+use cameo_domain::{ColumnName, DataType, NameError, ServiceName};
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
 
 /// A prediction column of one of the tenant's services.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ColumnRef {
     /// The service.
     pub service: ServiceName,
@@ -17,6 +19,22 @@ pub struct ColumnRef {
 impl fmt::Display for ColumnRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.service, self.column)
+    }
+}
+
+impl From<ColumnRef> for String {
+    fn from(column: ColumnRef) -> Self {
+        column.to_string()
+    }
+}
+
+impl TryFrom<String> for ColumnRef {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        // Without a point the service is missing, which is no name.
+        let (service, column) = text.split_once('.').unwrap_or(("", &text));
+        Ok(Self { service: service.parse()?, column: column.parse()? })
     }
 }
 

@@ -12,6 +12,7 @@ mod random_stages;
 mod ranking;
 mod records;
 mod schedule;
+mod segments;
 mod serving;
 mod stages;
 mod support;
