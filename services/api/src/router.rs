@@ -22,7 +22,7 @@ use crate::{
     problem::Problem,
     routes::{
         audit, card, deployments, explanations, generations, health, keys, lineage, me,
-        predictions, releases, runs, services, tenants, verdicts,
+        predictions, releases, runs, segments, services, tenants, verdicts,
     },
 };
 
@@ -65,6 +65,7 @@ pub(crate) fn router(app: &App) -> Router {
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
     let (deploy, manage) = (Scope::Deploy, Scope::Manage);
+    let segment = Scope::Segment;
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
@@ -96,6 +97,9 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
         .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))
         .routes(scoped(manage, routes!(tenants::get_access)))
+        .routes(scoped(read, routes!(segments::list_segments)))
+        .routes(scoped(read, routes!(segments::get_segment)))
+        .routes(scoped(segment, routes!(segments::define_segment, segments::remove_segment)))
         .routes(unscoped(routes!(me::get_me)))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.

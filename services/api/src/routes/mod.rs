@@ -12,6 +12,7 @@ pub(crate) mod me;
 pub(crate) mod predictions;
 pub(crate) mod releases;
 pub(crate) mod runs;
+pub(crate) mod segments;
 pub(crate) mod services;
 pub(crate) mod tenants;
 pub(crate) mod verdicts;

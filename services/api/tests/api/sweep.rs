@@ -58,6 +58,7 @@ pub(crate) struct Names {
     pub(crate) run: String,
     pub(crate) release: String,
     pub(crate) prefix: String,
+    pub(crate) segment: String,
 }
 
 impl Names {
@@ -70,6 +71,7 @@ impl Names {
             run: "1".to_owned(),
             release: "0.0.1".to_owned(),
             prefix: "aaaaaaaa".to_owned(),
+            segment: "loyal".to_owned(),
         }
     }
 
@@ -83,6 +85,7 @@ impl Names {
             ("run", &self.run),
             ("release", &self.release),
             ("prefix", &self.prefix),
+            ("segment", &self.segment),
         ] {
             path = path.replace(&format!("{{{parameter}}}"), value);
         }

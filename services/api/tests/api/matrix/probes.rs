@@ -189,6 +189,7 @@ impl<'a> Matrix<'a> {
                 ("run", Names { run: theirs.run, ..own.clone() }),
                 ("release", Names { release: theirs.release, ..own.clone() }),
                 ("prefix", Names { prefix: theirs.prefix, ..own.clone() }),
+                ("segment", Names { segment: theirs.segment, ..own.clone() }),
             ];
             for (parameter, names) in crossings {
                 if !operation.names(parameter) {
@@ -213,6 +214,7 @@ impl<'a> Matrix<'a> {
         let (theirs, missing) = match parameter {
             "run" => (&names.run, replace(&mut nothing.run, "999999999")),
             "release" => (&names.release, replace(&mut nothing.release, "9.9.9-nothing")),
+            "segment" => (&names.segment, replace(&mut nothing.segment, "nothing_at_all")),
             _ => (&names.prefix, replace(&mut nothing.prefix, "zzzzzzzz")),
         };
         let asked =
