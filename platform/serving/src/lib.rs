@@ -3,6 +3,7 @@
 //! - [`pointers`] keeps the list of current generations in memory, so a look-up is one query.
 //! - [`coalesce`] answers many single look-ups with one query each time a connection is free.
 //! - [`predictions`] are the use cases over both.
+//! - [`profiles`] asks all services of a tenant about a customer.
 //! - [`card`] is what a team says of its model beside how the model does now.
 
 pub mod card;
@@ -11,6 +12,7 @@ pub mod current;
 pub mod error;
 pub mod pointers;
 pub mod predictions;
+pub mod profiles;
 
 pub use current::{Current, Freshness};
 pub use error::LookupError;

@@ -78,6 +78,11 @@ pub(crate) struct JsonBytes(Bytes);
 impl JsonBytes {
     /// Reads the body; what it borrows from stays with `self`.
     pub(crate) fn read<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, Problem> {
+        // Every body is an object; a list of its members' values would be read as one as well.
+        if self.0.trim_ascii_start().starts_with(b"[") {
+            let detail = "expected an object, found a list";
+            return Err(Problem::new(Code::InvalidBody, detail).at(1, 1));
+        }
         serde_json::from_slice(&self.0).map_err(|error| {
             let code = if error.is_data() { Code::InvalidBody } else { Code::MalformedJson };
             // The position has members of its own; the message need not repeat it.

@@ -1,5 +1,7 @@
 //! All routes, with the document that describes them.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Bytes,
@@ -15,6 +17,7 @@ use utoipa_axum::{
 };
 
 use crate::{
+    actions::{Actions, exact_methods},
     app::App,
     authorise::{Breadth, authorise, require},
     envelope::envelope,
@@ -22,7 +25,7 @@ use crate::{
     problem::Problem,
     routes::{
         audit, card, deployments, explanations, generations, health, keys, lineage, me,
-        predictions, releases, runs, segments, services, tenants, verdicts,
+        predictions, profiles, releases, runs, segments, services, tenants, verdicts,
     },
 };
 
@@ -46,8 +49,10 @@ pub(crate) fn router(app: &App) -> Router {
             .with_state(app.clone());
     }
     let json = Bytes::from(document.to_json().unwrap_or_default());
+    let actions = Arc::new(Actions::of(&document));
     let tenants = tenants
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(actions, exact_methods))
         .route_layer(from_fn_with_state(app.clone(), authorise));
     tenants
         .merge(open)
@@ -78,6 +83,8 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(predictions::get_prediction)))
         .merge(batch)
         .merge(bundles)
+        .routes(scoped(read, routes!(profiles::get_profile)))
+        .routes(scoped(read, routes!(profiles::batch_get_profiles)))
         .routes(scoped(deploy, routes!(deployments::archive_service)))
         .routes(by_service(read, routes!(tenants::list_tenants)))
         .routes(by_service(read, routes!(services::list_services)))
