@@ -14,6 +14,7 @@ mod profiles;
 mod provenance;
 mod releases;
 mod scopes;
+mod segments;
 mod sweep;
 mod tenancy;
 mod tokens;
