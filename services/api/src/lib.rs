@@ -2,20 +2,25 @@
 //!
 //! A deployable role; it wires and translates. Who may see what is decided by `cameo_access`, what a
 //! service says about a key by `cameo_serving`, everything else by `cameo_store`. A request passes, from
-//! the outside: [`server`] (connections), [`envelope`] (id, limits, metrics, errors), [`authorise`] (key and
-//! tenant), its handler in [`routes`].
+//! the outside: [`server`] (connections), [`envelope`] (id, place, metrics, errors), [`authorise`] (key and
+//! tenant), [`limits`] (what the caller may use), its handler in [`routes`].
 
 mod acting;
 mod actions;
+mod addresses;
 mod app;
 mod authorise;
+mod body;
+mod compression;
 mod config;
 mod envelope;
 mod extract;
 mod freshness;
+mod limits;
 mod metrics;
 mod openapi;
 mod problem;
+mod progress;
 mod router;
 mod routes;
 mod server;
@@ -30,7 +35,7 @@ use cameo_warehouse::Warehouse;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use config::{Config, RateLimit, TenantLimits};
 pub use router::document;
 
 /// What the API stands on.
@@ -106,6 +111,9 @@ pub fn router(
 }
 
 fn app(config: Config, dependencies: Dependencies, shutdown: CancellationToken) -> app::App {
-    let predictions = Arc::new(Predictions::start(dependencies.store.clone(), shutdown));
-    app::Shared::new(config, dependencies, predictions)
+    let store = dependencies.store.clone();
+    let predictions = Arc::new(Predictions::start(store.clone(), shutdown.clone()));
+    let app = app::Shared::new(config, dependencies, predictions);
+    app.limits.start(store, shutdown);
+    app
 }

@@ -24,8 +24,8 @@ use crate::{
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, explanations, generations, health, keys, lineage, me,
-        predictions, profiles, releases, runs, segments, services, tenants, verdicts,
+        audit, card, deployments, erasures, explanations, generations, health, keys, lineage, me,
+        predictions, profiles, releases, runs, segments, services, suppressions, tenants, verdicts,
     },
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn router(app: &App) -> Router {
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
-    let (deploy, manage) = (Scope::Deploy, Scope::Manage);
+    let (deploy, manage, erase) = (Scope::Deploy, Scope::Manage, Scope::Erase);
     let segment = Scope::Segment;
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
@@ -83,8 +83,8 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(predictions::get_prediction)))
         .merge(batch)
         .merge(bundles)
-        .routes(scoped(read, routes!(profiles::get_profile)))
-        .routes(scoped(read, routes!(profiles::batch_get_profiles)))
+        .routes(by_service(read, routes!(profiles::get_profile)))
+        .routes(by_service(read, routes!(profiles::batch_get_profiles)))
         .routes(scoped(deploy, routes!(deployments::archive_service)))
         .routes(by_service(read, routes!(tenants::list_tenants)))
         .routes(by_service(read, routes!(services::list_services)))
@@ -102,6 +102,10 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(card::get_card)))
         .routes(by_service(read, routes!(audit::list_audit)))
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
+        .routes(scoped(erase, routes!(erasures::erase_customer, erasures::list_erasures)))
+        .routes(scoped(erase, routes!(erasures::get_erasure)))
+        .routes(scoped(erase, routes!(suppressions::list_suppressions)))
+        .routes(scoped(erase, routes!(suppressions::lift_suppressions)))
         .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))
         .routes(scoped(manage, routes!(tenants::get_access)))
         .routes(scoped(read, routes!(segments::list_segments)))

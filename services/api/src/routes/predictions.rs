@@ -1,12 +1,13 @@
 //! Look-ups: one key, many keys.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{
     extract::{FromRequest, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use cameo_access::Caller;
 use cameo_domain::{
     DataType, Key,
     key::{KEY_BYTES_MAX, KeyError},
@@ -26,8 +27,9 @@ use utoipa::{
 
 use crate::{
     app::App,
-    extract::{JsonBytes, PathParams},
+    extract::{JsonBytes, PathParams, whole},
     freshness,
+    limits::KEYS_PER_REQUEST,
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -94,7 +96,7 @@ pub(crate) enum Predictions {
 }
 
 /// A key: an integer or a text, as the service declares it.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum KeyView {
     /// Declared `INT`.
@@ -103,6 +105,19 @@ pub(crate) enum KeyView {
     /// Declared `STRING`.
     #[schema(example = "c-17")]
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for KeyView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match AskedKey::deserialize(deserializer)? {
+            AskedKey::Int(key) => Ok(Self::Int(key)),
+            AskedKey::Text(key) => Ok(Self::Text(key.into_owned())),
+            AskedKey::Other(found) => {
+                let expected = format_args!("expected an integer or a text, found {found}");
+                Err(D::Error::custom(expected))
+            }
+        }
+    }
 }
 
 impl From<Key> for KeyView {
@@ -280,7 +295,7 @@ pub(crate) enum KeyStatus {
 /// Look up to 10,000 keys up
 ///
 /// One result for each key in the order asked; a key that is unknown or invalid does not fail the
-/// others. All results are of one generation. A service that ranks N items per key takes at most 100,000 / N
+/// others. All results are of one generation. Every 50 keys count as one request of the key's rate limit. A service that ranks N items per key takes at most 100,000 / N
 /// keys at once.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/services/{service}/predictions:batchGet",
     operation_id = "batchGetPredictions", tag = "predictions",
@@ -305,10 +320,11 @@ pub(crate) async fn batch_get_predictions(
     request: Request,
 ) -> Result<Response, Problem> {
     let current = app.predictions.current(path.text("tenant"), path.text("service")).await?;
-    // Before the body is read: these bodies are what the limit is about. The wait is bounded by the
-    // time limit of the request, and the number of those that wait by the requests in flight.
-    let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
+    let caller = request.extensions().get::<Arc<Caller>>().cloned();
+    // The body first: a client that sends it slowly must not keep the place from others. The wait is bounded by
+    // the time limit of the request, and the number of those that wait by the requests in flight.
     let body = JsonBytes::from_request(request, &app).await?;
+    let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
     let asked: BatchRequest = body.read()?;
     let keys_max = current.served.keys_max();
     if asked.keys.len() > keys_max {
@@ -319,6 +335,9 @@ pub(crate) async fn batch_get_predictions(
                 asked.keys.len()
             ),
         ));
+    }
+    if let Some(caller) = caller {
+        app.limits.charge(&caller, path.text("tenant"), beyond_one_request(asked.keys.len()))?;
     }
     let parsed: Vec<Result<Key, KeyError>> =
         asked.keys.iter().map(|asked| asked.key(current.served.schema.key().data_type)).collect();
@@ -361,6 +380,11 @@ pub(crate) async fn batch_get_predictions(
     app.metrics.lookups_missing.inc_by(count_missing);
     app.metrics.lookups_invalid.inc_by(count_invalid);
     Ok(with_freshness(answer(body), &app, &found.current, None))
+}
+
+/// How many requests a batch of so many keys costs, beside the one that it is.
+fn beyond_one_request(keys: usize) -> u32 {
+    u32::try_from(keys.div_ceil(KEYS_PER_REQUEST)).unwrap_or(u32::MAX).saturating_sub(1)
 }
 
 /// A key as the body writes it.
@@ -414,7 +438,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for AskedKey<'a> {
             }
 
             fn visit_f64<E>(self, key: f64) -> Result<AskedKey<'de>, E> {
-                Ok(AskedKey::Other(key.into()))
+                Ok(whole(key).map_or_else(|| AskedKey::Other(key.into()), AskedKey::Int))
             }
 
             fn visit_borrowed_str<E>(self, key: &'de str) -> Result<AskedKey<'de>, E> {
