@@ -122,7 +122,7 @@ pub fn is_off(_check: Check) -> bool {
 #[cfg(feature = "enabled")]
 #[must_use]
 pub fn is_off(check: Check) -> bool {
-    switches::OFF.load(std::sync::atomic::Ordering::Relaxed) & (1 << check as u32) != 0
+    switches::OFF.load(std::sync::atomic::Ordering::Relaxed) & (1_u64 << check as u64) != 0
 }
 
 #[cfg(feature = "enabled")]
@@ -143,13 +143,13 @@ mod switches {
     /// Switches a check off.
     #[must_use]
     pub fn switch_off(check: Check) -> SwitchedOff {
-        OFF.fetch_or(1 << check as u32, Ordering::Relaxed);
+        OFF.fetch_or(1_u64 << check as u64, Ordering::Relaxed);
         SwitchedOff(check)
     }
 
     impl Drop for SwitchedOff {
         fn drop(&mut self) {
-            OFF.fetch_and(!(1 << self.0 as u32), Ordering::Relaxed);
+            OFF.fetch_and(!(1_u64 << self.0 as u64), Ordering::Relaxed);
         }
     }
 }

@@ -60,6 +60,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
         (name = "generations", description = "What was published, and going back."),
         (name = "releases", description = "The versions of bundles, and which of them is in production."),
         (name = "keys", description = "Who may do what: API keys, and the caller itself."),
+        (name = "erasures", description = "Customers who ask to be forgotten, and whom runs leave out."),
         (name = "health", description = "For what runs the process. No API key needed."),
     ),
     security(("api_key" = [])),
@@ -125,6 +126,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
             Code::InvalidRequest,
             Code::Unauthenticated,
             Code::MissingScope,
+            Code::RateLimited,
             Code::Overloaded,
             Code::Unavailable,
         ]);
@@ -133,7 +135,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
         codes.push(Code::NotFound);
     }
     if operation.request_body.is_some() {
-        codes.push(Code::BodyTooLarge);
+        codes.extend([Code::BodyTooLarge, Code::BodyTooSlow]);
     }
     if bodies::is_json(operation) {
         codes.extend([Code::MalformedJson, Code::UnsupportedMediaType, Code::InvalidBody]);

@@ -6,6 +6,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::DefaultBodyLimit,
+    http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
     routing::{MethodRouter, get, post},
 };
@@ -24,8 +25,8 @@ use crate::{
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, explanations, generations, health, keys, lineage, me,
-        predictions, profiles, releases, runs, services, tenants, verdicts,
+        audit, card, deployments, erasures, explanations, generations, health, keys, lineage, me,
+        predictions, profiles, releases, runs, services, suppressions, tenants, verdicts,
     },
 };
 
@@ -50,6 +51,12 @@ pub(crate) fn router(app: &App) -> Router {
     }
     let json = Bytes::from(document.to_json().unwrap_or_default());
     let actions = Arc::new(Actions::of(&document));
+    let tenants = match app.config.constant_answer.clone() {
+        Some(answer) => {
+            tenants.route(CONSTANT_PATH, guarded(Scope::Read, Breadth::Whole, constant(answer)))
+        }
+        None => tenants,
+    };
     let tenants = tenants
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(actions, exact_methods))
@@ -66,10 +73,18 @@ pub(crate) fn router(app: &App) -> Router {
         .with_state(app.clone())
 }
 
+/// See [`crate::Config::constant_answer`].
+const CONSTANT_PATH: &str = "/v1/tenants/{tenant}/services/{service}/constant/{key}";
+
+fn constant(answer: Bytes) -> MethodRouter<App> {
+    let kind = HeaderValue::from_static("application/json");
+    get(move || async move { ([(header::CONTENT_TYPE, kind.clone())], answer.clone()) })
+}
+
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
-    let (deploy, manage) = (Scope::Deploy, Scope::Manage);
+    let (deploy, manage, erase) = (Scope::Deploy, Scope::Manage, Scope::Erase);
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
@@ -101,6 +116,10 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(card::get_card)))
         .routes(by_service(read, routes!(audit::list_audit)))
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
+        .routes(scoped(erase, routes!(erasures::erase_customer, erasures::list_erasures)))
+        .routes(scoped(erase, routes!(erasures::get_erasure)))
+        .routes(scoped(erase, routes!(suppressions::list_suppressions)))
+        .routes(scoped(erase, routes!(suppressions::lift_suppressions)))
         .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))
         .routes(scoped(manage, routes!(tenants::get_access)))
         .routes(unscoped(routes!(me::get_me)))

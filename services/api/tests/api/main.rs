@@ -1,11 +1,13 @@
 //! The API against a real Postgres with published generations.
 
 mod deployments;
+mod erasures;
 mod errors;
 mod explanations;
 mod issuer;
 mod json_schema;
 mod keys;
+mod limits;
 mod lookups;
 mod matrix;
 mod openapi;
