@@ -18,6 +18,7 @@ pub mod explanations;
 pub mod generations;
 pub mod invariants;
 pub mod keys;
+pub mod limits;
 pub mod lineage;
 pub mod logins;
 pub mod lookup;
@@ -28,6 +29,7 @@ mod row;
 pub mod runs;
 pub mod schedule;
 pub mod services;
+pub mod snapshots;
 pub mod tenants;
 pub mod verdicts;
 

@@ -11,6 +11,7 @@ pub(crate) mod keys;
 pub(crate) mod lineage;
 pub(crate) mod me;
 pub(crate) mod predictions;
+pub(crate) mod profiles;
 pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod services;

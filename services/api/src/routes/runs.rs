@@ -139,6 +139,7 @@ pub(crate) struct RunQuery {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^run-[1-9][0-9]{0,17}$", max_length = 22, example = "run-1152")]
     cursor: Option<String>,
 }
 
@@ -216,6 +217,8 @@ fn run_of_cursor(cursor: &str) -> Result<RunId, Problem> {
 }
 
 /// Get a run
+///
+/// Where it stands, how far it is, and why it ended where it did not publish.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services/{service}/runs/{run}", operation_id = "getRun", tag = "runs",
     params(
         ("tenant" = String, Path, description = "The team.", example = "marketing"),

@@ -136,8 +136,10 @@ impl Planted {
             for planted in hidden {
                 forbidden.extend(planted.canaries.iter().cloned());
                 if credential.sees_tenant(tenant) {
-                    // Who sees some services of a tenant learns of no other, and of no wider key.
+                    // Who sees some services of a tenant learns of no other, of no wider key, and of nothing
+                    // that concerns all of them.
                     forbidden.push(planted.service.clone());
+                    forbidden.push(format!("{tenant}-people"));
                     forbidden.push(self.prefix(tenant).to_owned());
                 }
             }
