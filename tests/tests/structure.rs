@@ -17,6 +17,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-domain", &["tokio", "sqlx", "axum"]),
     ("cameo-insight", &["tokio", "sqlx", "axum"]),
     ("cameo-batch", &["tokio", "sqlx", "axum"]),
+    ("cameo-checkpoint", &["tokio", "sqlx", "axum"]),
     ("cameo-sqlmacros", &["tokio", "sqlx", "axum"]),
     ("cameo-snapshot", &["tokio", "sqlx", "axum", "hyper", "object_store"]),
     // The object store is the only network that these two know.
@@ -26,9 +27,12 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-scoring", &["sqlx", "axum", "hyper", "tonic", "reqwest", "object_store"]),
     ("cameo-segment", &["tokio", "sqlx", "axum"]),
     ("cameo-openlineage", &["sqlx", "axum", "tonic"]),
+    // It fetches the keys of an issuer, and no more.
+    ("cameo-access", &["sqlx", "axum", "hyper", "tonic", "object_store"]),
     ("cameo-store", &["axum", "cameo-pipeline", "cameo-scoring"]),
     ("cameo-pipeline", &["axum", "http", "tower-http"]),
     ("cameo-serving", &["axum", "http", "tower-http"]),
+    ("cameo-erasure", &["sqlx", "axum", "http", "tower-http"]),
 ];
 /// The binary alone composes the services.
 const COMPOSER: &str = "cameo";

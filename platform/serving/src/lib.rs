@@ -4,6 +4,7 @@
 //! - [`coalesce`] answers many single look-ups with one query each time a connection is free.
 //! - [`snapshots`] are generations as mapped files; what has one is answered without a query.
 //! - [`predictions`] are the use cases over all of them, and [`render`] writes what they found.
+//! - [`profiles`] asks all services of a tenant about a customer.
 //! - [`card`] is what a team says of its model beside how the model does now.
 
 pub mod card;
@@ -13,6 +14,7 @@ pub mod error;
 mod keeping;
 pub mod pointers;
 pub mod predictions;
+pub mod profiles;
 pub mod render;
 pub mod snapshots;
 

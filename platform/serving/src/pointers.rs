@@ -74,6 +74,15 @@ impl Pointers {
         self.table.load().get(tenant)?.get(service).cloned()
     }
 
+    /// The generations that a tenant's services show, by the services' names.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &str) -> Vec<Arc<Current>> {
+        let table = self.table.load();
+        let mut own: Vec<_> = table.get(tenant).into_iter().flatten().collect();
+        own.sort_unstable_by_key(|(service, _)| *service);
+        own.into_iter().map(|(_, current)| current.clone()).collect()
+    }
+
     /// Whether the copy was read lately.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
@@ -184,10 +193,11 @@ async fn publication(hints: &mut Option<Hints>) {
     std::future::pending::<()>().await;
 }
 
-/// Whether nothing that answers repeat has changed: a generation never changes, but the age limit is
-/// the service's present one, and its snapshot is made, and made anew, later.
+/// Whether nothing that answers repeat has changed: a generation never changes, but customers are erased
+/// from it, the age limit is the service's present one, and its snapshot is made, and made anew, later.
 fn is_same(known: &ServedGeneration, read: &ServedGeneration) -> bool {
     known.generation == read.generation
+        && known.rows == read.rows
         && known.stale_after_seconds == read.stale_after_seconds
         && known.snapshot == read.snapshot
 }

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cameo_domain::{Key, KeyRef, ServicePath};
+use cameo_domain::{Key, KeyRef, ServicePath, TenantName};
 use cameo_snapshot::Snapshot;
 use cameo_store::{Store, StoreError, lookup, services};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,18 @@ impl FoundMany {
     #[must_use]
     pub fn is_from_snapshot(&self) -> bool {
         matches!(self.answers, Answers::Snapshot(..))
+    }
+
+    /// What the service says about each key, in the order asked.
+    pub fn into_rows(self) -> impl Iterator<Item = Option<Rows>> {
+        let (rows, values, snapshot) = match self.answers {
+            Answers::Snapshot(snapshot, rows) => (rows, Vec::new(), Some(snapshot)),
+            Answers::Values(values) => (Vec::new(), values, None),
+        };
+        let rows = rows
+            .into_iter()
+            .map(move |rows| Some(Rows::Snapshot(Arc::clone(snapshot.as_ref()?), rows?)));
+        rows.chain(values.into_iter().map(|values| values.map(Rows::Values)))
     }
 
     /// Writes what the service says about the key at this place of those that were asked, as
@@ -129,6 +141,18 @@ impl Predictions {
             }
         }
         Err(LookupError::NotPublished(ServicePath::new(tenant, service)))
+    }
+
+    /// The generations that a tenant's services show, by the services' names.
+    ///
+    /// As with [`Predictions::current`], only a tenant that shows none costs a query.
+    pub async fn published(&self, tenant: &TenantName) -> Result<Vec<Arc<Current>>, LookupError> {
+        let known = self.pointers.of_tenant(tenant.as_str());
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        self.pointers.refresh().await?;
+        Ok(self.pointers.of_tenant(tenant.as_str()))
     }
 
     /// How things stand with snapshots.

@@ -12,11 +12,13 @@
 pub mod audit;
 mod by;
 mod connect;
+pub mod erasures;
 mod error;
 pub mod explanations;
 pub mod generations;
 pub mod invariants;
 pub mod keys;
+pub mod limits;
 pub mod lineage;
 pub mod logins;
 pub mod lookup;

@@ -60,7 +60,7 @@ pub struct ServedGeneration {
     pub published_at: DateTime<Utc>,
     /// Age after which the service's predictions count as stale.
     pub stale_after_seconds: u64,
-    /// How many rows it has.
+    /// How many rows it has, less what was erased.
     pub rows: u64,
     /// Its immutable file, where it has one already.
     pub snapshot: Option<SnapshotFile>,
@@ -102,7 +102,7 @@ impl FromRow<'_, PgRow> for ServedGeneration {
             due_at: row.try_get("due_at")?,
             published_at: row.try_get("published_at")?,
             stale_after_seconds: row.count("stale_after_seconds")?.unwrap_or_default(),
-            rows: row.count("rows")?.unwrap_or_default(),
+            rows: row.count("rows_left")?.unwrap_or_default(),
             snapshot: SnapshotFile::of(row)?,
             one_sql: format!("{select} = $1{order}"),
             many_sql: format!("{select} = any($1){order}"),
@@ -184,7 +184,8 @@ macro_rules! served_sql {
         // The age limit is that of what is in production; where nothing is, and for everything else,
         // that of the release that made the generation.
         concat!(
-            "select g.*, made.version, f.sha256 as snapshot_sha256, f.bytes as snapshot_bytes,
+            "select g.*, cameo.rows_left(g) as rows_left, made.version,
+                    f.sha256 as snapshot_sha256, f.bytes as snapshot_bytes,
                     coalesce(now_runs.stale_after_seconds, made.stale_after_seconds)
                         as stale_after_seconds
              from cameo.services s

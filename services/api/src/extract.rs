@@ -3,14 +3,17 @@
 use std::ops::Deref;
 
 use axum::{
-    body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{header, request::Parts},
 };
 use cameo_domain::{ServiceName, TenantName};
 use serde::de::DeserializeOwned;
 
-use crate::problem::{Code, Problem};
+use crate::{
+    app::App,
+    body::{self, Received},
+    problem::{Code, Problem},
+};
 
 /// The name that every tenant's route gives the tenant in its template.
 pub(crate) const TENANT: &str = "tenant";
@@ -73,12 +76,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParams<T>
 }
 
 /// A body that is declared as JSON and within the route's limit, not yet read.
-pub(crate) struct JsonBytes(Bytes);
+pub(crate) struct JsonBytes(Received);
 
 impl JsonBytes {
     /// Reads the body; what it borrows from stays with `self`.
     pub(crate) fn read<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.0).map_err(|error| {
+        // Every body is an object; a list of its members' values would be read as one as well.
+        if self.0.bytes.trim_ascii_start().starts_with(b"[") {
+            let detail = "expected an object, found a list";
+            return Err(Problem::new(Code::InvalidBody, detail).at(1, 1));
+        }
+        serde_json::from_slice(&self.0.bytes).map_err(|error| {
             let code = if error.is_data() { Code::InvalidBody } else { Code::MalformedJson };
             // The position has members of its own; the message need not repeat it.
             let message = error.to_string();
@@ -92,14 +100,14 @@ impl Deref for JsonBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.0.bytes
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for JsonBytes {
+impl FromRequest<App> for JsonBytes {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE);
         if !kind.is_some_and(|kind| is_json(kind.as_bytes())) {
             return Err(Problem::new(
@@ -107,38 +115,28 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
                 "expected a header `Content-Type: application/json`",
             ));
         }
-        read_bytes(request, state).await.map(Self)
+        body::receive(request, app, app.config.body_timeout).await.map(Self)
     }
 }
 
 /// A body that may be left out: nothing, or JSON.
 pub(crate) struct OptionalJsonBytes(pub(crate) Option<JsonBytes>);
 
-impl<S: Send + Sync> FromRequest<S> for OptionalJsonBytes {
+impl FromRequest<App> for OptionalJsonBytes {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         if request.headers().contains_key(header::CONTENT_TYPE) {
-            return Ok(Self(Some(JsonBytes::from_request(request, state).await?)));
+            return Ok(Self(Some(JsonBytes::from_request(request, app).await?)));
         }
-        match read_bytes(request, state).await? {
-            bytes if bytes.is_empty() => Ok(Self(None)),
+        match body::receive(request, app, app.config.body_timeout).await? {
+            received if received.bytes.is_empty() => Ok(Self(None)),
             _ => Err(Problem::new(
                 Code::UnsupportedMediaType,
                 "a body needs a header `Content-Type: application/json`",
             )),
         }
     }
-}
-
-async fn read_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-            Code::BodyTooLarge,
-            "the body exceeds this route's limit; send less at once",
-        ),
-        _ => Problem::new(Code::InvalidRequest, "the body ended before it was complete"),
-    })
 }
 
 fn is_json(kind: &[u8]) -> bool {

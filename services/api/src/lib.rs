@@ -2,19 +2,25 @@
 //!
 //! A deployable role; it wires and translates. Who may see what is decided by `cameo_access`, what a
 //! service says about a key by `cameo_serving`, everything else by `cameo_store`. A request passes, from
-//! the outside: [`server`] (connections), [`envelope`] (id, limits, metrics, errors), [`authorise`] (key and
-//! tenant), its handler in [`routes`].
+//! the outside: [`server`] (connections), [`envelope`] (id, place, metrics, errors), [`authorise`] (key and
+//! tenant), [`limits`] (what the caller may use), its handler in [`routes`].
 
 mod acting;
+mod actions;
+mod addresses;
 mod app;
 mod authorise;
+mod body;
+mod compression;
 mod config;
 mod envelope;
 mod extract;
 mod freshness;
+mod limits;
 mod metrics;
 mod openapi;
 mod problem;
+mod progress;
 mod router;
 mod routes;
 mod server;
@@ -30,7 +36,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use cameo_serving::SnapshotSettings;
-pub use config::Config;
+pub use config::{Config, RateLimit, TenantLimits};
 pub use router::document;
 
 /// What the API stands on.
@@ -106,11 +112,13 @@ pub fn router(
 }
 
 fn app(config: Config, dependencies: Dependencies, shutdown: CancellationToken) -> app::App {
+    let store = dependencies.store.clone();
     let snapshots = config.snapshots.clone().filter(|_| !config.operations_only);
     let snapshots = snapshots.and_then(|settings| open_snapshots(settings, &dependencies));
-    let predictions = Predictions::start(dependencies.store.clone(), snapshots, shutdown);
-    let predictions = Arc::new(predictions);
-    app::Shared::new(config, dependencies, predictions)
+    let predictions = Predictions::start(store.clone(), snapshots, shutdown.clone());
+    let app = app::Shared::new(config, dependencies, Arc::new(predictions));
+    app.limits.start(store, shutdown);
+    app
 }
 
 /// The place for snapshots. Answers are worth more than their speed: where it cannot be used, Postgres

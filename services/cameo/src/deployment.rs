@@ -8,8 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use cameo_access::OidcConfig;
-use cameo_api::SnapshotSettings;
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_openlineage::Receiver;
@@ -114,10 +112,8 @@ pub(crate) struct Deployment {
     pub(crate) openlineage: Option<Receiver>,
     /// Who may sign the bundles that are sent to the API; without any, they need no signature.
     pub(crate) trusted_keys: Option<TrustedKeys>,
-    /// Where the API keeps generations as files; without it Postgres answers.
-    pub(crate) snapshots: Option<SnapshotSettings>,
-    /// Whose tokens the API takes beside API keys.
-    pub(crate) oidc: Option<OidcConfig>,
+    /// The API's settings.
+    pub(crate) api: cameo_api::Config,
 }
 
 impl Deployment {
@@ -171,8 +167,7 @@ impl Deployment {
             artifacts,
             openlineage: None,
             trusted_keys: None,
-            snapshots: None,
-            oidc: None,
+            api: cameo_api::Config::default(),
         })
     }
 }

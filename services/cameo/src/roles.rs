@@ -25,16 +25,8 @@ impl Roles {
     ) -> Self {
         let metrics = Metrics::new();
         let clock = Arc::new(SystemClock);
-        let Deployment {
-            places,
-            store,
-            warehouse,
-            artifacts,
-            openlineage,
-            trusted_keys,
-            snapshots,
-            oidc,
-        } = deployment.clone();
+        let Deployment { places, store, warehouse, artifacts, openlineage, trusted_keys, api } =
+            deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
             let dependencies = cameo_scheduler::Dependencies {
@@ -79,12 +71,7 @@ impl Roles {
                 shutdown.clone(),
             ));
         }
-        let config = cameo_api::Config {
-            operations_only: !roles.contains(&Role::Api),
-            snapshots,
-            oidc,
-            ..cameo_api::Config::default()
-        };
+        let config = cameo_api::Config { operations_only: !roles.contains(&Role::Api), ..api };
         let dependencies =
             cameo_api::Dependencies { store, metrics, warehouse, artifacts, trusted_keys };
         started.spawn(cameo_api::serve(listener, config, dependencies, shutdown.clone()));

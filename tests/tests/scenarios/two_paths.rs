@@ -210,7 +210,8 @@ async fn publish(world: &World, service: &str, generation: &Generation) {
     let digest = writer.finish().await.expect("the rows arrive");
     generations::seal(store, &begun).await.expect("a sealed generation");
     let rows = digest.rows;
-    let counts = RunCounts { rows_read: rows, rows_scored: rows, rows_quarantined: 0 };
+    let counts =
+        RunCounts { rows_read: rows, rows_scored: rows, rows_quarantined: 0, rows_suppressed: 0 };
     generations::publish(store, run.run, run.epoch, &begun, digest, &counts)
         .await
         .expect("a publication");

@@ -1,12 +1,13 @@
 //! Look-ups: one key, many keys.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{
     extract::{FromRequest, Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use cameo_access::Caller;
 use cameo_domain::{
     DataType, Key, KeyRef,
     key::{KEY_BYTES_MAX, KeyError},
@@ -17,12 +18,17 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error as _, SeqAccess, Visitor},
 };
-use utoipa::ToSchema;
+use serde_json::json;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type},
+};
 
 use crate::{
     app::App,
     extract::{JsonBytes, PathParams},
     freshness,
+    limits::KEYS_PER_REQUEST,
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -180,7 +186,7 @@ pub(crate) async fn get_prediction(
     freshness::write_members(&mut body, &found.current, &at);
     body.push(b'}');
     let tag = freshness::entity_tag(&found.current, &found.key, &at);
-    Ok(with_freshness(json(body), &app, &found.current, &at, Some(tag)))
+    Ok(with_freshness(answer(body), &app, &found.current, &at, Some(tag)))
 }
 
 /// Keys to look up.
@@ -189,8 +195,28 @@ pub(crate) async fn get_prediction(
 pub(crate) struct BatchRequest<'a> {
     /// Up to 10,000 keys: integers, or texts.
     #[serde(borrow, deserialize_with = "bounded_keys")]
-    #[schema(value_type = Vec<KeyView>, min_items = 1, max_items = 10000, example = json!([17, 18, "x"]))]
+    #[schema(schema_with = asked_keys)]
     keys: Vec<AskedKey<'a>>,
+}
+
+/// A key as a body may write it: a number that is no key of the service is told in its result.
+fn asked_key() -> Object {
+    let types = SchemaType::from_iter([Type::Number, Type::String]);
+    ObjectBuilder::new()
+        .schema_type(types)
+        .description(Some("The key as asked: an integer or a text."))
+        .examples([json!(17)])
+        .build()
+}
+
+fn asked_keys() -> Array {
+    ArrayBuilder::new()
+        .items(asked_key())
+        .min_items(Some(1))
+        .max_items(Some(BATCH_KEYS_MAX))
+        .description(Some("Up to 10,000 keys: integers, or texts."))
+        .examples([json!([17, 18, "x"])])
+        .build()
 }
 
 /// What a service says about many keys.
@@ -231,7 +257,7 @@ pub(crate) struct BatchResult {
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyResult {
     /// The key as asked.
-    #[schema(value_type = KeyView)]
+    #[schema(schema_with = asked_key)]
     key: serde_json::Value,
     /// What was found.
     status: KeyStatus,
@@ -258,7 +284,7 @@ pub(crate) enum KeyStatus {
 /// Look up to 10,000 keys up
 ///
 /// One result for each key in the order asked; a key that is unknown or invalid does not fail the
-/// others. All results are of one generation. A service that ranks N items per key takes at most 100,000 / N
+/// others. All results are of one generation. Every 50 keys count as one request of the key's rate limit. A service that ranks N items per key takes at most 100,000 / N
 /// keys at once.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/services/{service}/predictions:batchGet",
     operation_id = "batchGetPredictions", tag = "predictions",
@@ -283,10 +309,11 @@ pub(crate) async fn batch_get_predictions(
     request: Request,
 ) -> Result<Response, Problem> {
     let current = app.predictions.current(path.text("tenant"), path.text("service")).await?;
-    // Before the body is read: these bodies are what the limit is about. The wait is bounded by the
-    // time limit of the request, and the number of those that wait by the requests in flight.
-    let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
+    let caller = request.extensions().get::<Arc<Caller>>().cloned();
+    // The body first: a client that sends it slowly must not keep the place from others. The wait is bounded by
+    // the time limit of the request, and the number of those that wait by the requests in flight.
     let body = JsonBytes::from_request(request, &app).await?;
+    let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
     let asked: BatchRequest = body.read()?;
     let keys_max = current.served.keys_max();
     if asked.keys.len() > keys_max {
@@ -297,6 +324,9 @@ pub(crate) async fn batch_get_predictions(
                 asked.keys.len()
             ),
         ));
+    }
+    if let Some(caller) = caller {
+        app.limits.charge(&caller, path.text("tenant"), beyond_one_request(asked.keys.len()))?;
     }
     let declared = current.served.schema.key().data_type;
     let parsed: Vec<Result<KeyRef<'_>, KeyError>> =
@@ -339,7 +369,12 @@ pub(crate) async fn batch_get_predictions(
     app.metrics.lookups_found.inc_by(count_found);
     app.metrics.lookups_missing.inc_by(count_missing);
     app.metrics.lookups_invalid.inc_by(count_invalid);
-    Ok(with_freshness(json(body), &app, &found.current, &at, None))
+    Ok(with_freshness(answer(body), &app, &found.current, &at, None))
+}
+
+/// How many requests a batch of so many keys costs, beside the one that it is.
+fn beyond_one_request(keys: usize) -> u32 {
+    u32::try_from(keys.div_ceil(KEYS_PER_REQUEST)).unwrap_or(u32::MAX).saturating_sub(1)
 }
 
 /// A key as the body writes it.
@@ -437,14 +472,14 @@ fn bounded_keys<'de, D: Deserializer<'de>>(
     deserializer.deserialize_seq(Keys)
 }
 
-fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Problem> {
+pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Problem> {
     serde_json::to_writer(body, value).map_err(|error| {
         tracing::error!(%error, "a value cannot be written as JSON");
         Problem::internal()
     })
 }
 
-fn json(body: Vec<u8>) -> Response {
+pub(super) fn answer(body: Vec<u8>) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     // Room for what is said of the generation, and what the envelope adds.
@@ -483,6 +518,9 @@ impl From<LookupError> for Problem {
             LookupError::UnknownKey { current, .. } => {
                 let headers = freshness::headers(current, &current.freshness(Utc::now()));
                 Self::new(Code::UnknownKey, error.to_string()).with_headers(headers)
+            }
+            LookupError::TooManyServices { .. } => {
+                Self::new(Code::InvalidRequest, error.to_string())
             }
             LookupError::Overloaded { .. } => Self::new(Code::Overloaded, error.to_string()),
             LookupError::Unavailable(source) => {

@@ -24,6 +24,8 @@ pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) snapshots: Snapshots,
     #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
     pub(crate) oidc: Oidc,
     /// Bundles to apply at the start.
     #[arg(long)]
@@ -80,6 +82,50 @@ impl Snapshots {
     }
 }
 
+/// What callers may ask of the API.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Limits {
+    /// Requests per second of each API key, where its tenant's tenant.yaml says nothing else.
+    #[arg(
+        long,
+        env = "CAMEO_REQUESTS_PER_SECOND",
+        default_value_t = 10_000,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    requests_per_second: u32,
+    /// How many of them at once; twice as many as per second unless given.
+    #[arg(
+        long,
+        env = "CAMEO_REQUEST_BURST",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    request_burst: Option<u32>,
+    /// Requests in flight of each tenant, where its tenant.yaml says nothing else.
+    #[arg(long, env = "CAMEO_CONCURRENT_REQUESTS", default_value_t = 256, value_name = "N")]
+    concurrent_requests: usize,
+    /// Open connections from one address; without it, any number. Behind a proxy all come from one.
+    #[arg(long, env = "CAMEO_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    connections_per_address: Option<usize>,
+}
+
+impl Limits {
+    /// The API's settings with these limits.
+    pub(crate) fn config(&self) -> cameo_api::Config {
+        let requests_per_second = self.requests_per_second;
+        let burst = self.request_burst.unwrap_or(requests_per_second.saturating_mul(2));
+        cameo_api::Config {
+            tenant_limits: cameo_api::TenantLimits {
+                rate: cameo_api::RateLimit { requests_per_second, burst },
+                requests_in_flight_max: self.concurrent_requests,
+            },
+            connections_per_address_max: self.connections_per_address,
+            ..cameo_api::Config::default()
+        }
+    }
+}
+
 /// Whom workers tell what each run reads and writes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OpenLineage {
@@ -133,6 +179,8 @@ pub(crate) struct Serve {
     pub(crate) signers: Signers,
     #[command(flatten)]
     pub(crate) snapshots: Snapshots,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) oidc: Oidc,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.

@@ -24,7 +24,8 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let oidc = serve.oidc.config()?;
     let found = Deployment::find(global).await?;
     let snapshots = serve.snapshots.settings(found.places.data());
-    let deployment = Deployment { openlineage, trusted_keys, oidc, snapshots, ..found };
+    let api = cameo_api::Config { oidc, snapshots, ..serve.limits.config() };
+    let deployment = Deployment { openlineage, trusted_keys, api, ..found };
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;
