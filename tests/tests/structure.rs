@@ -18,6 +18,7 @@ const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("cameo-insight", &["tokio", "sqlx", "axum"]),
     ("cameo-batch", &["tokio", "sqlx", "axum"]),
     ("cameo-sqlmacros", &["tokio", "sqlx", "axum"]),
+    ("cameo-snapshot", &["tokio", "sqlx", "axum", "hyper", "object_store"]),
     // The object store is the only network that these two know.
     ("cameo-bundle", &["sqlx", "axum", "hyper", "tonic"]),
     // It opens what strangers send.

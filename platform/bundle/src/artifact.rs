@@ -234,6 +234,8 @@ async fn download(
 pub struct ArtifactStore {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) prefix: ObjectPath,
+    /// Where the store is a folder of this machine.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl ArtifactStore {
@@ -247,16 +249,17 @@ impl ArtifactStore {
             Some(_) => {
                 let remote = Remote::parse(url_or_folder)?;
                 let store = remote.store().map_err(failed)?;
-                return Ok(Self { store, prefix: remote.path().map_err(failed)? });
+                return Ok(Self { store, prefix: remote.path().map_err(failed)?, folder: None });
             }
         };
         std::fs::create_dir_all(folder)
             .map_err(|source| ArtifactError::Read { path: folder.into(), source })?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(failed)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), prefix: ObjectPath::default() })
+        let folder = Some(PathBuf::from(folder));
+        Ok(Self { store: Arc::new(store), prefix: ObjectPath::default(), folder })
     }
 
-    fn path(&self, hash: &Sha256) -> ObjectPath {
+    pub(crate) fn path(&self, hash: &Sha256) -> ObjectPath {
         let digits = hash.to_string();
         self.prefix.clone().join("sha256").join(&digits[..2]).join(digits.as_str())
     }

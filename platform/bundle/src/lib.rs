@@ -6,6 +6,7 @@
 
 mod anchors;
 pub mod artifact;
+mod artifact_files;
 mod bundle;
 mod card;
 mod code;

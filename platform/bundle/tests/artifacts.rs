@@ -79,3 +79,25 @@ async fn a_model_beyond_the_limit_is_refused_before_it_is_read() {
     let error = fetch("model.onnx", bundle.path()).await.expect_err("it is too large");
     assert!(matches!(error, ArtifactError::TooLarge { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_file_larger_than_a_part_comes_back_as_it_was_and_can_be_deleted() {
+    let folder = folder();
+    let store = open(&folder);
+    let bytes: Vec<u8> = (0..20_000_000u32).map(|at| at.to_le_bytes()[at as usize % 4]).collect();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    fs::write(&from, &bytes).expect("a file");
+    let hash = Sha256::of(&bytes);
+    assert_eq!(store.file_of(&hash), None);
+    store.put_file(&from, &hash).await.expect("it is stored");
+    store.put_file(&from, &hash).await.expect("it is stored again");
+    store.get_file(&hash, &to).await.expect("it comes back");
+    assert!(fs::read(&to).expect("the file") == bytes);
+    let place = store.file_of(&hash).expect("a file of this machine");
+    assert_eq!(fs::metadata(&place).expect("the file").len(), bytes.len() as u64);
+    store.delete(&hash).await.expect("it is deleted");
+    store.delete(&hash).await.expect("there is nothing to delete");
+    assert_eq!(store.file_of(&hash), None);
+    let missing = store.get_file(&hash, &folder.path().join("again")).await;
+    assert!(matches!(missing, Err(ArtifactError::Missing(_))), "{missing:?}");
+}

@@ -36,13 +36,47 @@ pub enum KeyError {
 impl Key {
     /// Reads a key of the declared type from text, as in a URL.
     pub fn parse(text: &str, declared: DataType) -> Result<Self, KeyError> {
+        KeyRef::parse(text, declared).map(KeyRef::to_key)
+    }
+
+    /// The key without a text of its own.
+    #[must_use]
+    pub fn as_ref(&self) -> KeyRef<'_> {
+        match self {
+            Self::Int(key) => KeyRef::Int(*key),
+            Self::String(key) => KeyRef::Text(key),
+        }
+    }
+}
+
+/// A [`Key`] whose text lies elsewhere, so that thousands of them cost nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyRef<'a> {
+    /// A key declared `INT`.
+    Int(i64),
+    /// A key declared `STRING`.
+    Text(&'a str),
+}
+
+impl<'a> KeyRef<'a> {
+    /// Reads a key of the declared type from text, as in a URL.
+    pub fn parse(text: &'a str, declared: DataType) -> Result<Self, KeyError> {
         match declared {
             DataType::Int => {
                 text.parse().map(Self::Int).map_err(|_| KeyError::NotAnInteger(text.to_owned()))
             }
-            DataType::String if is_string_key(text) => Ok(Self::String(text.to_owned())),
+            DataType::String if is_string_key(text) => Ok(Self::Text(text)),
             DataType::String => Err(KeyError::NotAString(text.len())),
             other => Err(KeyError::NotAKeyType(other)),
+        }
+    }
+
+    /// The key with a text of its own.
+    #[must_use]
+    pub fn to_key(self) -> Key {
+        match self {
+            Self::Int(key) => Key::Int(key),
+            Self::Text(key) => Key::String(key.to_owned()),
         }
     }
 }

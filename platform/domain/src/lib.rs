@@ -19,7 +19,7 @@ pub use audit::AuditAnchor;
 pub use card::Card;
 pub use hash::Sha256;
 pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
-pub use key::Key;
+pub use key::{Key, KeyRef};
 pub use name::{ColumnName, NameError, SegmentName, ServiceName, ServicePath, TenantName};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
