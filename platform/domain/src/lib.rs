@@ -20,7 +20,10 @@ pub use card::Card;
 pub use hash::Sha256;
 pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
 pub use key::{Key, KeyRef};
-pub use name::{ColumnName, NameError, SegmentName, ServiceName, ServicePath, TenantName};
+pub use name::{
+    ColumnName, ConsumerName, NameError, SegmentName, ServiceName, ServicePath, TenantName,
+    WebhookName,
+};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
 pub use schema::{Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN};
