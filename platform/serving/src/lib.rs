@@ -3,12 +3,14 @@
 //! - [`pointers`] keeps the list of current generations in memory, so a look-up is one query.
 //! - [`coalesce`] answers many single look-ups with one query each time a connection is free.
 //! - [`predictions`] are the use cases over both.
+//! - [`memberships`] are the members of segments, read from files.
 //! - [`card`] is what a team says of its model beside how the model does now.
 
 pub mod card;
 mod coalesce;
 pub mod current;
 pub mod error;
+pub mod memberships;
 pub mod pointers;
 pub mod predictions;
 

@@ -14,6 +14,7 @@ mod by;
 mod connect;
 mod error;
 pub mod explanations;
+pub mod exports;
 pub mod generations;
 pub mod invariants;
 pub mod keys;
@@ -28,6 +29,7 @@ pub mod schedule;
 pub mod services;
 pub mod tenants;
 pub mod verdicts;
+pub mod webhooks;
 
 pub use by::By;
 pub use connect::{ConnectOptions, Store};

@@ -13,7 +13,9 @@ use cameo_store::Store;
 use cameo_warehouse::Warehouse;
 use tokio::sync::Semaphore;
 
-use crate::{Dependencies, config::Config, envelope::RequestIds, metrics::Metrics};
+use crate::{
+    Dependencies, config::Config, envelope::RequestIds, exports::Exports, metrics::Metrics,
+};
 
 /// Handed to every handler; a clone is a reference count.
 pub(crate) type App = Arc<Shared>;
@@ -32,6 +34,7 @@ pub(crate) struct Shared {
     /// Places for batch look-ups among them.
     pub(crate) batches: Semaphore,
     pub(crate) deployments: Deployments,
+    pub(crate) exports: Exports,
     draining: AtomicBool,
 }
 
@@ -54,6 +57,7 @@ impl Shared {
     ) -> App {
         let Dependencies { store, metrics: process_metrics, warehouse, artifacts, trusted_keys } =
             dependencies;
+        let exports = Exports::new(&config, Arc::clone(&artifacts));
         let deployments = Deployments {
             warehouse,
             artifacts,
@@ -66,6 +70,7 @@ impl Shared {
             batches: Semaphore::new(config.batches_in_flight_max),
             authenticator: Authenticator::new(store.clone()),
             deployments,
+            exports,
             request_ids: RequestIds::new(),
             draining: AtomicBool::new(false),
             config,

@@ -1,6 +1,8 @@
 //! What an operator can set.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use cameo_webhook::Reach;
 
 /// The API's settings.
 #[derive(Debug, Clone)]
@@ -21,6 +23,16 @@ pub struct Config {
     pub deployment_timeout: Duration,
     /// Most bundles that are planned or applied at once, because each may hold a model in memory.
     pub deployments_in_flight_max: usize,
+    /// Most exports of segments at once; more are refused.
+    pub exports_in_flight_max: usize,
+    /// Most of them for one tenant.
+    pub exports_per_tenant_max: usize,
+    /// Longest time in which a client must take a piece of an export, of some hundred kilobytes.
+    pub export_stall: Duration,
+    /// Folder for files that go as soon as they have been used.
+    pub scratch: PathBuf,
+    /// Which addresses webhooks may have.
+    pub webhook_reach: Reach,
     /// Most open connections; more wait in the system's queue.
     pub connections_max: usize,
     /// How long to go on after `/readyz` began to fail, so that load balancers notice.
@@ -40,6 +52,11 @@ impl Default for Config {
             batches_in_flight_max: 16,
             deployment_timeout: Duration::from_mins(15),
             deployments_in_flight_max: 2,
+            exports_in_flight_max: 8,
+            exports_per_tenant_max: 3,
+            export_stall: Duration::from_mins(1),
+            scratch: std::env::temp_dir(),
+            webhook_reach: Reach::Public,
             connections_max: 10_000,
             drain_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

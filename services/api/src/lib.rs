@@ -10,6 +10,7 @@ mod app;
 mod authorise;
 mod config;
 mod envelope;
+mod exports;
 mod extract;
 mod freshness;
 mod metrics;
@@ -29,6 +30,7 @@ use cameo_warehouse::Warehouse;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use cameo_webhook::Reach;
 pub use config::Config;
 pub use router::document;
 

@@ -50,6 +50,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
         (name = "runs", description = "The executions that make predictions."),
         (name = "generations", description = "What was published, and going back."),
         (name = "releases", description = "The versions of bundles, and which of them is in production."),
+        (name = "segments", description = "Customers for whom a condition over predictions holds."),
+        (name = "webhooks", description = "Being told of changes."),
         (name = "health", description = "For what runs the process. No API key needed."),
     ),
     security(("api_key" = [])),

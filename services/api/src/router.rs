@@ -21,8 +21,8 @@ use crate::{
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, explanations, generations, health, lineage, predictions,
-        releases, runs, services, tenants, verdicts,
+        audit, card, deployments, explanations, exports, generations, health, lineage, predictions,
+        releases, runs, services, tenants, verdicts, webhooks,
     },
 };
 
@@ -64,7 +64,7 @@ pub(crate) fn router(app: &App) -> Router {
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
-    let deploy = Scope::Deploy;
+    let (deploy, segment) = (Scope::Deploy, Scope::Segment);
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
@@ -94,15 +94,28 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(card::get_card)))
         .routes(scoped(read, routes!(audit::list_audit)))
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
+        .routes(scoped(read, routes!(exports::export_members)))
+        .routes(scoped(read, routes!(exports::export_changes)))
+        .routes(scoped(read, routes!(exports::list_consumers)))
+        .routes(scoped(read, routes!(exports::acknowledge_changes)))
+        .routes(scoped(segment, routes!(webhooks::list_webhooks)))
+        .routes(scoped(
+            segment,
+            routes!(webhooks::get_webhook, webhooks::put_webhook, webhooks::delete_webhook),
+        ))
+        .routes(scoped(segment, routes!(webhooks::list_deliveries)))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.
     let tenants = tenants
         .route(generations::ACTION_PATH, guarded(promote, post(generations::act_on_service)))
-        .route(releases::ACTION_PATH, guarded(promote, post(releases::act_on_release)));
+        .route(releases::ACTION_PATH, guarded(promote, post(releases::act_on_release)))
+        .route(webhooks::ACTION_PATH, guarded(segment, post(webhooks::act_on_webhook)));
     for (schemas, paths, _) in [
         scoped(promote, routes!(generations::act_on_service)),
         scoped(promote, routes!(releases::promote_release)),
         scoped(promote, routes!(releases::approve_release)),
+        scoped(segment, routes!(webhooks::rotate_webhook)),
+        scoped(segment, routes!(webhooks::ping_webhook)),
     ] {
         document.paths.merge(paths);
         document.components.get_or_insert_default().schemas.extend(schemas);

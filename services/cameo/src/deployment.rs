@@ -17,6 +17,7 @@ use cameo_store::{
     services::{self, ServiceRecord},
 };
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
+use cameo_webhook::Reach;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Global;
@@ -77,6 +78,11 @@ impl Places {
         &self.lake
     }
 
+    /// For files that go as soon as they have been used.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.data.join("scratch")
+    }
+
     pub(crate) fn postgres(&self) -> PathBuf {
         self.data.join("postgres")
     }
@@ -107,6 +113,10 @@ pub(crate) struct Deployment {
     pub(crate) openlineage: Option<Receiver>,
     /// Who may sign the bundles that are sent to the API; without any, they need no signature.
     pub(crate) trusted_keys: Option<TrustedKeys>,
+    /// Which addresses webhooks may have.
+    pub(crate) webhook_reach: Reach,
+    /// Where the API is for those who are told by webhooks.
+    pub(crate) public_url: Option<String>,
 }
 
 impl Deployment {
@@ -151,9 +161,18 @@ impl Deployment {
         let options = ConnectOptions::from_url(url)
             .context("expected a URL such as postgresql://user@host/database")?;
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
-        let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
+        let warehouse = open_lake(places.lake(), &places.scratch())?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
-        Ok(Self { places, store, warehouse, artifacts, openlineage: None, trusted_keys: None })
+        Ok(Self {
+            places,
+            store,
+            warehouse,
+            artifacts,
+            openlineage: None,
+            trusted_keys: None,
+            webhook_reach: Reach::Public,
+            public_url: None,
+        })
     }
 }
 

@@ -11,8 +11,9 @@ mod housekeeping;
 mod lineage;
 mod metrics;
 mod verdict;
+mod webhooks;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
@@ -31,6 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
+pub use cameo_webhook::Reach;
 pub use comparison::compare_next;
 pub use metrics::WorkerMetrics;
 
@@ -55,6 +57,12 @@ pub struct Config {
     pub memory_max_mb: u64,
     /// Who is told of each attempt by OpenLineage events.
     pub openlineage: Option<Receiver>,
+    /// Folder for files that go as soon as they have been used.
+    pub scratch: PathBuf,
+    /// Which addresses webhooks may have.
+    pub webhook_reach: Reach,
+    /// Where the API is for those who are told by webhooks.
+    pub public_url: Option<String>,
 }
 
 impl Default for Config {
@@ -70,6 +78,9 @@ impl Default for Config {
             drain: Duration::from_secs(30),
             memory_max_mb: 8 * 1024,
             openlineage: None,
+            scratch: std::env::temp_dir(),
+            webhook_reach: Reach::Public,
+            public_url: None,
         }
     }
 }
@@ -101,6 +112,12 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         tokio::spawn(housekeeping::run(dependencies.clone(), shutdown.child_token()));
     let comparison =
         tokio::spawn(comparison::run(dependencies.store.clone(), shutdown.child_token()));
+
+    let webhooks = tokio::spawn(webhooks::run(
+        Arc::clone(&config),
+        dependencies.clone(),
+        shutdown.child_token(),
+    ));
 
     let work = Arc::new(Notify::new());
     let wanted = |hint: &Hint| matches!(hint, Hint::Runs | Hint::Reconnected);
@@ -136,7 +153,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = tokio::join!(housekeeping, comparison);
+    let _ = tokio::join!(housekeeping, comparison, webhooks);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;

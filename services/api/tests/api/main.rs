@@ -9,4 +9,5 @@ mod provenance;
 mod releases;
 mod scopes;
 mod tenancy;
+mod webhooks;
 mod world;

@@ -18,7 +18,9 @@ fn operations(document: &Value) -> Vec<(Method, String, Scope)> {
             .replace("{service}", "gender")
             .replace("{key}", "1")
             .replace("{run}", "1")
-            .replace("{release}", "0.0.1");
+            .replace("{release}", "0.0.1")
+            .replace("{segment}", "loyal")
+            .replace("{webhook}", "campaigns");
         assert!(!filled.contains('{'), "the sweep must learn how to fill {path}");
         for (method, operation) in item.as_object().expect("operations") {
             let scope = operation["x-scope"].as_str();

@@ -17,7 +17,9 @@ fn tenant_routes(document: &Value, tenant: &str, service: &str) -> Vec<(Method, 
             .replace("{service}", service)
             .replace("{key}", "1")
             .replace("{run}", "1")
-            .replace("{release}", "0.0.1");
+            .replace("{release}", "0.0.1")
+            .replace("{segment}", "loyal")
+            .replace("{webhook}", "campaigns");
         assert!(!filled.contains('{'), "the sweep must learn how to fill {path}");
         for method in item.as_object().expect("operations").keys() {
             let method = method.to_uppercase().parse().expect("a method");

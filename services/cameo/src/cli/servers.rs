@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use cameo_openlineage::{Receiver, ReceiverError};
+use cameo_webhook::Reach;
 use clap::Args;
 
 use super::Role;
@@ -17,6 +18,8 @@ pub(crate) struct Up {
     pub(crate) openlineage: OpenLineage,
     #[command(flatten)]
     pub(crate) signers: Signers,
+    #[command(flatten)]
+    pub(crate) webhooks: Webhooks,
     /// Bundles to apply at the start.
     #[arg(long)]
     pub(crate) tenants: Option<PathBuf>,
@@ -40,6 +43,30 @@ pub(crate) struct Signers {
         value_delimiter = ','
     )]
     pub(crate) trusted_keys: Vec<PathBuf>,
+}
+
+/// Where webhooks may lead, and what they lead back to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Webhooks {
+    /// Let webhooks have private addresses and plain HTTP: for trials on one machine, or where every tenant is
+    /// trusted with the network that this runs in.
+    #[arg(long = "webhooks-private", id = "webhooks_private", env = "CAMEO_WEBHOOKS_PRIVATE")]
+    private: bool,
+    /// Where the API is for those who are told by webhooks, such as https://cameo.example.
+    #[arg(long = "public-url", id = "public_url", env = "CAMEO_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+}
+
+impl Webhooks {
+    /// Which addresses they may have.
+    pub(crate) fn reach(&self) -> Reach {
+        if self.private { Reach::Anywhere } else { Reach::Public }
+    }
+
+    /// Where the API is, as far as that is said.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        self.public_url.clone().filter(|url| !url.is_empty())
+    }
 }
 
 /// Whom workers tell what each run reads and writes.
@@ -93,6 +120,8 @@ pub(crate) struct Serve {
     pub(crate) openlineage: OpenLineage,
     #[command(flatten)]
     pub(crate) signers: Signers,
+    #[command(flatten)]
+    pub(crate) webhooks: Webhooks,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

@@ -43,7 +43,8 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
     };
     let trusted_keys = trusted_keys(&up.signers.trusted_keys)?;
     let opened = Deployment::open(places.clone(), &url).await?;
-    let deployment = Deployment { openlineage, trusted_keys, ..opened };
+    let (webhook_reach, public_url) = (up.webhooks.reach(), up.webhooks.public_url());
+    let deployment = Deployment { openlineage, trusted_keys, webhook_reach, public_url, ..opened };
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
     let listener = TcpListener::bind(up.listen)
