@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use axum::{Router, http::Method};
 use cameo_access::ApiKey;
 use cameo_bundle::{ArtifactStore, Discovery, ReleaseManifest, artifact, discover};
-use cameo_domain::{Scopes, TenantName};
+use cameo_domain::{Scopes, Services, TenantName};
 use cameo_mirror::MirrorMetrics;
 use cameo_registry::release::new_release;
 use cameo_runtime::{
@@ -261,6 +261,7 @@ impl World {
             tenant: tenant.map(|tenant| tenant.parse::<TenantName>().expect("a tenant name")),
             name: "scenario".to_owned(),
             scopes: Scopes::all(),
+            services: Services::All,
             created_by: "scenario".to_owned(),
             expires_at: None,
         };

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use cameo_domain::TenantName;
+use cameo_domain::{GroupAccess, TenantName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access_config::{self, AccessDocument},
     code::Code,
     diagnostic::Diagnostic,
     reader::{Key, Reader, optional},
@@ -22,7 +23,8 @@ pub(crate) const CONCURRENT_RUNS_MAX: u32 = 64;
 const OWNERS_MAX: usize = 100;
 
 /// The keys of `tenant.yaml`.
-pub(crate) const KEYS: &[Key] = &[optional("OWNERS"), optional("MAX_CONCURRENT_RUNS")];
+pub(crate) const KEYS: &[Key] =
+    &[optional("OWNERS"), optional("MAX_CONCURRENT_RUNS"), optional("ACCESS")];
 
 /// A team's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub struct Tenant {
 
 /// The settings of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "tenant.yaml")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, default)]
 pub struct TenantConfig {
     /// Mail addresses or groups of the people who answer for the tenant.
@@ -45,11 +48,14 @@ pub struct TenantConfig {
     /// How many runs of the tenant may be under way at once.
     #[schemars(range(min = 1, max = CONCURRENT_RUNS_MAX))]
     pub max_concurrent_runs: u32,
+    /// Which groups of the identity provider may do what with the tenant.
+    #[schemars(with = "AccessDocument")]
+    pub access: GroupAccess,
 }
 
 impl Default for TenantConfig {
     fn default() -> Self {
-        Self { owners: Vec::new(), max_concurrent_runs: 2 }
+        Self { owners: Vec::new(), max_concurrent_runs: 2, access: GroupAccess::default() }
     }
 }
 
@@ -113,6 +119,11 @@ fn read(source: &SourceFile, problems: &mut Vec<Diagnostic>) -> Option<TenantCon
             && let Some(runs) = reader.integer(node, "MAX_CONCURRENT_RUNS", 1..=CONCURRENT_RUNS_MAX)
         {
             config.max_concurrent_runs = runs;
+        }
+        if let Some(node) = section.get("ACCESS")
+            && let Some(section) = reader.section(node, "ACCESS", access_config::KEYS)
+        {
+            config.access = access_config::read(&mut reader, &section);
         }
     }
     let clean = reader.problems.is_empty();

@@ -9,10 +9,12 @@ pub mod hash;
 pub mod ids;
 pub mod key;
 pub mod name;
+pub mod role;
 pub mod run;
 pub mod schedule;
 pub mod schema;
 pub mod scope;
+pub mod services;
 pub mod stage;
 
 pub use audit::AuditAnchor;
@@ -24,8 +26,10 @@ pub use name::{
     ColumnName, ConsumerName, NameError, SegmentName, ServiceName, ServicePath, TenantName,
     WebhookName,
 };
+pub use role::{GroupAccess, Role};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
 pub use schema::{Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN};
 pub use scope::{Scope, ScopeError, Scopes};
+pub use services::Services;
 pub use stage::{Stage, StageError};

@@ -121,6 +121,7 @@ async fn apply_tree(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutco
     for tenant in &tenants {
         let settings = TenantSettings { max_concurrent_runs: tenant.config.max_concurrent_runs };
         tenants::ensure(server.store, &tenant.name, &settings).await?;
+        tenants::grant(server.store, &tenant.name, &tenant.config.access).await?;
     }
     let mut applied = unaffected(server.store, &outlook.unaffected).await?;
     for (pending, inspection) in inspected {

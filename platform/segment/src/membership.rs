@@ -183,10 +183,9 @@ impl Membership {
             return Ok(None);
         }
         self.file.set_index(at)?;
-        let batch = self.file.next().transpose()?;
-        let schema = self.schema();
-        let bare = |batch: RecordBatch| RecordBatch::try_new(schema, batch.columns().to_vec());
-        Ok(batch.map(bare).transpose()?)
+        let Some(batch) = self.file.next().transpose()? else { return Ok(None) };
+        // The label is said once, by the file.
+        Ok(Some(RecordBatch::try_new(self.schema(), batch.columns().to_vec())?))
     }
 }
 

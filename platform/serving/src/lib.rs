@@ -4,6 +4,7 @@
 //! - [`coalesce`] answers many single look-ups with one query each time a connection is free.
 //! - [`predictions`] are the use cases over both.
 //! - [`memberships`] are the members of segments, read from files.
+//! - [`profiles`] asks all services of a tenant about a customer.
 //! - [`card`] is what a team says of its model beside how the model does now.
 
 pub mod card;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod memberships;
 pub mod pointers;
 pub mod predictions;
+pub mod profiles;
 
 pub use current::{Current, Freshness};
 pub use error::LookupError;

@@ -54,6 +54,15 @@ impl Pointers {
         self.table.load().get(tenant)?.get(service).cloned()
     }
 
+    /// The generations that a tenant's services show, by the services' names.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &str) -> Vec<Arc<Current>> {
+        let table = self.table.load();
+        let mut own: Vec<_> = table.get(tenant).into_iter().flatten().collect();
+        own.sort_unstable_by_key(|(service, _)| *service);
+        own.into_iter().map(|(_, current)| current.clone()).collect()
+    }
+
     /// Whether the copy was read lately.
     #[must_use]
     pub fn is_fresh(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cameo_domain::{Key, ServicePath};
+use cameo_domain::{Key, ServicePath, TenantName};
 use cameo_store::{
     Store, StoreError,
     lookup::{self, Value},
@@ -89,6 +89,18 @@ impl Predictions {
             }
         }
         Err(LookupError::NotPublished(ServicePath::new(tenant, service)))
+    }
+
+    /// The generations that a tenant's services show, by the services' names.
+    ///
+    /// As with [`Predictions::current`], only a tenant that shows none costs a query.
+    pub async fn published(&self, tenant: &TenantName) -> Result<Vec<Arc<Current>>, LookupError> {
+        let known = self.pointers.of_tenant(tenant.as_str());
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        self.pointers.refresh().await?;
+        Ok(self.pointers.of_tenant(tenant.as_str()))
     }
 
     /// What `current`, or its successor, says about `key`.

@@ -1,7 +1,7 @@
 //! What can go wrong in the store.
 
 use cameo_batch::RowDigest;
-use cameo_domain::{Epoch, GenerationId, RunId, RunState};
+use cameo_domain::{Epoch, GenerationId, RunId, RunState, SegmentName, TenantName};
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,24 @@ pub enum StoreError {
     /// The mirror task's lease was lost to another claim.
     #[error("the mirror task of generation {0} is no longer held")]
     StaleTask(GenerationId),
+    /// The segment was taken by another worker, because the lease ran out, or it has another version.
+    #[error("the segment {tenant}/{segment} is no longer held")]
+    StaleSegment {
+        /// Whose.
+        tenant: TenantName,
+        /// Which.
+        segment: SegmentName,
+    },
+    /// A segment is changed where it is defined.
+    #[error(
+        "the segment `{segment}` is defined in {place}; change it there, or choose another name"
+    )]
+    SegmentDefinedElsewhere {
+        /// Which.
+        segment: SegmentName,
+        /// Where.
+        place: String,
+    },
     /// The generation's table was dropped after its pointer was read. Read the pointer again.
     #[error("generation {0} is no longer served")]
     StaleGeneration(GenerationId),
@@ -72,9 +90,15 @@ pub enum StoreError {
     /// The release cannot go where it was asked to.
     #[error("cannot promote: {0}")]
     Promotion(String),
+    /// The key opens nothing any more, or was rotated already.
+    #[error("cannot rotate: {0}")]
+    KeyEnded(String),
     /// The service has no release in production: nothing can run.
     #[error("no release of {0} is in production; promote one")]
     NothingInProduction(String),
+    /// A login of Postgres cannot be given or denied the role of a tenant.
+    #[error("{0}")]
+    Login(String),
     /// Nothing of the service has this name.
     #[error("{0}")]
     UnknownRelease(String),

@@ -205,3 +205,51 @@ from cameo.verdicts v join cameo.runs r using (run)
 where r.purpose <> 'shadow' or r.state not in ('shadowed', 'halted', 'failed')
    or v.passed is distinct from (
        select bool_and((c ->> 'passed')::boolean) from jsonb_array_elements(v.checks) c)
+union all
+select 'row security is forced on every table of the control plane', format('cameo.%s', c.relname)
+from pg_class c
+where c.relnamespace = 'cameo'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'migrations'
+  and not (c.relrowsecurity and c.relforcerowsecurity
+       and exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'platform'
+                   and p.polroles = array[c.relowner])
+       and (exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'said_tenant')
+            or not exists (select from pg_attribute a where a.attrelid = c.oid
+                           and a.attname = 'tenant' and not a.attisdropped)))
+union all
+select 'nobody but the platform calls its functions', format('public may call %s', p.oid::regprocedure)
+from pg_proc p
+where p.pronamespace = 'cameo'::regnamespace and p.proname <> 'own_tenants'
+  and has_function_privilege('public', p.oid, 'execute')
+union all
+select 'the SQL users of each tenant have its role',
+       format('tenant %s: an administrator of Postgres has to run: %s', t.tenant, case
+           when to_regrole('cameo_readers') is null then 'create role cameo_readers nologin'
+           when to_regrole('tenant_' || t.tenant) is null
+               then format('create role tenant_%s nologin in role cameo_readers', t.tenant)
+           else format('grant cameo_readers to tenant_%s', t.tenant) end)
+from cameo.tenants t
+where pg_has_role(to_regrole('tenant_' || t.tenant)::oid, to_regrole('cameo_readers')::oid, 'member')
+      is not true
+union all
+select 'a tenant''s role can read what is shown to it, and nothing else',
+       format('%s may %s %s.%s', coalesce(r.rolname, 'everybody'), a.privilege_type, n.nspname, c.relname)
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+cross join lateral aclexplode(c.relacl) a
+left join pg_roles r on r.oid = a.grantee
+where (n.nspname = 'cameo' or starts_with(n.nspname, 'tenant_'))
+  and (a.grantee = 0 or r.rolname = 'cameo_readers' or starts_with(r.rolname, 'tenant_'))
+  and (a.privilege_type = 'SELECT' and case n.nspname
+           when 'cameo' then r.rolname = 'cameo_readers' and exists (
+               select from pg_policy p where p.polrelid = c.oid and p.polname = 'own_rows')
+           else r.rolname = n.nspname and c.relkind = 'v' end) is not true
+union all
+select 'a tenant''s role can read what is shown to it, and nothing else',
+       format('%s %s', r.rolname, case
+           when r.rolsuper or r.rolbypassrls then 'is bound by no row security'
+           when r.rolcreaterole or r.rolcreatedb or r.rolreplication then 'may change the cluster'
+           else 'has another role besides' end)
+from cameo.tenants t join pg_roles r on r.rolname = 'tenant_' || t.tenant
+where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication
+   or exists (select from pg_auth_members m
+              where m.member = r.oid and m.roleid <> to_regrole('cameo_readers'))

@@ -68,7 +68,7 @@ impl Shared {
         Arc::new(Self {
             in_flight: Semaphore::new(config.requests_in_flight_max),
             batches: Semaphore::new(config.batches_in_flight_max),
-            authenticator: Authenticator::new(store.clone()),
+            authenticator: Authenticator::new(store.clone(), config.oidc.clone()),
             deployments,
             exports,
             request_ids: RequestIds::new(),

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cameo_webhook::Reach;
 
+use cameo_access::OidcConfig;
+
 /// The API's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -11,6 +13,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Serve probes and metrics alone, beside a role that is not the API.
     pub operations_only: bool,
+    /// Whose tokens are let in beside API keys.
+    pub oidc: Option<OidcConfig>,
     /// Longest time from a request's head to its answer.
     pub request_timeout: Duration,
     /// Longest time in which a client must send a whole head; also how long a connection may idle.
@@ -46,6 +50,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             operations_only: false,
+            oidc: None,
             request_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(15),
             requests_in_flight_max: 256,

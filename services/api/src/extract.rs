@@ -14,6 +14,8 @@ use crate::problem::{Code, Problem};
 
 /// The name that every tenant's route gives the tenant in its template.
 pub(crate) const TENANT: &str = "tenant";
+/// The name that every service's route gives the service in its template.
+pub(crate) const SERVICE: &str = "service";
 
 /// The parameters of the path, decoded. The route's template says which there are.
 pub(crate) struct PathParams(RawPathParams);
@@ -36,7 +38,7 @@ impl PathParams {
 
     /// The service; a text that is no name is no service.
     pub(crate) fn service(&self) -> Result<ServiceName, Problem> {
-        self.text("service").parse().map_err(|_| Problem::not_found())
+        self.text(SERVICE).parse().map_err(|_| Problem::not_found())
     }
 
     /// The number of something; a text that is no number names nothing.
@@ -76,6 +78,11 @@ pub(crate) struct JsonBytes(Bytes);
 impl JsonBytes {
     /// Reads the body; what it borrows from stays with `self`.
     pub(crate) fn read<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, Problem> {
+        // Every body is an object; a list of its members' values would be read as one as well.
+        if self.0.trim_ascii_start().starts_with(b"[") {
+            let detail = "expected an object, found a list";
+            return Err(Problem::new(Code::InvalidBody, detail).at(1, 1));
+        }
         serde_json::from_slice(&self.0).map_err(|error| {
             let code = if error.is_data() { Code::InvalidBody } else { Code::MalformedJson };
             // The position has members of its own; the message need not repeat it.

@@ -5,10 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use cameo_domain::Key;
 use cameo_serving::{Current, Freshness};
+use chrono::{DateTime, Utc};
 
 /// How long a client may reuse an answer without asking: well below the time between publications,
 /// short enough that a rollback takes effect at once for people.
-const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, max-age=5");
+pub(crate) const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, max-age=5");
 
 const GENERATION: HeaderName = HeaderName::from_static("cameo-generation");
 const RELEASE: HeaderName = HeaderName::from_static("cameo-release");
@@ -63,6 +64,22 @@ pub(crate) fn entity_tag(current: &Current, key: &Key, freshness: &Freshness) ->
             format!("W/\"{generation}-{:x}{stale}\"", hasher.finish())
         }
     }
+}
+
+/// Names what several services say about a customer. The order of the services is part of it.
+pub(crate) fn profile_tag<'a>(
+    sources: impl Iterator<Item = &'a Current>,
+    asked: &impl Hash,
+    now: DateTime<Utc>,
+) -> String {
+    let mut hasher = DefaultHasher::new();
+    asked.hash(&mut hasher);
+    for current in sources {
+        current.served.path.hash(&mut hasher);
+        current.served.generation.0.hash(&mut hasher);
+        current.freshness(now).stale.hash(&mut hasher);
+    }
+    format!("W/\"profile-{:x}\"", hasher.finish())
 }
 
 /// Whether the caller already has what `tag` names. `*` asks for anything and is not decided here:

@@ -6,6 +6,7 @@
 //! tenant), its handler in [`routes`].
 
 mod acting;
+mod actions;
 mod app;
 mod authorise;
 mod config;

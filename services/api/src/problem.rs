@@ -54,6 +54,8 @@ pub(crate) enum Code {
     NothingToRollBackTo,
     /// The release cannot go to that stage, or not now.
     PromotionRefused,
+    /// The API key opens nothing any more, or was rotated already.
+    KeyEnded,
     /// The bundle would break consumers of the service, and nobody accepted that.
     BreaksConsumers,
     /// No release of the service is in production, so nothing can run.
@@ -64,6 +66,10 @@ pub(crate) enum Code {
     InvalidPackage,
     /// The bundle has problems, so it cannot be planned or applied.
     UnsoundBundle,
+    /// The segment does not fit what the tenant's services predict.
+    InvalidSegment,
+    /// The segment is defined in another place, and changed there.
+    SegmentDefinedElsewhere,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is JSON, but not of the expected shape.
@@ -97,11 +103,14 @@ impl Code {
         Self::ExplanationNotStored,
         Self::NothingToRollBackTo,
         Self::PromotionRefused,
+        Self::KeyEnded,
         Self::BreaksConsumers,
         Self::NothingInProduction,
         Self::BodyTooLarge,
         Self::InvalidPackage,
         Self::UnsoundBundle,
+        Self::InvalidSegment,
+        Self::SegmentDefinedElsewhere,
         Self::UnsupportedMediaType,
         Self::InvalidBody,
         Self::Internal,
@@ -167,6 +176,7 @@ impl Code {
             Self::PromotionRefused => {
                 ("promotion_refused", S::CONFLICT, "The release cannot go there now")
             }
+            Self::KeyEnded => ("key_ended", S::CONFLICT, "The API key cannot be rotated"),
             Self::BreaksConsumers => {
                 ("breaks_consumers", S::CONFLICT, "Consumers of the service would break")
             }
@@ -179,6 +189,12 @@ impl Code {
             }
             Self::UnsoundBundle => {
                 ("unsound_bundle", S::UNPROCESSABLE_ENTITY, "The bundle has problems")
+            }
+            Self::InvalidSegment => {
+                ("invalid_segment", S::UNPROCESSABLE_ENTITY, "The segment cannot be defined so")
+            }
+            Self::SegmentDefinedElsewhere => {
+                ("segment_defined_elsewhere", S::CONFLICT, "The segment is defined elsewhere")
             }
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON")
@@ -215,7 +231,7 @@ impl Code {
     }
 }
 
-/// Where in a body the reader stopped, counted from 1.
+/// Where in a body, or in the condition of a segment, the reader stopped, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Position {
     /// Line of the body.
@@ -366,8 +382,15 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => Self::not_found(),
             StoreError::NoRollback(why) => Self::new(Code::NothingToRollBackTo, why),
             StoreError::Promotion(why) => Self::new(Code::PromotionRefused, why),
+            StoreError::KeyEnded(why) => Self::new(Code::KeyEnded, why),
             error @ StoreError::NothingInProduction(_) => {
                 Self::new(Code::NothingInProduction, error.to_string())
+            }
+            error @ StoreError::SegmentDefinedElsewhere { .. } => {
+                Self::new(Code::SegmentDefinedElsewhere, error.to_string())
+            }
+            error @ StoreError::TooMany { what: "segments", .. } => {
+                Self::new(Code::InvalidSegment, error.to_string())
             }
             StoreError::UnknownRelease(why) => Self::new(Code::NotFound, why),
             StoreError::AmbiguousRelease(why) => Self::new(Code::InvalidRequest, why),

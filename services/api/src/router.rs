@@ -1,5 +1,7 @@
 //! All routes, with the document that describes them.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Bytes,
@@ -15,14 +17,15 @@ use utoipa_axum::{
 };
 
 use crate::{
+    actions::{Actions, exact_methods},
     app::App,
-    authorise::{authorise, require},
+    authorise::{Breadth, authorise, require},
     envelope::envelope,
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, explanations, exports, generations, health, lineage, predictions,
-        releases, runs, services, tenants, verdicts, webhooks,
+        audit, card, deployments, explanations, exports, generations, health, keys, lineage, me,
+        predictions, profiles, releases, runs, segments, services, tenants, verdicts, webhooks,
     },
 };
 
@@ -46,8 +49,10 @@ pub(crate) fn router(app: &App) -> Router {
             .with_state(app.clone());
     }
     let json = Bytes::from(document.to_json().unwrap_or_default());
+    let actions = Arc::new(Actions::of(&document));
     let tenants = tenants
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(actions, exact_methods))
         .route_layer(from_fn_with_state(app.clone(), authorise));
     tenants
         .merge(open)
@@ -64,24 +69,27 @@ pub(crate) fn router(app: &App) -> Router {
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
-    let (deploy, segment) = (Scope::Deploy, Scope::Segment);
+    let (deploy, manage) = (Scope::Deploy, Scope::Manage);
+    let segment = Scope::Segment;
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
     let package_bytes = usize::try_from(deployments::BODY_BYTES_MAX).unwrap_or(usize::MAX);
     let bundles = OpenApiRouter::new()
-        .routes(scoped(deploy, routes!(deployments::plan_bundle)))
-        .routes(scoped(deploy, routes!(deployments::apply_bundle, deployments::list_standing)))
+        .routes(by_service(deploy, routes!(deployments::plan_bundle)))
+        .routes(by_service(deploy, routes!(deployments::apply_bundle, deployments::list_standing)))
         .layer(DefaultBodyLimit::max(package_bytes));
     let (tenants, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(scoped(read, routes!(predictions::get_prediction)))
         .merge(batch)
         .merge(bundles)
+        .routes(scoped(read, routes!(profiles::get_profile)))
+        .routes(scoped(read, routes!(profiles::batch_get_profiles)))
         .routes(scoped(deploy, routes!(deployments::archive_service)))
-        .routes(scoped(read, routes!(tenants::list_tenants)))
-        .routes(scoped(read, routes!(services::list_services)))
+        .routes(by_service(read, routes!(tenants::list_tenants)))
+        .routes(by_service(read, routes!(services::list_services)))
         .routes(scoped(read, routes!(services::get_service)))
-        .routes(scoped(read, routes!(runs::list_tenant_runs)))
+        .routes(by_service(read, routes!(runs::list_tenant_runs)))
         .routes(scoped(read, routes!(runs::list_runs)))
         .routes(scoped(run, routes!(runs::create_run)))
         .routes(scoped(read, routes!(runs::get_run)))
@@ -92,7 +100,7 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(releases::get_history)))
         .routes(scoped(read, routes!(lineage::get_lineage)))
         .routes(scoped(read, routes!(card::get_card)))
-        .routes(scoped(read, routes!(audit::list_audit)))
+        .routes(by_service(read, routes!(audit::list_audit)))
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
         .routes(scoped(read, routes!(exports::export_members)))
         .routes(scoped(read, routes!(exports::export_changes)))
@@ -104,18 +112,29 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
             routes!(webhooks::get_webhook, webhooks::put_webhook, webhooks::delete_webhook),
         ))
         .routes(scoped(segment, routes!(webhooks::list_deliveries)))
+        .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))
+        .routes(scoped(manage, routes!(tenants::get_access)))
+        .routes(scoped(read, routes!(segments::list_segments)))
+        .routes(scoped(read, routes!(segments::get_segment)))
+        .routes(scoped(segment, routes!(segments::define_segment, segments::remove_segment)))
+        .routes(unscoped(routes!(me::get_me)))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.
+    let (whole, several) = (Breadth::Whole, Breadth::ByService);
+    let key = post(keys::rotate_key).delete(keys::revoke_key);
     let tenants = tenants
-        .route(generations::ACTION_PATH, guarded(promote, post(generations::act_on_service)))
-        .route(releases::ACTION_PATH, guarded(promote, post(releases::act_on_release)))
-        .route(webhooks::ACTION_PATH, guarded(segment, post(webhooks::act_on_webhook)));
+        .route(generations::ACTION_PATH, guarded(promote, whole, post(generations::act_on_service)))
+        .route(releases::ACTION_PATH, guarded(promote, whole, post(releases::act_on_release)))
+        .route(keys::ACTION_PATH, guarded(manage, several, key))
+        .route(webhooks::ACTION_PATH, guarded(segment, whole, post(webhooks::act_on_webhook)));
     for (schemas, paths, _) in [
         scoped(promote, routes!(generations::act_on_service)),
         scoped(promote, routes!(releases::promote_release)),
         scoped(promote, routes!(releases::approve_release)),
         scoped(segment, routes!(webhooks::rotate_webhook)),
         scoped(segment, routes!(webhooks::ping_webhook)),
+        by_service(manage, routes!(keys::rotate_key)),
+        by_service(manage, routes!(keys::revoke_key)),
     ] {
         document.paths.merge(paths);
         document.components.get_or_insert_default().schemas.extend(schemas);
@@ -131,15 +150,34 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     (tenants, open, document)
 }
 
-/// Routes with the scope that they need: for the caller's key, and in the document.
-fn scoped(
-    scope: Scope,
-    (schemas, mut paths, methods): UtoipaMethodRouter<App>,
-) -> UtoipaMethodRouter<App> {
-    openapi::declare_scope(&mut paths, scope);
-    (schemas, paths, guarded(scope, methods))
+/// Routes with the scope that they need: for the caller, and in the document. Each is about the service
+/// that its path names, or closed to callers who may see some services alone.
+fn scoped(scope: Scope, routes: UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
+    declared(scope, Breadth::Whole, routes)
 }
 
-fn guarded(scope: Scope, methods: MethodRouter<App>) -> MethodRouter<App> {
-    methods.route_layer(from_fn(move |caller, request, next| require(scope, caller, request, next)))
+/// The same for routes about several services, which show each caller its own.
+fn by_service(scope: Scope, routes: UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
+    declared(scope, Breadth::ByService, routes)
+}
+
+/// The same for routes that answer every caller that is let in.
+fn unscoped((schemas, mut paths, methods): UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
+    openapi::declare_scope(&mut paths, None);
+    (schemas, paths, methods)
+}
+
+fn declared(
+    scope: Scope,
+    breadth: Breadth,
+    (schemas, mut paths, methods): UtoipaMethodRouter<App>,
+) -> UtoipaMethodRouter<App> {
+    openapi::declare_scope(&mut paths, Some(scope));
+    (schemas, paths, guarded(scope, breadth, methods))
+}
+
+fn guarded(scope: Scope, breadth: Breadth, methods: MethodRouter<App>) -> MethodRouter<App> {
+    let layer =
+        move |caller, permit, request, next| require(scope, breadth, caller, permit, request, next);
+    methods.route_layer(from_fn(layer))
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use cameo_access::OidcConfig;
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_openlineage::Receiver;
@@ -117,6 +118,8 @@ pub(crate) struct Deployment {
     pub(crate) webhook_reach: Reach,
     /// Where the API is for those who are told by webhooks.
     pub(crate) public_url: Option<String>,
+    /// Whose tokens the API takes beside API keys.
+    pub(crate) oidc: Option<OidcConfig>,
 }
 
 impl Deployment {
@@ -172,6 +175,7 @@ impl Deployment {
             trusted_keys: None,
             webhook_reach: Reach::Public,
             public_url: None,
+            oidc: None,
         })
     }
 }

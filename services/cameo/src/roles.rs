@@ -32,6 +32,7 @@ impl Roles {
             artifacts,
             openlineage,
             trusted_keys,
+            oidc,
             webhook_reach,
             public_url,
         } = deployment.clone();
@@ -85,6 +86,7 @@ impl Roles {
             operations_only: !roles.contains(&Role::Api),
             scratch: places.scratch(),
             webhook_reach,
+            oidc,
             ..cameo_api::Config::default()
         };
         let dependencies =

@@ -8,15 +8,15 @@ use std::{
 };
 
 use cameo_bundle::{
-    ArtifactStore, Bundle, Diagnostic, Discovery, ReleaseManifest, Tenant, artifact,
+    ArtifactStore, Bundle, Diagnostic, Discovery, ReleaseManifest, Tenant, TenantConfig, artifact,
 };
-use cameo_domain::{PredictionSchema, ServicePath, Sha256, Stage, TenantName};
+use cameo_domain::{GroupAccess, PredictionSchema, ServicePath, Sha256, Stage, TenantName};
 use cameo_store::{
     Store, StoreError,
     lookup::{self, ServedGeneration},
     releases,
     services::{self, ServiceRecord},
-    tenants,
+    tenants::{self, TenantRecord},
 };
 use cameo_warehouse::Warehouse;
 
@@ -251,18 +251,15 @@ async fn tenant_changes(
     let known = tenants::list(store).await?;
     let mut changes = Vec::new();
     for tenant in found {
-        let runs = tenant.config.max_concurrent_runs;
         let change = match known.iter().find(|known| known.tenant == tenant.name) {
-            None => TenantChangeKind::Added { max_concurrent_runs: runs },
-            Some(known) if known.max_concurrent_runs != runs => TenantChangeKind::Changed {
-                settings: vec![SettingChange {
-                    section: cameo_bundle::TENANT_FILE.into(),
-                    setting: "MAX_CONCURRENT_RUNS".to_owned(),
-                    old: Some(known.max_concurrent_runs.into()),
-                    new: Some(runs.into()),
-                }],
+            None => TenantChangeKind::Added {
+                max_concurrent_runs: tenant.config.max_concurrent_runs,
+                settings: access_changes(&GroupAccess::default(), &tenant.config.access),
             },
-            Some(_) => continue,
+            Some(known) => match settings(known, &tenant.config) {
+                settings if settings.is_empty() => continue,
+                settings => TenantChangeKind::Changed { settings },
+            },
         };
         changes.push(TenantChange { tenant: tenant.name.clone(), change });
     }
@@ -275,4 +272,34 @@ async fn tenant_changes(
         }
     }
     Ok(changes)
+}
+
+fn settings(known: &TenantRecord, wanted: &TenantConfig) -> Vec<SettingChange> {
+    let mut settings = Vec::new();
+    let (old, new) = (known.max_concurrent_runs, wanted.max_concurrent_runs);
+    if old != new {
+        settings.push(SettingChange {
+            section: cameo_bundle::TENANT_FILE.into(),
+            setting: "MAX_CONCURRENT_RUNS".to_owned(),
+            old: Some(old.into()),
+            new: Some(new.into()),
+        });
+    }
+    settings.extend(access_changes(&known.access, &wanted.access));
+    settings
+}
+
+/// Which groups get or lose what.
+fn access_changes(old: &GroupAccess, new: &GroupAccess) -> Vec<SettingChange> {
+    let told = |groups: &[String]| (!groups.is_empty()).then(|| groups.into());
+    let lists = old.lists().into_iter().zip(new.lists());
+    let changed = lists.filter(|((_, old, _), (_, new, _))| old != new);
+    changed
+        .map(|((key, old, _), (_, new, _))| SettingChange {
+            section: cameo_bundle::TENANT_FILE.into(),
+            setting: format!("ACCESS.{key}"),
+            old: told(old),
+            new: told(new),
+        })
+        .collect()
 }

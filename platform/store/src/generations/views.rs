@@ -7,6 +7,7 @@ use super::Table;
 use crate::{
     Store, StoreError,
     row::{Columns, get, quoted, tenant_schema},
+    tenants::confine,
 };
 
 /// Most views that one call moves.
@@ -110,6 +111,8 @@ async fn point(connection: &mut PgConnection, path: &ServicePath) -> Result<(), 
         behind.table.sql()
     );
     sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    // A view that was made anew has no reader yet. A tenant without a role is `cameo doctor`'s to tell.
+    confine(connection, &path.tenant).await?;
     sqlx::query(
         "update cameo.services set view_generation = $3 where tenant = $1 and service = $2",
     )

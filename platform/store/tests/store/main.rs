@@ -2,6 +2,7 @@
 
 mod audit;
 mod cancellation;
+mod confinement;
 mod digests;
 mod explanations;
 mod outbox;
@@ -11,6 +12,7 @@ mod random_stages;
 mod ranking;
 mod records;
 mod schedule;
+mod segments;
 mod serving;
 mod stages;
 mod support;

@@ -266,7 +266,7 @@ pub(crate) struct ImportanceQuery {
     #[param(example = 41)]
     generation: Option<i64>,
     /// Most features that are listed, 1 to 500; 50 unless given.
-    #[param(minimum = 1, maximum = 500)]
+    #[param(minimum = 1, maximum = 500, example = 50)]
     features: Option<u32>,
 }
 

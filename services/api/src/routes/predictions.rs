@@ -18,7 +18,11 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error as _, SeqAccess, Visitor},
 };
-use utoipa::ToSchema;
+use serde_json::json;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type},
+};
 
 use crate::{
     app::App,
@@ -178,7 +182,7 @@ pub(crate) async fn get_prediction(
     freshness::write_members(&mut body, &found.current, &at);
     body.push(b'}');
     let tag = freshness::entity_tag(&found.current, &found.key, &at);
-    Ok(with_freshness(json(body), &app, &found.current, Some(tag)))
+    Ok(with_freshness(answer(body), &app, &found.current, Some(tag)))
 }
 
 /// Keys to look up.
@@ -187,8 +191,28 @@ pub(crate) async fn get_prediction(
 pub(crate) struct BatchRequest<'a> {
     /// Up to 10,000 keys: integers, or texts.
     #[serde(borrow, deserialize_with = "bounded_keys")]
-    #[schema(value_type = Vec<KeyView>, min_items = 1, max_items = 10000, example = json!([17, 18, "x"]))]
+    #[schema(schema_with = asked_keys)]
     keys: Vec<AskedKey<'a>>,
+}
+
+/// A key as a body may write it: a number that is no key of the service is told in its result.
+fn asked_key() -> Object {
+    let types = SchemaType::from_iter([Type::Number, Type::String]);
+    ObjectBuilder::new()
+        .schema_type(types)
+        .description(Some("The key as asked: an integer or a text."))
+        .examples([json!(17)])
+        .build()
+}
+
+fn asked_keys() -> Array {
+    ArrayBuilder::new()
+        .items(asked_key())
+        .min_items(Some(1))
+        .max_items(Some(BATCH_KEYS_MAX))
+        .description(Some("Up to 10,000 keys: integers, or texts."))
+        .examples([json!([17, 18, "x"])])
+        .build()
 }
 
 /// What a service says about many keys.
@@ -229,7 +253,7 @@ pub(crate) struct BatchResult {
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyResult {
     /// The key as asked.
-    #[schema(value_type = KeyView)]
+    #[schema(schema_with = asked_key)]
     key: serde_json::Value,
     /// What was found.
     status: KeyStatus,
@@ -336,7 +360,7 @@ pub(crate) async fn batch_get_predictions(
     app.metrics.lookups_found.inc_by(count_found);
     app.metrics.lookups_missing.inc_by(count_missing);
     app.metrics.lookups_invalid.inc_by(count_invalid);
-    Ok(with_freshness(json(body), &app, &found.current, None))
+    Ok(with_freshness(answer(body), &app, &found.current, None))
 }
 
 /// A key as the body writes it.
@@ -434,7 +458,11 @@ fn bounded_keys<'de, D: Deserializer<'de>>(
     deserializer.deserialize_seq(Keys)
 }
 
-fn write_values(body: &mut Vec<u8>, current: &Current, values: &Values) -> Result<(), Problem> {
+pub(super) fn write_values(
+    body: &mut Vec<u8>,
+    current: &Current,
+    values: &Values,
+) -> Result<(), Problem> {
     if current.served.schema.top_n().is_none() {
         return write_row(body, current, values);
     }
@@ -456,14 +484,14 @@ fn write_row(body: &mut Vec<u8>, current: &Current, values: &[Value]) -> Result<
     Ok(())
 }
 
-fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Problem> {
+pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Problem> {
     serde_json::to_writer(body, value).map_err(|error| {
         tracing::error!(%error, "a value cannot be written as JSON");
         Problem::internal()
     })
 }
 
-fn json(body: Vec<u8>) -> Response {
+pub(super) fn answer(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
@@ -495,6 +523,9 @@ impl From<LookupError> for Problem {
             LookupError::UnknownKey { current, .. } => {
                 let headers = freshness::headers(current, &current.freshness(Utc::now()));
                 Self::new(Code::UnknownKey, error.to_string()).with_headers(headers)
+            }
+            LookupError::TooManyServices { .. } => {
+                Self::new(Code::InvalidRequest, error.to_string())
             }
             LookupError::Overloaded { .. } => Self::new(Code::Overloaded, error.to_string()),
             LookupError::Unavailable(source) => {

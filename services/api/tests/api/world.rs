@@ -15,8 +15,8 @@ use cameo_access::ApiKey;
 use cameo_api::{Config, Dependencies};
 use cameo_bundle::ArtifactStore;
 use cameo_domain::{
-    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, Scopes, ServiceName, Sha256,
-    Stage, TenantName,
+    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, Scopes, ServiceName, Services,
+    Sha256, Stage, TenantName,
 };
 use cameo_runtime::{
     metrics::Metrics,
@@ -302,6 +302,7 @@ async fn key_with(store: &Store, tenant: Option<&str>, scopes: Scopes) -> String
         tenant: tenant.map(name),
         name: "test".to_owned(),
         scopes,
+        services: Services::All,
         created_by: "test".to_owned(),
         expires_at: None,
     };

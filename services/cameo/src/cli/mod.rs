@@ -4,9 +4,11 @@ mod access;
 mod bench;
 mod bundles;
 mod models;
+mod oidc;
 mod releases;
 mod runs;
 mod servers;
+mod sql_access;
 
 use std::path::PathBuf;
 
@@ -23,6 +25,7 @@ pub(crate) use models::{Model, ModelInspect};
 pub(crate) use releases::{Approve, Archive, History, Promote, Rollback, Verdicts};
 pub(crate) use runs::{DemoData, Explain, Importance, Lineage, Run, Runs, ServiceArgument};
 pub(crate) use servers::{Elsewhere, Serve, Up};
+pub(crate) use sql_access::SqlAccess;
 
 /// Hosts customer profiling models: checks bundles, runs them on schedule, publishes and serves
 /// their predictions.
@@ -145,6 +148,9 @@ pub(crate) enum Command {
     /// Manage API keys.
     #[command(subcommand)]
     Keys(Keys),
+    /// Let logins of Postgres read what a tenant is shown, and nothing else.
+    #[command(subcommand)]
+    SqlAccess(SqlAccess),
     /// See who changed what, and check that nobody changed the record of it.
     #[command(subcommand)]
     Audit(Audit),
@@ -159,7 +165,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Sql(Sql),
     /// Print the JSON Schema of config.yaml, for editors.
-    Schema,
+    Schema {
+        /// Of tenant.yaml instead.
+        #[arg(long)]
+        tenant: bool,
+    },
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),

@@ -6,7 +6,7 @@ use cameo_openlineage::{Receiver, ReceiverError};
 use cameo_webhook::Reach;
 use clap::Args;
 
-use super::Role;
+use super::{Role, oidc::Oidc};
 use crate::remote::Server;
 
 #[derive(Debug, Args)]
@@ -20,6 +20,8 @@ pub(crate) struct Up {
     pub(crate) signers: Signers,
     #[command(flatten)]
     pub(crate) webhooks: Webhooks,
+    #[command(flatten)]
+    pub(crate) oidc: Oidc,
     /// Bundles to apply at the start.
     #[arg(long)]
     pub(crate) tenants: Option<PathBuf>,
@@ -122,6 +124,8 @@ pub(crate) struct Serve {
     pub(crate) signers: Signers,
     #[command(flatten)]
     pub(crate) webhooks: Webhooks,
+    #[command(flatten)]
+    pub(crate) oidc: Oidc,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

@@ -26,5 +26,6 @@ pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod sql;
+pub(crate) mod sql_access;
 pub(crate) mod up;
 pub(crate) mod verdicts;

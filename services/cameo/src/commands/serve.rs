@@ -21,9 +21,11 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let shutdown = shutdown::on_signals();
     let openlineage = serve.openlineage.receiver()?;
     let trusted_keys = trusted_keys(&serve.signers.trusted_keys)?;
+    let oidc = serve.oidc.config()?;
     let (webhook_reach, public_url) = (serve.webhooks.reach(), serve.webhooks.public_url());
     let found = Deployment::find(global).await?;
-    let deployment = Deployment { openlineage, trusted_keys, webhook_reach, public_url, ..found };
+    let deployment =
+        Deployment { openlineage, trusted_keys, oidc, webhook_reach, public_url, ..found };
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;

@@ -30,6 +30,7 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
     let _telemetry = telemetry::init("cameo", logging(output))?;
     let shutdown = shutdown::on_signals();
     let openlineage = up.openlineage.receiver()?;
+    let oidc = up.oidc.config()?;
     let places = Places::prepare(global)?;
 
     let postgres = match &global.database_url {
@@ -44,7 +45,8 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
     let trusted_keys = trusted_keys(&up.signers.trusted_keys)?;
     let opened = Deployment::open(places.clone(), &url).await?;
     let (webhook_reach, public_url) = (up.webhooks.reach(), up.webhooks.public_url());
-    let deployment = Deployment { openlineage, trusted_keys, webhook_reach, public_url, ..opened };
+    let deployment =
+        Deployment { openlineage, trusted_keys, oidc, webhook_reach, public_url, ..opened };
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
     let listener = TcpListener::bind(up.listen)
