@@ -1,4 +1,4 @@
--- What leaves the platform: who has come how far, what is kept for them, and who is told of changes.
+-- What leaves the platform: who has come how far, and who is told of changes.
 
 -- Seals the cursors of listings. Made once; who can read it can read everything that a cursor leads to.
 create table cameo.cursor_secret (
@@ -14,19 +14,11 @@ create table cameo.segment_consumers (
     tenant              text not null references cameo.tenants,
     segment             text not null,
     consumer            text not null,
-    materialisation     bigint not null check (materialisation > 0),
+    materialisation     integer not null,
     acknowledged_by     text not null,
     acknowledged_at     timestamptz not null default now(),
-    primary key (tenant, segment, consumer)
-);
-
--- Materialisations that an export reads or may go on to read: their files stay until then.
-create table cameo.segment_pins (
-    tenant              text not null references cameo.tenants,
-    segment             text not null,
-    materialisation     bigint not null,
-    pinned_until        timestamptz not null,
-    primary key (tenant, segment, materialisation)
+    primary key (tenant, segment, consumer),
+    foreign key (tenant, segment, materialisation) references cameo.segment_materialisations
 );
 
 -- Who is told of changes.
@@ -61,7 +53,7 @@ create table cameo.webhook_deliveries (
     webhook             text not null,
     event               text not null check (event in ('cameo.segment.changed', 'cameo.webhook.ping')),
     segment             text,
-    materialisation     bigint,
+    materialisation     integer,
     -- unchanged: nothing was to tell; abandoned: the webhook was disabled before it was delivered.
     state               text not null default 'pending'
         check (state in ('pending', 'delivered', 'unchanged', 'abandoned')),
@@ -98,14 +90,8 @@ begin
     return null;
 end $$;
 
--- Where segments are kept already: their table comes with an earlier migration.
-do $$ begin
-    if to_regclass('cameo.segment_materialisations') is not null then
-        create trigger segment_materialisations_are_told
-            after insert on cameo.segment_materialisations
-            for each row execute function cameo.tell_webhooks();
-    end if;
-end $$;
+create trigger segment_materialisations_are_told after insert on cameo.segment_materialisations
+    for each row execute function cameo.tell_webhooks();
 
 create function cameo.audit_webhook() returns trigger language plpgsql as $$
 declare

@@ -252,6 +252,19 @@ impl World {
         panic!("the mirror had nothing left to do after no {MIRROR_STEPS_MAX} steps");
     }
 
+    /// Lets a worker erase until nobody is left to erase.
+    pub async fn erase(&self) {
+        let dependencies = self.place.worker("cameo-eraser", self.clock.clone()).await;
+        eventually("everybody is erased who was to be", async || {
+            let lease_seconds = self.worker_config().lease_seconds;
+            cameo_worker::erase_next(&dependencies, lease_seconds).await.expect("an answer");
+            let open = "select tenant from cameo.erasure_turns where keys_to_forget
+                        union all select tenant from cameo.erasures where state = 'erasing'";
+            self.texts(open).await.is_empty().then_some(())
+        })
+        .await;
+    }
+
     /// Creates an API key; without a tenant it sees all.
     pub async fn key(&self, tenant: Option<&str>) -> String {
         let key = ApiKey::generate().expect("random numbers");

@@ -33,6 +33,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-store", &["axum", "cameo-pipeline", "cameo-scoring"]),
     ("cameo-pipeline", &["axum", "http", "tower-http"]),
     ("cameo-serving", &["axum", "http", "tower-http"]),
+    ("cameo-erasure", &["sqlx", "axum", "http", "tower-http"]),
 ];
 /// The binary alone composes the services.
 const COMPOSER: &str = "cameo";

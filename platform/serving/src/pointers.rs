@@ -136,8 +136,10 @@ async fn publication(hints: &mut Option<Hints>) {
     std::future::pending::<()>().await;
 }
 
-/// Whether nothing that answers repeat has changed: a generation never changes, but the age limit is
-/// the service's present one.
+/// Whether nothing that answers repeat has changed: a generation never changes, but customers are erased
+/// from it, and the age limit is the service's present one.
 fn is_same(known: &ServedGeneration, read: &ServedGeneration) -> bool {
-    known.generation == read.generation && known.stale_after_seconds == read.stale_after_seconds
+    known.generation == read.generation
+        && known.rows == read.rows
+        && known.stale_after_seconds == read.stale_after_seconds
 }

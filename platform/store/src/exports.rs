@@ -1,66 +1,21 @@
-//! What exports of segments need to know: which file a materialisation is, how far a consumer has come,
-//! and what has to be kept for those that are still reading.
+//! What exports of segments need to know: which file a materialisation is, and how far a consumer has
+//! come.
 
-use cameo_domain::{ConsumerName, SegmentName, Sha256, TenantName};
-use chrono::{DateTime, Utc};
+use cameo_domain::{ConsumerName, SegmentName, TenantName};
+use chrono::{DateTime, Days, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, Row, postgres::PgRow};
 
-use crate::{By, Store, StoreError, row::Columns};
+use crate::{
+    By, Store, StoreError,
+    row::{Columns, get},
+    segments::{self, Materialisation},
+};
 
-/// How long the file of a materialisation stays at least after an export of it began.
-const PINNED_HOURS: i32 = 24;
 /// Most consumers of a segment.
 pub const CONSUMERS_MAX: usize = 100;
-
-/// Who was a member at one time, as a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Materialisation {
-    /// Its number within the segment, from 1.
-    pub number: u32,
-    /// As of when.
-    pub as_of: DateTime<Utc>,
-    /// The services from whose generations it was made.
-    pub services: Vec<String>,
-    /// How many members.
-    pub members: u64,
-    /// The file; none where it is no longer kept.
-    pub sha256: Option<Sha256>,
-    /// The number of the one before.
-    pub previous: Option<u32>,
-}
-
-impl FromRow<'_, PgRow> for Materialisation {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            number: number(row, "number")?.unwrap_or_default(),
-            as_of: row.try_get("as_of")?,
-            services: row.try_get("services")?,
-            members: row.count("members")?.unwrap_or_default(),
-            sha256: row.parsed_option("sha256")?,
-            previous: number(row, "previous")?,
-        })
-    }
-}
-
-/// A materialisation's number.
-pub(crate) fn number(row: &PgRow, column: &str) -> Result<Option<u32>, sqlx::Error> {
-    let number: Option<i64> = row.try_get(column)?;
-    let wrong = |source| sqlx::Error::ColumnDecode { index: column.to_owned(), source };
-    number.map(|number| u32::try_from(number).map_err(|error| wrong(Box::new(error)))).transpose()
-}
-
-macro_rules! materialisation_sql {
-    ($rest:literal) => {
-        concat!(
-            "select number::bigint as number, as_of, members::bigint as members, sha256,
-                    previous::bigint as previous,
-                    array(select jsonb_object_keys(generations)) as services
-             from cameo.segment_materialisations where tenant = $1 and segment = $2 ",
-            $rest
-        )
-    };
-}
+/// What a consumer acknowledged stays for so long, so that its next changes can be told.
+const CONSUMER_KEPT: Days = Days::new(30);
 
 /// A materialisation of a segment by its number.
 pub async fn materialisation(
@@ -69,52 +24,33 @@ pub async fn materialisation(
     segment: &SegmentName,
     number: u32,
 ) -> Result<Option<Materialisation>, StoreError> {
-    let found = sqlx::query_as(materialisation_sql!("and number = $3"))
-        .bind(tenant.as_str())
-        .bind(segment.as_str())
-        .bind(i64::from(number))
-        .fetch_optional(store.control())
-        .await?;
+    let found = sqlx::query_as(
+        "select * from cameo.segment_materialisations
+         where tenant = $1 and segment = $2 and number = $3",
+    )
+    .bind(tenant.as_str())
+    .bind(segment.as_str())
+    .bind(i32::try_from(number).unwrap_or(i32::MAX))
+    .fetch_optional(store.control())
+    .await?;
     Ok(found)
 }
 
-/// The latest materialisation of a segment that has a file.
+/// The latest materialisation of a segment that can be read.
 pub async fn latest(
     store: &Store,
     tenant: &TenantName,
     segment: &SegmentName,
 ) -> Result<Option<Materialisation>, StoreError> {
-    let found =
-        sqlx::query_as(materialisation_sql!("and sha256 is not null order by number desc limit 1"))
-            .bind(tenant.as_str())
-            .bind(segment.as_str())
-            .fetch_optional(store.control())
-            .await?;
-    Ok(found)
-}
-
-/// Keeps the files of materialisations for those who read them.
-pub async fn pin(
-    store: &Store,
-    tenant: &TenantName,
-    segment: &SegmentName,
-    numbers: &[u32],
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into cameo.segment_pins (tenant, segment, materialisation, pinned_until)
-         select $1, $2, number, now() + make_interval(hours => $4) from unnest($3::bigint[]) number
-         on conflict (tenant, segment, materialisation)
-         do update set pinned_until = excluded.pinned_until
-         -- A listing of many pages need not write with each of them.
-         where segment_pins.pinned_until < excluded.pinned_until - interval '5 minutes'",
+    let found = sqlx::query_as(
+        "select * from cameo.segment_materialisations
+         where tenant = $1 and segment = $2 and dropped_at is null order by number desc limit 1",
     )
     .bind(tenant.as_str())
     .bind(segment.as_str())
-    .bind(numbers.iter().map(|number| i64::from(*number)).collect::<Vec<_>>())
-    .bind(PINNED_HOURS)
-    .execute(store.control())
+    .fetch_optional(store.control())
     .await?;
-    Ok(())
+    Ok(found)
 }
 
 /// The secret that seals cursors, the same for every process.
@@ -142,7 +78,7 @@ impl FromRow<'_, PgRow> for ConsumerRecord {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             consumer: row.parsed("consumer")?,
-            materialisation: number(row, "materialisation")?.unwrap_or_default(),
+            materialisation: get(row, "materialisation", i32::unsigned_abs)?,
             acknowledged_by: row.try_get("acknowledged_by")?,
             acknowledged_at: row.try_get("acknowledged_at")?,
         })
@@ -216,19 +152,14 @@ pub async fn acknowledge(
     .bind(tenant.as_str())
     .bind(segment.as_str())
     .bind(consumer.as_str())
-    .bind(i64::from(materialisation))
+    .bind(i32::try_from(materialisation).unwrap_or(i32::MAX))
     .bind(&by.actor)
     .fetch_optional(store.control())
     .await?;
-    record.ok_or_else(|| {
+    let record = record.ok_or_else(|| {
         StoreError::NotFound(format!("materialisation {materialisation} of segment {segment}"))
-    })
-}
-
-/// Forgets pins that are over.
-pub async fn retain_pins(store: &Store) -> Result<(), StoreError> {
-    sqlx::query("delete from cameo.segment_pins where pinned_until < now()")
-        .execute(store.control())
-        .await?;
-    Ok(())
+    })?;
+    let until = Utc::now().checked_add_days(CONSUMER_KEPT).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    segments::pin(store, tenant, segment, materialisation, until).await?;
+    Ok(record)
 }

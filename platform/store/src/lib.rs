@@ -12,6 +12,7 @@
 pub mod audit;
 mod by;
 mod connect;
+pub mod erasures;
 mod error;
 pub mod explanations;
 pub mod exports;

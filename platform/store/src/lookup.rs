@@ -57,7 +57,7 @@ pub struct ServedGeneration {
     pub published_at: DateTime<Utc>,
     /// Age after which the service's predictions count as stale.
     pub stale_after_seconds: u64,
-    /// How many rows it has.
+    /// How many rows it has, less what was erased.
     pub rows: u64,
     one_sql: String,
     many_sql: String,
@@ -97,7 +97,7 @@ impl FromRow<'_, PgRow> for ServedGeneration {
             due_at: row.try_get("due_at")?,
             published_at: row.try_get("published_at")?,
             stale_after_seconds: row.count("stale_after_seconds")?.unwrap_or_default(),
-            rows: row.count("rows")?.unwrap_or_default(),
+            rows: row.count("rows_left")?.unwrap_or_default(),
             one_sql: format!("{select} = $1{order}"),
             many_sql: format!("{select} = any($1){order}"),
             first_sql: format!("{all} order by {} limit $1", identity.join(", ")),
@@ -178,7 +178,7 @@ macro_rules! served_sql {
         // The age limit is that of what is in production; where nothing is, and for everything else,
         // that of the release that made the generation.
         concat!(
-            "select g.*, made.version,
+            "select g.*, cameo.rows_left(g) as rows_left, made.version,
                     coalesce(now_runs.stale_after_seconds, made.stale_after_seconds)
                         as stale_after_seconds
              from cameo.services s

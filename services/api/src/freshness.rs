@@ -50,11 +50,12 @@ pub(crate) fn write_members(body: &mut Vec<u8>, current: &Current, freshness: &F
     body.extend_from_slice(if freshness.stale { b",\"stale\":true" } else { b",\"stale\":false" });
 }
 
-/// Names what is answered: generation, key, and whether it is stale.
+/// Names what is answered: generation, key, and whether it is stale. The number of its rows stands beside
+/// the generation: it changes when somebody is erased from it, and what a client keeps is asked for anew.
 ///
 /// Weak, because the age in the body goes on while what is said stays the same.
 pub(crate) fn entity_tag(current: &Current, key: &Key, freshness: &Freshness) -> String {
-    let generation = current.served.generation;
+    let generation = format!("{}.{}", current.served.generation, current.served.rows);
     let stale = if freshness.stale { "-stale" } else { "" };
     match key {
         Key::Int(key) => format!("W/\"{generation}-{key}{stale}\""),

@@ -42,6 +42,8 @@ pub(crate) enum Code {
     MethodNotAllowed,
     /// There is no answer in a format that the caller takes.
     NotAcceptable,
+    /// The segment was not materialised yet.
+    NotMaterialised,
     /// The materialisation of the segment is no longer kept.
     MaterialisationGone,
     /// The service has not published predictions yet.
@@ -86,7 +88,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
@@ -97,6 +99,7 @@ impl Code {
         Self::UnknownKey,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
+        Self::NotMaterialised,
         Self::MaterialisationGone,
         Self::NotPublished,
         Self::NotExplained,
@@ -158,6 +161,9 @@ impl Code {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "The route has no such method")
             }
             Self::NotAcceptable => ("not_acceptable", S::NOT_ACCEPTABLE, "There is no such format"),
+            Self::NotMaterialised => {
+                ("not_materialised", S::CONFLICT, "The segment has no members yet")
+            }
             Self::MaterialisationGone => {
                 ("materialisation_gone", S::GONE, "The materialisation is no longer kept")
             }
@@ -397,6 +403,7 @@ impl From<StoreError> for Problem {
             error @ StoreError::TooMany { .. } => {
                 Self::new(Code::InvalidRequest, error.to_string())
             }
+            StoreError::Key(error) => Self::new(Code::InvalidKey, error.to_string()),
             error if error.is_transient() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the database failed");
                 Self::new(Code::Unavailable, "the database cannot be asked now; try again")

@@ -24,8 +24,9 @@ use crate::{
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, explanations, exports, generations, health, keys, lineage, me,
-        predictions, profiles, releases, runs, segments, services, tenants, verdicts, webhooks,
+        audit, card, deployments, erasures, explanations, exports, generations, health, keys,
+        lineage, me, predictions, profiles, releases, runs, segments, services, suppressions,
+        tenants, verdicts, webhooks,
     },
 };
 
@@ -69,7 +70,7 @@ pub(crate) fn router(app: &App) -> Router {
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
-    let (deploy, manage) = (Scope::Deploy, Scope::Manage);
+    let (deploy, manage, erase) = (Scope::Deploy, Scope::Manage, Scope::Erase);
     let segment = Scope::Segment;
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
@@ -112,6 +113,10 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
             routes!(webhooks::get_webhook, webhooks::put_webhook, webhooks::delete_webhook),
         ))
         .routes(scoped(segment, routes!(webhooks::list_deliveries)))
+        .routes(scoped(erase, routes!(erasures::erase_customer, erasures::list_erasures)))
+        .routes(scoped(erase, routes!(erasures::get_erasure)))
+        .routes(scoped(erase, routes!(suppressions::list_suppressions)))
+        .routes(scoped(erase, routes!(suppressions::lift_suppressions)))
         .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))
         .routes(scoped(manage, routes!(tenants::get_access)))
         .routes(scoped(read, routes!(segments::list_segments)))

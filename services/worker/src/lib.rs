@@ -6,6 +6,7 @@
 
 mod anchoring;
 mod comparison;
+mod erasing;
 mod execution;
 mod housekeeping;
 mod lineage;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
 pub use cameo_webhook::Reach;
 pub use comparison::compare_next;
+pub use erasing::erase_next;
 pub use metrics::WorkerMetrics;
 
 /// How a worker behaves.
@@ -118,6 +120,11 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         dependencies.clone(),
         shutdown.child_token(),
     ));
+    let erasing = tokio::spawn(erasing::run(
+        dependencies.clone(),
+        erasing::LEASE_SECONDS.min(config.lease_seconds),
+        shutdown.child_token(),
+    ));
 
     let work = Arc::new(Notify::new());
     let wanted = |hint: &Hint| matches!(hint, Hint::Runs | Hint::Reconnected);
@@ -153,7 +160,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = tokio::join!(housekeeping, comparison, webhooks);
+    let _ = tokio::join!(housekeeping, comparison, erasing, webhooks);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;

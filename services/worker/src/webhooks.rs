@@ -13,8 +13,8 @@ use cameo_segment::{
 };
 use cameo_serving::memberships::{MembershipFileError, Memberships};
 use cameo_store::{
-    Store, StoreError,
-    exports::{self, Materialisation},
+    Store, StoreError, exports,
+    segments::Materialisation,
     webhooks::deliveries::{self, Delivery, Ending, Failure, Subject},
 };
 use cameo_webhook::{Event, Message, Refusal, Secret, SegmentChange, Sender, schedule};
@@ -198,9 +198,9 @@ impl Telling {
         };
         // One that is gone was replaced long ago: there is nothing to lead a receiver to.
         let Some(new) = of(*materialisation).await? else { return Ok(None) };
-        let old = match new.previous {
-            Some(previous) => of(previous).await?,
-            None => None,
+        let old = match new.number.saturating_sub(1) {
+            0 => None,
+            previous => of(previous).await?,
         };
         let Some(tally) = self.tally(old.as_ref(), &new).await? else { return Ok(None) };
         if tally.is_empty() && old.is_some() {
@@ -225,13 +225,15 @@ impl Telling {
         old: Option<&Materialisation>,
         new: &Materialisation,
     ) -> Result<Option<Tally>, WriteError> {
-        let Some(new_file) = &new.sha256 else { return Ok(None) };
+        if new.dropped_at.is_some() {
+            return Ok(None);
+        }
         let everybody = Tally { entered: new.members, ..Tally::default() };
-        let Some(old_file) = old.and_then(|old| old.sha256.as_ref()) else {
+        let Some(old) = old.filter(|old| old.dropped_at.is_none()) else {
             return Ok(Some(everybody));
         };
-        let old = Members::all(self.memberships.open(old_file).await?);
-        let new = Members::all(self.memberships.open(new_file).await?);
+        let old = Members::all(self.memberships.open(&old.sha256).await?);
+        let new = Members::all(self.memberships.open(&new.sha256).await?);
         let counted = tokio::task::spawn_blocking(move || {
             let (old_schema, new_schema) = (old.schema(), new.schema());
             Changes::new((old, &*old_schema), (new, &*new_schema), true)?.tally()
@@ -244,16 +246,9 @@ impl Telling {
     }
 }
 
-/// Forgets what was told long ago, and pins that are over.
+/// Forgets what was told long ago.
 pub(crate) async fn retain(store: &Store) {
-    let forgotten = async {
-        deliveries::retain(store).await?;
-        exports::retain_pins(store).await
-    };
-    if let Err(error) = forgotten.await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "could not forget old deliveries and pins"
-        );
+    if let Err(error) = deliveries::retain(store).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "could not forget old deliveries");
     }
 }

@@ -6,6 +6,7 @@
 
 mod child;
 mod database;
+mod erasure;
 mod frozen;
 mod killed;
 mod mirror;

@@ -1,6 +1,7 @@
 //! What Cameo promises, one sentence each, over a real Postgres, a real Lake and the real roles.
 
 mod audit;
+mod erasure;
 mod explanations;
 mod failures;
 mod generations;

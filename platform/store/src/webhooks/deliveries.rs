@@ -7,7 +7,6 @@ use sqlx::{FromRow, Row, postgres::PgRow};
 use super::not_found;
 use crate::{
     Store, StoreError,
-    exports::number,
     row::{Columns, get, signed},
 };
 
@@ -56,8 +55,8 @@ pub struct Delivery {
 }
 
 fn subject(row: &PgRow) -> Result<Subject, sqlx::Error> {
-    let segment = row.parsed_option("segment")?;
-    Ok(match segment.zip(number(row, "materialisation")?) {
+    let number: Option<i32> = row.try_get("materialisation")?;
+    Ok(match row.parsed_option("segment")?.zip(number.map(i32::unsigned_abs)) {
         Some((segment, materialisation)) => Subject::Segment { segment, materialisation },
         None => Subject::Ping,
     })

@@ -4,6 +4,7 @@ mod audit;
 mod cancellation;
 mod confinement;
 mod digests;
+mod erasures;
 mod explanations;
 mod outbox;
 mod publishing;

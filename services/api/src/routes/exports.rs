@@ -21,8 +21,11 @@ use cameo_segment::{
     members::{Members, Page, PositionError},
     membership::{Membership, MembershipError},
 };
-use cameo_store::exports::{self, ConsumerRecord, Materialisation};
-use chrono::{DateTime, SecondsFormat, Utc};
+use cameo_store::{
+    exports::{self, ConsumerRecord},
+    segments::{self, Materialisation},
+};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -37,6 +40,8 @@ use crate::{
 
 /// Most rows of a page. Without a limit there is no bound.
 const PAGE_ROWS_MAX: u32 = 100_000;
+/// How long a materialisation stays at least after an export of it began, or went on.
+const PINNED: TimeDelta = TimeDelta::hours(24);
 
 const MATERIALISATION: HeaderName = HeaderName::from_static("cameo-materialisation");
 const SINCE: HeaderName = HeaderName::from_static("cameo-since");
@@ -129,25 +134,30 @@ impl Segment {
     }
 
     async fn latest(&self, app: &App) -> Result<Materialisation, Problem> {
-        let latest = exports::latest(&app.store, &self.tenant, &self.name).await?;
-        latest.ok_or_else(Problem::not_found)
+        let (tenant, name) = (&self.tenant, &self.name);
+        if let Some(latest) = exports::latest(&app.store, tenant, name).await? {
+            return Ok(latest);
+        }
+        let defined = segments::find(&app.store, tenant, name).await?;
+        let defined = defined.ok_or_else(Problem::not_found)?;
+        let why = defined.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let detail = format!("segment {name} has not been materialised yet{why}; try again later");
+        Err(Problem::new(Code::NotMaterialised, detail))
     }
 
-    /// The members of a materialisation.
-    async fn open(
-        &self,
-        app: &App,
-        materialisation: &Materialisation,
-    ) -> Result<Membership, Problem> {
-        let Some(file) = &materialisation.sha256 else {
+    /// The members of a materialisation, which stay for a while.
+    async fn open(&self, app: &App, of: &Materialisation) -> Result<Membership, Problem> {
+        let until = Utc::now() + PINNED;
+        let kept = segments::pin(&app.store, &self.tenant, &self.name, of.number, until).await?;
+        if !kept {
             let detail = format!(
                 "materialisation {} of segment {} is no longer kept; take all members of the latest \
                  one, then its changes",
-                materialisation.number, self.name
+                of.number, self.name
             );
             return Err(Problem::new(Code::MaterialisationGone, detail));
-        };
-        app.exports.open(file).await
+        }
+        app.exports.open(&of.sha256).await
     }
 
     async fn opened_cursor(&self, app: &App, text: &str) -> Result<Cursor, Problem> {
@@ -195,6 +205,8 @@ struct Answer {
             ("cameo-next-cursor" = String, description = "Where the next page begins; missing on the last one."))),
         (status = 400, description = "The cursor is none (`invalid_cursor`), or the request is not well formed", body = ProblemBody,
             content_type = "application/problem+json", example = json!(example(Code::InvalidCursor))),
+        (status = 409, description = "The segment has no members yet", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::NotMaterialised))),
         (status = 406, description = "No such format", body = ProblemBody,
             content_type = "application/problem+json", example = json!(example(Code::NotAcceptable))),
         (status = 410, description = "The materialisation is no longer kept", body = ProblemBody,
@@ -226,7 +238,6 @@ pub(crate) async fn export_members(
     let materialisation = segment.materialisation(&app, number).await?;
     let place = app.exports.begin(&segment.tenant)?;
     let file = segment.open(&app, &materialisation).await?;
-    exports::pin(&app.store, &segment.tenant, &segment.name, &[materialisation.number]).await?;
     let members = position.members(file).await?;
     let listing = Listing::Members { materialisation: materialisation.number };
     let answer = Answer { segment, wanted, limit, listing, materialisation, since: None, place };
@@ -262,6 +273,8 @@ pub(crate) async fn export_members(
             ("cameo-next-cursor" = String, description = "Where the next page begins; missing on the last one."))),
         (status = 400, description = "The cursor is none (`invalid_cursor`), or the request is not well formed", body = ProblemBody,
             content_type = "application/problem+json", example = json!(example(Code::InvalidCursor))),
+        (status = 409, description = "The segment has no members yet", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::NotMaterialised))),
         (status = 406, description = "No such format", body = ProblemBody,
             content_type = "application/problem+json", example = json!(example(Code::NotAcceptable))),
         (status = 410, description = "A materialisation is no longer kept: take all members, then go on from there", body = ProblemBody,
@@ -291,8 +304,6 @@ pub(crate) async fn export_changes(
             Some(segment.open(&app, &older).await?)
         }
     };
-    let pinned: Vec<u32> = [since, materialisation.number].into_iter().filter(|n| *n > 0).collect();
-    exports::pin(&app.store, &segment.tenant, &segment.name, &pinned).await?;
     let old = match old {
         Some(old) => Some(position.clone().members(old).await?),
         None => None,

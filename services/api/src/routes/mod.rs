@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod card;
 pub(crate) mod deployments;
+pub(crate) mod erasures;
 pub(crate) mod explanations;
 pub(crate) mod exports;
 pub(crate) mod generations;
@@ -16,6 +17,7 @@ pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod segments;
 pub(crate) mod services;
+pub(crate) mod suppressions;
 pub(crate) mod tenants;
 pub(crate) mod verdicts;
 pub(crate) mod webhooks;

@@ -88,6 +88,9 @@ pub(crate) struct Run {
     /// Rows set aside with a reason; once complete.
     #[schema(required = true, example = 10)]
     rows_quarantined: Option<u64>,
+    /// Rows of customers who were erased, neither scored nor set aside; once complete.
+    #[schema(required = true, example = 0)]
+    rows_suppressed: Option<u64>,
     /// What it produced; once complete.
     #[schema(required = true, example = 42)]
     generation: Option<i64>,
@@ -302,6 +305,7 @@ impl From<RunRecord> for Run {
             rows_read: record.counts.map(|counts| counts.rows_read),
             rows_scored: record.counts.map(|counts| counts.rows_scored),
             rows_quarantined: record.counts.map(|counts| counts.rows_quarantined),
+            rows_suppressed: record.counts.map(|counts| counts.rows_suppressed),
             generation: record.generation.map(|generation| generation.0),
             created_at: record.created_at,
             started_at: record.started_at,

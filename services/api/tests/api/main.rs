@@ -1,8 +1,10 @@
 //! The API against a real Postgres with published generations.
 
 mod deployments;
+mod erasures;
 mod errors;
 mod explanations;
+mod exports;
 mod issuer;
 mod json_schema;
 mod keys;

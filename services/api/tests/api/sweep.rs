@@ -56,9 +56,11 @@ pub(crate) struct Names {
     pub(crate) service: String,
     pub(crate) key: String,
     pub(crate) run: String,
+    pub(crate) erasure: String,
     pub(crate) release: String,
     pub(crate) prefix: String,
     pub(crate) segment: String,
+    pub(crate) webhook: String,
 }
 
 impl Names {
@@ -69,9 +71,11 @@ impl Names {
             service: service.to_owned(),
             key: "1".to_owned(),
             run: "1".to_owned(),
+            erasure: "1".to_owned(),
             release: "0.0.1".to_owned(),
             prefix: "aaaaaaaa".to_owned(),
             segment: "loyal".to_owned(),
+            webhook: "campaigns".to_owned(),
         }
     }
 
@@ -83,9 +87,11 @@ impl Names {
             ("service", &self.service),
             ("key", &self.key),
             ("run", &self.run),
+            ("erasure", &self.erasure),
             ("release", &self.release),
             ("prefix", &self.prefix),
             ("segment", &self.segment),
+            ("webhook", &self.webhook),
         ] {
             path = path.replace(&format!("{{{parameter}}}"), value);
         }
