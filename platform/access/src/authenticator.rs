@@ -1,33 +1,31 @@
-//! From the text of a key to a caller.
+//! From the text of a credential to a caller.
 //!
-//! Keys are remembered for a few seconds, so the hot path asks nothing of the database: within
-//! [`REFRESH_AFTER`] an answer is used as it is, within [`TRUST_FOR`] it is still used while it is read anew
-//! in the background. A revoked key therefore stops working within about [`REFRESH_AFTER`] under load,
-//! and at the latest after [`TRUST_FOR`].
+//! A credential that was let in is remembered for a few seconds, so the hot path asks nothing of the
+//! database: within [`REFRESH_AFTER`] an answer is used as it is, within [`TRUST_FOR`] it is still used
+//! while it is read anew in the background. A revoked key, or a group that was taken from a tenant,
+//! therefore stops working within about [`REFRESH_AFTER`] under load, and at the latest after
+//! [`TRUST_FOR`].
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use cameo_store::{Store, StoreError, keys};
-use chrono::{DateTime, Utc};
+use cameo_store::{Store, StoreError};
 
 use crate::{
+    admitted::{Admission, Admitted, Credential, Fingerprint, Standing},
     caller::Caller,
-    key::{KeyError, KeyHash, PresentedKey},
+    groups::Groups,
+    key::{KeyError, PresentedKey, SCHEME},
+    oidc::{OidcConfig, TokenError, Tokens, Verified},
+    records::KeyRecords,
 };
 
-/// From what age on a remembered key is read anew, in the background.
+/// From what age on a remembered credential is read anew, in the background.
 pub const REFRESH_AFTER: Duration = Duration::from_secs(3);
-/// From what age on a remembered key is no longer believed.
+/// From what age on a remembered credential is no longer believed.
 pub const TRUST_FOR: Duration = Duration::from_secs(10);
-/// Most prefixes that are remembered. Beyond it all are forgotten: the next requests ask again.
-pub const REMEMBERED_MAX: usize = 10_000;
 
 /// Why a caller is not let in.
 #[derive(Debug, thiserror::Error)]
@@ -38,111 +36,143 @@ pub enum AuthenticateError {
     /// The key is unknown, expired or revoked. Which of them is nobody's business.
     #[error("the API key is unknown, expired or revoked")]
     Refused,
+    /// The token is not one to believe.
+    #[error(transparent)]
+    Token(TokenError),
+    /// The issuer's keys cannot be had, so no token can be checked.
+    #[error("the token cannot be checked: {0}")]
+    Issuer(String),
     /// The database could not be asked.
-    #[error("the API key cannot be checked")]
+    #[error("the credential cannot be checked")]
     Store(#[source] StoreError),
 }
 
-/// Checks keys; see the module.
+impl From<TokenError> for AuthenticateError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Issuer(why) => Self::Issuer(why),
+            error => Self::Token(error),
+        }
+    }
+}
+
+/// Checks API keys and tokens; see the module.
 pub struct Authenticator {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    store: Store,
-    remembered: RwLock<HashMap<String, Arc<Remembered>>>,
-}
-
-/// What the database said about a prefix, also when it knows none: guessing must not cost queries.
-struct Remembered {
-    read_at: Instant,
-    refreshing: AtomicBool,
-    grant: Option<Grant>,
-}
-
-struct Grant {
-    hash: KeyHash,
-    caller: Arc<Caller>,
-    expires_at: Option<DateTime<Utc>>,
+    admitted: Admitted,
+    records: KeyRecords,
+    /// None where no issuer is named: then API keys alone are let in.
+    tokens: Option<Tokens>,
+    groups: Groups,
 }
 
 impl Authenticator {
-    /// Remembers nothing yet.
+    /// Remembers nothing yet. With an issuer, its tokens are let in beside API keys.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { shared: Arc::new(Shared { store, remembered: RwLock::default() }) }
+    pub fn new(store: Store, oidc: Option<OidcConfig>) -> Self {
+        let admin_group = oidc.as_ref().and_then(|oidc| oidc.admin_group.clone());
+        let shared = Shared {
+            admitted: Admitted::new(),
+            records: KeyRecords::new(store.clone()),
+            tokens: oidc.map(Tokens::new),
+            groups: Groups::new(store, admin_group),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Whom the key speaks for.
+    /// Whether tokens are let in beside API keys.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        self.shared.tokens.is_some()
+    }
+
+    /// Whom the credential speaks for.
     pub async fn authenticate(&self, text: &str) -> Result<Arc<Caller>, AuthenticateError> {
-        let key = PresentedKey::parse(text)?;
-        if let Some(remembered) = self.shared.recall(key.prefix()) {
-            let age = remembered.read_at.elapsed();
-            if age < TRUST_FOR {
-                if age >= REFRESH_AFTER && !remembered.refreshing.swap(true, Ordering::Relaxed) {
-                    self.refresh_in_background(key.prefix());
+        let shared = &self.shared;
+        let fingerprint = shared.admitted.fingerprint(text);
+        if let Some(admission) = shared.admitted.find(fingerprint) {
+            let (standing, now) = (admission.standing(), Instant::now());
+            let age = now.saturating_duration_since(standing.read_at);
+            if age < TRUST_FOR && standing.ends_at.is_none_or(|end| now < end) {
+                if age >= REFRESH_AFTER && admission.claim_refresh() {
+                    shared.refresh_in_background(fingerprint, &admission);
                 }
-                return remembered.admit(&key);
+                return Ok(standing.caller.clone());
             }
         }
-        let read = self.shared.read(key.prefix()).await.map_err(AuthenticateError::Store)?;
-        let admitted = read.admit(&key);
-        if admitted.is_ok() {
-            self.shared.touch(key.prefix()).await;
-        }
-        admitted
-    }
-
-    fn refresh_in_background(&self, prefix: &str) {
-        let (shared, prefix) = (self.shared.clone(), prefix.to_owned());
-        tokio::spawn(async move {
-            match shared.read(&prefix).await {
-                // Only a key that is in use comes here, so this is when it was last used.
-                Ok(read) if read.grant.is_some() => shared.touch(&prefix).await,
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "cannot read an API key anew"),
-            }
-        });
+        let (credential, standing) = shared.check(text).await?;
+        let caller = standing.caller.clone();
+        shared.admitted.insert(fingerprint, Arc::new(Admission::new(credential, standing)));
+        Ok(caller)
     }
 }
 
 impl Shared {
-    fn recall(&self, prefix: &str) -> Option<Arc<Remembered>> {
-        self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(prefix).cloned()
+    /// Checks a credential that is not known to be good.
+    async fn check(&self, text: &str) -> Result<(Credential, Standing), AuthenticateError> {
+        match &self.tokens {
+            Some(tokens) if !text.starts_with(SCHEME) => {
+                let token = tokens.verify(text).await?;
+                let standing = self.standing_of(&token).await.map_err(AuthenticateError::Store)?;
+                Ok((Credential::Token(token), standing))
+            }
+            _ => {
+                let key = PresentedKey::parse(text)?;
+                let read = self.records.find(key.prefix()).await;
+                let (read, hash) = (read.map_err(AuthenticateError::Store)?, key.hash());
+                let standing = read.admit(&hash).ok_or(AuthenticateError::Refused)?;
+                self.records.touch(key.prefix()).await;
+                Ok((Credential::Key { prefix: key.prefix().to_owned(), hash }, standing))
+            }
+        }
     }
 
-    async fn read(&self, prefix: &str) -> Result<Arc<Remembered>, StoreError> {
-        let read_at = Instant::now();
-        let record = keys::find_by_prefix(&self.store, prefix).await?;
-        let grant = record.filter(|record| record.revoked_at.is_none()).map(|record| Grant {
-            hash: record.hash.into(),
-            caller: Arc::new(Caller::new(record.tenant, prefix, record.scopes)),
-            expires_at: record.expires_at,
+    fn refresh_in_background(self: &Arc<Self>, fingerprint: Fingerprint, known: &Arc<Admission>) {
+        let (shared, known) = (self.clone(), known.clone());
+        tokio::spawn(async move {
+            match shared.check_again(&known.credential).await {
+                Ok(Some(standing)) => known.refreshed(Some(standing)),
+                Ok(None) => shared.admitted.forget(fingerprint),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read a credential anew");
+                    known.refreshed(None);
+                }
+            }
         });
-        let read = Arc::new(Remembered { read_at, refreshing: AtomicBool::new(false), grant });
-        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED_MAX && !remembered.contains_key(prefix) {
-            remembered.clear();
-        }
-        remembered.insert(prefix.to_owned(), read.clone());
-        Ok(read)
     }
 
-    /// Notes the use; the store writes it down once a minute at most.
-    async fn touch(&self, prefix: &str) {
-        if let Err(error) = keys::touch(&self.store, prefix).await {
-            tracing::warn!(%error, "cannot note when an API key was last used");
+    /// Whom a credential speaks for now; nobody where it opens nothing any more.
+    async fn check_again(&self, credential: &Credential) -> Result<Option<Standing>, StoreError> {
+        match credential {
+            Credential::Key { prefix, hash } => {
+                let standing = self.records.read(prefix).await?.admit(hash);
+                if standing.is_some() {
+                    // Only a key that is in use comes here, so this is when it was last used.
+                    self.records.touch(prefix).await;
+                }
+                Ok(standing)
+            }
+            Credential::Token(token) => {
+                // What an issuer has signed with a key that it has withdrawn is no longer believed.
+                match &self.tokens {
+                    Some(tokens) if tokens.still_vouch_for(token).await => {
+                        self.standing_of(token).await.map(Some)
+                    }
+                    _ => Ok(None),
+                }
+            }
         }
     }
-}
 
-impl Remembered {
-    fn admit(&self, key: &PresentedKey<'_>) -> Result<Arc<Caller>, AuthenticateError> {
-        let grant = self.grant.as_ref().ok_or(AuthenticateError::Refused)?;
-        let is_expired = grant.expires_at.is_some_and(|at| at <= Utc::now());
-        if is_expired || grant.hash != key.hash() {
-            return Err(AuthenticateError::Refused);
-        }
-        Ok(grant.caller.clone())
+    async fn standing_of(&self, token: &Verified) -> Result<Standing, StoreError> {
+        let table = self.groups.table(REFRESH_AFTER).await?;
+        Ok(Standing {
+            caller: Arc::new(self.groups.caller(&table, token)),
+            read_at: table.read_at,
+            ends_at: Some(token.ends_at),
+        })
     }
 }

@@ -146,7 +146,7 @@ impl fmt::Debug for PresentedKey<'_> {
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         Self(sha2::Sha256::digest(text).into())
     }
 }

@@ -4,6 +4,7 @@
 //! code, what was expected and the nearest known name. Reading touches the bundle's folder and, for
 //! artifacts, the object store; no database and no query engine.
 
+mod access_config;
 mod anchors;
 pub mod artifact;
 mod artifact_files;
@@ -64,9 +65,9 @@ pub use release_config::ReleaseConfig;
 pub use render::render_human;
 pub use run_config::RunConfig;
 pub use sarif::render_sarif;
-pub use schema::json_schema;
+pub use schema::{json_schema, tenant_json_schema};
 pub use source::{SourceFile, TEXT_BYTES_MAX};
 pub use sql::SqlFile;
 pub use steps::{ModelPort, StepColumn, Steps, check_steps};
-pub use tenant::{TENANT_FILE, Tenant, TenantConfig};
+pub use tenant::{TENANT_FILE, Tenant, TenantConfig, TenantLimits};
 pub use yaml::NESTING_MAX;

@@ -1,4 +1,4 @@
-//! The JSON Schema of `config.yaml`, for editors.
+//! The JSON Schemas of `config.yaml` and `tenant.yaml`, for editors.
 //!
 //! These types say the same as [`crate::config`] in the form that a schema is made from; a test
 //! holds their keys to those that the reader knows.
@@ -12,6 +12,7 @@ use crate::{
     ranking_config::TOP_N_MAX,
     release_config::ReleaseConfig,
     run_config::RunConfig,
+    tenant::TenantConfig,
 };
 
 /// A service of Cameo: what scores, what it is fed with, what comes out and when.
@@ -138,10 +139,20 @@ fn utc() -> String {
 /// The JSON Schema (2020-12) of `config.yaml`.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
+    schema_of::<ConfigDocument>()
+}
+
+/// The JSON Schema (2020-12) of `tenant.yaml`.
+#[must_use]
+pub fn tenant_json_schema() -> serde_json::Value {
+    schema_of::<TenantConfig>()
+}
+
+fn schema_of<T: JsonSchema>() -> serde_json::Value {
     SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
         .into_generator()
-        .into_root_schema_for::<ConfigDocument>()
+        .into_root_schema_for::<T>()
         .to_value()
 }
 
@@ -151,13 +162,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        config, explanation_config, prediction_config, ranking_config, reader::Key, release_config,
-        run_config,
+        access_config, config, explanation_config, prediction_config, ranking_config, reader::Key,
+        release_config, run_config, tenant,
     };
 
     #[test]
     fn the_schema_has_the_keys_that_the_reader_knows() {
-        let schema = json_schema();
         let sections: [(&str, &[Key]); 8] = [
             ("", config::SECTIONS),
             ("/properties/MODEL_CONFIG", config::MODEL_KEYS),
@@ -168,6 +178,13 @@ mod tests {
             ("/properties/RUN_CONFIG", run_config::KEYS),
             ("/properties/RELEASE_CONFIG", release_config::KEYS),
         ];
+        check(&json_schema(), &sections);
+        let sections: [(&str, &[Key]); 2] =
+            [("", tenant::KEYS), ("/properties/ACCESS", access_config::KEYS)];
+        check(&tenant_json_schema(), &sections);
+    }
+
+    fn check(schema: &serde_json::Value, sections: &[(&str, &[Key])]) {
         for (pointer, keys) in sections {
             let section = schema.pointer(pointer).expect("the section's schema");
             let properties: BTreeSet<&str> = section["properties"]

@@ -9,20 +9,27 @@ pub mod hash;
 pub mod ids;
 pub mod key;
 pub mod name;
+pub mod role;
 pub mod run;
 pub mod schedule;
 pub mod schema;
 pub mod scope;
+pub mod services;
 pub mod stage;
 
 pub use audit::AuditAnchor;
 pub use card::Card;
 pub use hash::Sha256;
-pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
+pub use ids::{Epoch, ErasureId, GenerationId, ReleaseId, RunId};
 pub use key::{Key, KeyRef};
-pub use name::{ColumnName, NameError, SegmentName, ServiceName, ServicePath, TenantName};
+pub use name::{
+    ColumnName, ConsumerName, NameError, SegmentName, ServiceName, ServicePath, TenantName,
+    WebhookName,
+};
+pub use role::{GroupAccess, Role};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
 pub use schema::{Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN};
 pub use scope::{Scope, ScopeError, Scopes};
+pub use services::Services;
 pub use stage::{Stage, StageError};

@@ -10,6 +10,9 @@ pub const NAME_BYTES_MAX: usize = 40;
 /// Longest column name, in bytes: Postgres' limit for an identifier.
 pub const COLUMN_BYTES_MAX: usize = 63;
 
+/// What tenants' and services' names look like, as a regular expression.
+pub const NAME_PATTERN: &str = "[a-z][a-z0-9_]{0,39}";
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not a valid {what}: expected {expected}")]
@@ -106,6 +109,20 @@ name!(
     /// A segment of a tenant's customers.
     SegmentName,
     "segment name",
+    is_name,
+    "a lower-case letter, then up to 39 lower-case letters, digits or underscores"
+);
+name!(
+    /// Who follows the changes of a segment.
+    ConsumerName,
+    "consumer name",
+    is_name,
+    "a lower-case letter, then up to 39 lower-case letters, digits or underscores"
+);
+name!(
+    /// A place that a tenant wants to be told of changes.
+    WebhookName,
+    "webhook name",
     is_name,
     "a lower-case letter, then up to 39 lower-case letters, digits or underscores"
 );

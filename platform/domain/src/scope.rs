@@ -39,6 +39,10 @@ impl Scope {
         Self::Sensitive,
     ];
 
+    fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
     /// The spelling in the database, the API and on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -62,47 +66,76 @@ impl fmt::Display for Scope {
 }
 
 /// The scopes of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<String>", try_from = "Vec<String>")]
 pub struct Scopes {
     /// Everything but what must be named, with what later versions can do.
     all: bool,
-    named: Vec<Scope>,
+    /// A bit for each scope that is named.
+    named: u16,
 }
 
 /// The word for [`Scopes::all`].
 const ALL: &str = "all";
 
 impl Scopes {
+    /// Nothing.
+    pub const NONE: Self = Self { all: false, named: 0 };
+
     /// Everything, with what later versions can do, but [`Scope::Sensitive`]: that is given by name alone.
     #[must_use]
     pub fn all() -> Self {
-        Self { all: true, named: Vec::new() }
+        Self { all: true, named: 0 }
     }
 
     /// These.
     #[must_use]
     pub fn only(scopes: &[Scope]) -> Self {
-        Self { all: false, named: scopes.to_vec() }
+        Self::NONE.with(scopes)
     }
 
     /// Whether a key with these scopes may do what a route does.
     #[must_use]
-    pub fn allow(&self, wanted: Scope) -> bool {
-        self.named.contains(&wanted) || (self.all && wanted != Scope::Sensitive)
+    pub fn allow(self, wanted: Scope) -> bool {
+        self.names(wanted) || (self.all && wanted != Scope::Sensitive)
+    }
+
+    /// Whether these allow everything that `others` allow, also in later versions: nobody can grant more
+    /// than they hold.
+    #[must_use]
+    pub fn cover(self, others: Self) -> bool {
+        (self.all || !others.all) && others.named().all(|scope| self.allow(scope))
+    }
+
+    /// These, and `more`.
+    #[must_use]
+    pub fn with(self, more: &[Scope]) -> Self {
+        let named = more.iter().fold(self.named, |named, scope| named | scope.bit());
+        Self { named, ..self }
+    }
+
+    /// These and `others`.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self { all: self.all || others.all, named: self.named | others.named }
+    }
+
+    /// What is allowed, one by one.
+    pub fn each(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.into_iter().filter(move |scope| self.allow(*scope))
     }
 
     /// Whether this is everything that need not be named.
     #[must_use]
-    pub fn is_all(&self) -> bool {
+    pub fn is_all(self) -> bool {
         self.all
     }
 
     /// The spellings.
     #[must_use]
-    pub fn words(&self) -> Vec<&'static str> {
+    pub fn words(self) -> Vec<&'static str> {
         let all = self.all.then_some(ALL);
-        all.into_iter().chain(self.named.iter().copied().map(Scope::as_str)).collect()
+        all.into_iter().chain(self.named().map(Scope::as_str)).collect()
     }
 
     /// From the spellings, in any order.
@@ -113,10 +146,23 @@ impl Scopes {
         if words.is_empty() {
             return Err(ScopeError(String::new()));
         }
-        let (all, named): (Vec<&str>, Vec<&str>) =
-            words.iter().map(AsRef::as_ref).partition(|word| *word == ALL);
-        let named = named.into_iter().map(str::parse).collect::<Result<_, _>>()?;
-        Ok(Self { all: !all.is_empty(), named })
+        let mut scopes = Self::NONE;
+        for word in words.iter().map(AsRef::as_ref) {
+            if word == ALL {
+                scopes.all = true;
+            } else {
+                scopes = scopes.with(&[word.parse()?]);
+            }
+        }
+        Ok(scopes)
+    }
+
+    fn names(self, scope: Scope) -> bool {
+        self.named & scope.bit() != 0
+    }
+
+    fn named(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.into_iter().filter(move |scope| self.names(*scope))
     }
 }
 
@@ -173,6 +219,20 @@ mod tests {
         assert_eq!(both.words(), ["all", "sensitive"]);
         assert!(Scopes::from_words(&["read", "write"]).is_err());
         assert!(Scopes::from_words::<&str>(&[]).is_err(), "a key that may do nothing is a mistake");
+    }
+
+    #[test]
+    fn nobody_grants_more_than_they_hold() {
+        let of = |words: &[&str]| Scopes::from_words(words).expect("scopes");
+        assert!(of(&["all"]).cover(of(&["all"])));
+        assert!(of(&["all"]).cover(of(&["manage", "erase"])));
+        assert!(!of(&["all"]).cover(of(&["sensitive"])), "that is given by name alone");
+        assert!(of(&["all", "sensitive"]).cover(of(&["read", "sensitive"])));
+        assert!(!of(&["read", "manage"]).cover(of(&["read", "run"])));
+        let every = Scopes::only(&Scope::ALL);
+        assert!(!every.cover(of(&["all"])), "later versions can do more than these");
+        assert_eq!(of(&["read"]).with(&[Scope::Read, Scope::Run]), of(&["read", "run"]));
+        assert_eq!(of(&["all"]).each().count(), Scope::ALL.len() - 1);
     }
 
     #[test]

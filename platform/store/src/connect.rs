@@ -2,6 +2,7 @@
 
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
+use cameo_domain::TenantName;
 use futures_util::future::BoxFuture;
 use sqlx::{
     Connection, PgConnection, PgPool,
@@ -90,7 +91,9 @@ pub struct Store {
     control: PgPool,
     lookups: PgPool,
     postgres: PgConnectOptions,
+    lookup_options: Arc<PgConnectOptions>,
     by: Option<Arc<By>>,
+    tenant: Option<Arc<TenantName>>,
 }
 
 impl Store {
@@ -98,6 +101,14 @@ impl Store {
     #[must_use]
     pub fn acting(&self, by: By) -> Self {
         Self { by: Some(Arc::new(by)), ..self.clone() }
+    }
+
+    /// The same database for the sake of one tenant: its transactions meet nobody else's rows in the
+    /// control plane, whatever their statements say. Row security sees to that wherever the platform
+    /// connects as the owner of its tables; a superuser, as of the private Postgres, it does not bind.
+    #[must_use]
+    pub fn confined(&self, tenant: TenantName) -> Self {
+        Self { tenant: Some(Arc::new(tenant)), ..self.clone() }
     }
 
     /// Connects; the database must be reachable.
@@ -121,10 +132,13 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(bounded(LOOKUP_STATEMENT_TIMEOUT));
-        Ok(Self { control, lookups, postgres: options.postgres.clone(), by: None })
+        let lookup_options = Arc::new(bounded(LOOKUP_STATEMENT_TIMEOUT));
+        let postgres = options.postgres.clone();
+        Ok(Self { control, lookups, postgres, lookup_options, by: None, tenant: None })
     }
 
-    /// Brings the schema up to date. Several processes may do so at once.
+    /// Brings the schema up to date, and rights and row security with it. Several processes may do so
+    /// at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // On a connection of its own: dropped half-way it closes, and its migration rolls back.
         let mut connection = self.dedicated().await?;
@@ -132,6 +146,7 @@ impl Store {
         migrator.create_schema("cameo");
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         migrator.run_direct(None, &mut connection, false).await?;
+        sqlx::query("select cameo.secure()").execute(&mut connection).await?;
         connection.close().await?;
         Ok(())
     }
@@ -160,6 +175,12 @@ impl Store {
         &self.postgres
     }
 
+    /// A connection outside the pools for one look-up after the other: a pool tests a connection each time that
+    /// it comes back, which is a round trip more.
+    pub(crate) async fn lookup_connection(&self) -> Result<PgConnection, StoreError> {
+        Ok(PgConnection::connect_with(&self.lookup_options).await?)
+    }
+
     /// A connection outside the pools and without their time limits, for bulk work. It is closed on
     /// any error, so nothing half sent can meet the next user.
     pub(crate) async fn dedicated(&self) -> Result<PgConnection, StoreError> {
@@ -174,11 +195,11 @@ impl Store {
             + Send
             + 'static,
     {
-        let (pool, by) = (self.control.clone(), self.by.clone());
+        let (pool, by, tenant) = (self.control.clone(), self.by.clone(), self.tenant.clone());
         spawned(async move {
             let mut transaction = pool.begin().await?;
-            if let Some(by) = by {
-                say(&mut transaction, &by.actor, Some(&by.origin)).await?;
+            if by.is_some() || tenant.is_some() {
+                enter(&mut transaction, by.as_deref(), tenant.as_deref()).await?;
             }
             let answer = work(&mut transaction).await;
             match answer {
@@ -193,6 +214,25 @@ impl Store {
         })
         .await
     }
+}
+
+/// Says until the end of the transaction who acts, and for whom alone, in one round trip.
+async fn enter(
+    connection: &mut PgConnection,
+    by: Option<&By>,
+    tenant: Option<&TenantName>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "select set_config('cameo.actor', coalesce($1, ''), true),
+                set_config('cameo.origin', coalesce($2, ''), true),
+                set_config('cameo.tenant', coalesce($3, ''), true)",
+    )
+    .bind(by.map(|by| &by.actor))
+    .bind(by.map(|by| &by.origin))
+    .bind(tenant.map(TenantName::as_str))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Says who acts until the end of the transaction. Without an `origin`, what was said of it stands.

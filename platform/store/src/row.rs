@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use cameo_domain::{ServicePath, TenantName};
+use cameo_domain::{ServiceName, ServicePath, Services, TenantName};
 use sqlx::{Decode, Error, Postgres, Row, Type, postgres::PgRow};
 
 /// Reads of columns whose values are parsed.
@@ -72,6 +72,11 @@ where
 /// A count as Postgres' signed integer. Counts of rows stay far below 2^63.
 pub(crate) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The names of some services for a query; null stands for all.
+pub(crate) fn names(services: &Services) -> Option<Vec<&str>> {
+    services.names().map(|names| names.iter().map(ServiceName::as_str).collect())
 }
 
 /// A quoted identifier. Names are checked by the domain's types; the quotes keep case.

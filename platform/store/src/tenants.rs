@@ -1,9 +1,9 @@
 //! Tenants and their schemas.
 
-use cameo_domain::TenantName;
+use cameo_domain::{GroupAccess, TenantName};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
 use crate::{
     Store, StoreError,
@@ -24,6 +24,8 @@ pub struct TenantRecord {
     pub tenant: TenantName,
     /// How many of its runs may run at once.
     pub max_concurrent_runs: u32,
+    /// Which groups of people may do what.
+    pub access: GroupAccess,
     /// When it was first seen.
     pub created_at: DateTime<Utc>,
 }
@@ -34,12 +36,14 @@ impl FromRow<'_, PgRow> for TenantRecord {
         Ok(Self {
             tenant: row.parsed("tenant")?,
             max_concurrent_runs: quota.unsigned_abs(),
+            access: row.json("access")?.unwrap_or_default(),
             created_at: row.try_get("created_at")?,
         })
     }
 }
 
-/// Creates the tenant and its schema, or brings its settings up to date.
+/// Creates the tenant, its schema and the role of its SQL users, or brings its settings up to date. Where
+/// the role may not be made the tenant does without: `cameo doctor` tells what is left to do.
 pub async fn ensure(
     store: &Store,
     tenant: &TenantName,
@@ -64,16 +68,72 @@ pub async fn ensure(
                 sqlx::query(AssertSqlSafe(format!("create schema if not exists {schema}")))
                     .execute(&mut *connection)
                     .await?;
+                if let Some(left) = confine(connection, &tenant).await? {
+                    tracing::warn!(
+                        %tenant,
+                        "SQL users of the tenant have no role yet: the platform's own has no right \
+                         to make it; let an administrator of Postgres run: {left};"
+                    );
+                }
                 Ok(())
             })
         })
         .await
 }
 
+/// Gives the tenant the role of its SQL users. Answers the statement that an administrator has to run
+/// first, where the platform may not.
+pub(crate) async fn confine(
+    connection: &mut PgConnection,
+    tenant: &TenantName,
+) -> Result<Option<String>, StoreError> {
+    let left = sqlx::query_scalar("select cameo.confine_tenant($1)")
+        .bind(tenant.as_str())
+        .fetch_one(connection)
+        .await?;
+    Ok(left)
+}
+
+/// Says which groups of people may do what with the tenant. Whoever is of a group may do it within
+/// seconds, and whoever no longer is may not.
+pub async fn grant(
+    store: &Store,
+    tenant: &TenantName,
+    access: &GroupAccess,
+) -> Result<(), StoreError> {
+    let (tenant, access) = (tenant.clone(), access.clone());
+    store
+        .transaction(move |connection| {
+            Box::pin(async move {
+                let granted = sqlx::query("update cameo.tenants set access = $2 where tenant = $1")
+                    .bind(tenant.as_str())
+                    .bind(Json(&access))
+                    .execute(connection)
+                    .await?;
+                match granted.rows_affected() {
+                    0 => Err(StoreError::NotFound(format!("tenant {tenant}"))),
+                    _ => Ok(()),
+                }
+            })
+        })
+        .await
+}
+
+/// A tenant.
+pub async fn find(store: &Store, tenant: &TenantName) -> Result<Option<TenantRecord>, StoreError> {
+    let record = sqlx::query_as(
+        "select tenant, max_concurrent_runs, access, created_at from cameo.tenants where tenant = $1",
+    )
+    .bind(tenant.as_str())
+    .fetch_optional(store.control())
+    .await?;
+    Ok(record)
+}
+
 /// All tenants, by name.
 pub async fn list(store: &Store) -> Result<Vec<TenantRecord>, StoreError> {
     let records = sqlx::query_as(
-        "select tenant, max_concurrent_runs, created_at from cameo.tenants order by tenant",
+        "select tenant, max_concurrent_runs, access, created_at from cameo.tenants order by tenant",
     )
     .fetch_all(store.control())
     .await?;

@@ -8,6 +8,7 @@ use cameo_store::{By, Store};
 
 use crate::{
     app::App,
+    extract::{PathParams, TENANT},
     problem::{Code, Problem},
 };
 
@@ -16,7 +17,8 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// The database on behalf of the caller. A handler that changes something takes this one.
+/// The database on behalf of the caller and, where the route names a tenant, for that one alone. A
+/// handler that changes something takes this one.
 pub(crate) struct Acting {
     pub(crate) store: Store,
     /// The caller, as rows name it.
@@ -36,6 +38,12 @@ impl FromRequestParts<App> for Acting {
             None => "api".to_owned(),
         };
         let by = By::new(caller.actor(), origin);
-        Ok(Self { store: app.store.acting(by.clone()), by })
+        let store = app.store.acting(by.clone());
+        let params = PathParams::from_request_parts(parts, app).await?;
+        let store = match params.find(TENANT) {
+            Some(_) => store.confined(params.tenant()?),
+            None => store,
+        };
+        Ok(Self { store, by })
     }
 }

@@ -1,9 +1,9 @@
 //! Lets a request through to the routes of a tenant, or not.
 //!
-//! One layer around all of `/v1`, so a new route cannot forget it: the key must be valid, and where
-//! the route names a tenant, the caller must be allowed to see that tenant. Otherwise the answer is
-//! the same as for a tenant that does not exist, and it comes before any body is read. Each route states
-//! the scope that it needs where the router takes it in; the layer [`require`] holds the key to it.
+//! One layer around all of `/v1`, so a new route cannot forget it: the credential must be valid, and where
+//! the route names a tenant or a service, the caller must be allowed to see it. Otherwise the answer is
+//! the same as for one that does not exist, and it comes before any body is read. Each route states
+//! the scope that it needs where the router takes it in; the layer [`require`] holds the caller to it.
 
 use std::sync::Arc;
 
@@ -14,18 +14,45 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use cameo_access::{AuthenticateError, Caller};
-use cameo_domain::Scope;
+use cameo_access::{AuthenticateError, Caller, Identity};
+use cameo_checkpoint::{Check, is_off, passes};
+use cameo_domain::{Scope, Scopes, Services, TenantName};
 
 use crate::{
     app::App,
-    extract::{PathParams, TENANT},
+    extract::{PathParams, SERVICE, TENANT},
+    limits::limited,
     problem::{Code, Problem},
 };
 
 const SCHEME: &str = "bearer ";
 
-/// Checks key and tenant; see the module.
+/// What a caller may do with what the path names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Permit {
+    scopes: Scopes,
+    sight: Sight,
+}
+
+/// How much a caller may see of what a route is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// All of it: the one service that the path names, or every service.
+    Whole,
+    /// Some services alone, while the path names none.
+    SomeServices,
+}
+
+/// Whether a route tells the services of a tenant apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Breadth {
+    /// No: it is about one service, or closed to callers who may see some services alone.
+    Whole,
+    /// Yes: it is about several, and shows a caller its own.
+    ByService,
+}
+
+/// Checks credential, tenant and service; see the module.
 pub(crate) async fn authorise(
     State(app): State<App>,
     params: PathParams,
@@ -33,9 +60,10 @@ pub(crate) async fn authorise(
     next: Next,
 ) -> Response {
     match caller_of(&app, request.headers(), &params).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+        Ok((caller, permit)) => {
+            request.extensions_mut().insert(Arc::clone(&caller));
+            request.extensions_mut().insert(permit);
+            limited(&app, &caller, params.find(TENANT), request, next).await
         }
         Err(problem) => problem.into_response(),
     }
@@ -44,37 +72,84 @@ pub(crate) async fn authorise(
 /// Lets a request through to a route that needs a scope, or not.
 pub(crate) async fn require(
     scope: Scope,
+    breadth: Breadth,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(permit): Extension<Permit>,
     request: Request,
     next: Next,
 ) -> Response {
-    if caller.may(scope) {
-        return next.run(request).await;
+    if !passes(Check::ScopeOfRoute, permit.scopes.allow(scope)) {
+        return lacks(&caller, scope, permit.scopes).into_response();
     }
-    let detail = format!(
-        "this needs an API key with the scope `{scope}`, this one has: {}; \
-         `cameo keys create --scope {scope}` makes one",
-        caller.scopes()
-    );
-    Problem::new(Code::MissingScope, detail).into_response()
+    let is_seen = permit.sight == Sight::Whole || breadth == Breadth::ByService;
+    if !passes(Check::BreadthOfRoute, is_seen) {
+        let detail =
+            "this is about all services together, and this API key is for some of them alone";
+        return Problem::new(Code::MissingScope, detail).into_response();
+    }
+    next.run(request).await
+}
+
+/// What a caller is told who has not got a scope.
+pub(crate) fn lacks(caller: &Caller, scope: Scope, has: Scopes) -> Problem {
+    let has = if has == Scopes::NONE { "none".to_owned() } else { has.to_string() };
+    let detail = match caller.identity() {
+        Identity::Key { .. } => format!(
+            "this needs an API key with the scope `{scope}`, this one has: {has}; \
+             `cameo keys create --scope {scope}` makes one"
+        ),
+        Identity::Person { .. } => format!(
+            "this needs the scope `{scope}`, your groups give you: {has}; ACCESS of the tenant's \
+             tenant.yaml says what each group may do"
+        ),
+    };
+    Problem::new(Code::MissingScope, detail)
+}
+
+/// Which services of the tenant a list may tell the caller of.
+pub(crate) fn visible(caller: &Caller, tenant: &TenantName, check: Check) -> Services {
+    if is_off(check) { Services::All } else { caller.services(tenant.as_str()) }
 }
 
 async fn caller_of(
     app: &App,
     headers: &HeaderMap,
     params: &PathParams,
-) -> Result<Arc<Caller>, Problem> {
-    let key = bearer_of(headers).ok_or_else(|| {
+) -> Result<(Arc<Caller>, Permit), Problem> {
+    let credential = bearer_of(headers).ok_or_else(|| {
         Problem::new(
             Code::Unauthenticated,
             "expected a header `Authorization: Bearer cameo_…`; `cameo keys create` makes a key",
         )
     })?;
-    let caller = app.authenticator.authenticate(key).await.map_err(refused)?;
-    match params.find(TENANT) {
-        Some(tenant) if !caller.may_access(tenant) => Err(Problem::not_found()),
-        _ => Ok(caller),
-    }
+    let caller = app.authenticator.authenticate(credential).await.map_err(refused)?;
+    let permit = permit_of(&caller, params).ok_or_else(Problem::not_found)?;
+    Ok((caller, permit))
+}
+
+/// What the caller may do with what the path names; nothing where it may not see it.
+fn permit_of(caller: &Caller, params: &PathParams) -> Option<Permit> {
+    let Some(tenant) = params.find(TENANT) else {
+        let sight = if caller.sees_all_services() { Sight::Whole } else { Sight::SomeServices };
+        return Some(Permit { scopes: caller.scopes_somewhere(), sight });
+    };
+    let Some(grant) = caller.grant(tenant) else {
+        let permit = Permit { scopes: caller.scopes_somewhere(), sight: Sight::Whole };
+        return is_off(Check::TenantOfPath).then_some(permit);
+    };
+    let sight = match params.find(SERVICE) {
+        Some(segment) => {
+            // What follows a colon is an action on the service.
+            let service = segment.split(':').next().unwrap_or_default();
+            if !passes(Check::ServiceOfPath, grant.services.contain(service)) {
+                return None;
+            }
+            Sight::Whole
+        }
+        None if grant.services == Services::All => Sight::Whole,
+        None => Sight::SomeServices,
+    };
+    Some(Permit { scopes: grant.scopes, sight })
 }
 
 fn bearer_of(headers: &HeaderMap) -> Option<&str> {
@@ -86,10 +161,15 @@ fn bearer_of(headers: &HeaderMap) -> Option<&str> {
 fn refused(error: AuthenticateError) -> Problem {
     match error {
         AuthenticateError::Key(error) => Problem::new(Code::Unauthenticated, error.to_string()),
+        AuthenticateError::Token(error) => Problem::new(Code::Unauthenticated, error.to_string()),
         AuthenticateError::Refused => Problem::new(
             Code::Unauthenticated,
             "the API key is unknown, expired or revoked; ask the platform's operators for another",
         ),
+        AuthenticateError::Issuer(why) => {
+            tracing::warn!(why, "cannot check a token");
+            Problem::new(Code::Unavailable, "the token cannot be checked now; try again")
+        }
         AuthenticateError::Store(error) => {
             tracing::warn!(%error, "cannot check an API key");
             Problem::new(Code::Unavailable, "the API key cannot be checked now; try again")

@@ -4,6 +4,10 @@
 //! may call, and every error that the envelope and the authorisation layer can answer) is added here
 //! once, so a new route is documented completely without saying it again.
 
+mod answers;
+mod bodies;
+mod parameters;
+
 use axum::{
     body::Bytes,
     http::{HeaderValue, header},
@@ -13,18 +17,20 @@ use cameo_domain::Scope;
 use utoipa::{
     OpenApi,
     openapi::{
-        Components, ContentBuilder, Ref, RefOr, ResponseBuilder,
+        Components,
         extensions::ExtensionsBuilder,
         path::{Operation, PathItem, Paths},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 
-use crate::problem::{Code, PROBLEM_JSON, Position, ProblemBody};
+use crate::problem::{Code, Position, ProblemBody};
 
 const BEARER: &str = "api_key";
 /// The member of an operation that names the scope which it needs.
 const SCOPE: &str = "x-scope";
+/// What it says where none is needed.
+const ANY_SCOPE: &str = "any";
 const DOCS: &str = include_str!("docs.html");
 /// The page runs its own script and style and talks to its own origin only.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
@@ -39,17 +45,24 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
             Every answer with predictions says which `generation` it comes from, when that was predicted, \
             by which `release`, and whether it is `stale`. A publication switches all keys of a service \
             at once: two answers with the same generation belong together.\n\n\
-            An API key belongs to one tenant. What belongs to another tenant is answered exactly as if it \
-            did not exist. What a key may do is given by its scopes; each operation names the one that it \
-            needs as `x-scope`. Every answer carries `x-request-id`; name it when you ask for help."
+            An API key belongs to one tenant, and may be for some of its services alone; a token of your \
+            identity provider speaks for you in every tenant that lets one of your groups in. What you may \
+            not see is answered exactly as if it did not exist. What you may do is given by scopes; each \
+            operation names the one that it needs as `x-scope`, and `GET /v1/me` lists yours. Every answer carries `x-request-id`; name it when you ask for help."
     ),
     tags(
         (name = "predictions", description = "Look predictions up."),
+        (name = "profiles", description = "Everything that a tenant's services say about a customer."),
         (name = "explanations", description = "Why predictions are what they are."),
+        (name = "tenants", description = "Teams, and what happened in them."),
         (name = "services", description = "What a tenant hosts."),
         (name = "runs", description = "The executions that make predictions."),
         (name = "generations", description = "What was published, and going back."),
         (name = "releases", description = "The versions of bundles, and which of them is in production."),
+        (name = "segments", description = "The customers for whom a condition over predictions holds."),
+        (name = "webhooks", description = "Being told of changes."),
+        (name = "keys", description = "Who may do what: API keys, and the caller itself."),
+        (name = "erasures", description = "Customers who ask to be forgotten, and whom runs leave out."),
         (name = "health", description = "For what runs the process. No API key needed."),
     ),
     security(("api_key" = [])),
@@ -75,28 +88,35 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
         SecurityScheme::Http(
             HttpBuilder::new()
                 .scheme(HttpAuthScheme::Bearer)
-                .bearer_format("cameo_<prefix>_<secret>_<checksum>")
-                .description(Some("An API key of one tenant, or an operator's key for all."))
+                .bearer_format("cameo_<prefix>_<secret>_<checksum>, or a JSON Web Token")
+                .description(Some(
+                    "An API key of one tenant, or an operator's key for all; where the server names an \
+                     identity provider, a token of it.",
+                ))
                 .build(),
         ),
     );
     for (path, item) in &mut document.paths.paths {
         let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get, put, post, delete, patch].into_iter().flatten() {
+            bodies::complete(operation);
+            parameters::complete(operation);
             for code in shared_codes(path, operation) {
-                add_problem(operation, code);
+                answers::add_problem(operation, code);
             }
+            answers::complete(operation);
         }
     }
 }
 
-/// Writes into the operations of some paths which scope they need.
-pub(crate) fn declare_scope(paths: &mut Paths, scope: Scope) {
+/// Writes into the operations of some paths which scope they need; without one, any caller that is let
+/// in may do it.
+pub(crate) fn declare_scope(paths: &mut Paths, scope: Option<Scope>) {
     for item in paths.paths.values_mut() {
         let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get, put, post, delete, patch].into_iter().flatten() {
-            let scope = ExtensionsBuilder::new().add(SCOPE, scope.as_str()).build();
-            operation.extensions = Some(scope);
+            let scope = scope.map_or(ANY_SCOPE, Scope::as_str);
+            operation.extensions = Some(ExtensionsBuilder::new().add(SCOPE, scope).build());
         }
     }
 }
@@ -108,30 +128,21 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
             Code::InvalidRequest,
             Code::Unauthenticated,
             Code::MissingScope,
+            Code::RateLimited,
             Code::Overloaded,
+            Code::Unavailable,
         ]);
     }
     if path.contains('{') {
         codes.push(Code::NotFound);
     }
     if operation.request_body.is_some() {
-        codes.extend([Code::BodyTooLarge, Code::UnsupportedMediaType, Code::InvalidBody]);
+        codes.extend([Code::BodyTooLarge, Code::BodyTooSlow]);
+    }
+    if bodies::is_json(operation) {
+        codes.extend([Code::MalformedJson, Code::UnsupportedMediaType, Code::InvalidBody]);
     }
     codes
-}
-
-/// Adds a problem as the answer of its status, or as a further example where the status is taken.
-pub(crate) fn add_problem(operation: &mut Operation, code: Code) {
-    let status = code.status().as_str().to_owned();
-    operation.responses.responses.entry(status).or_insert_with(|| {
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("Problem")))
-            .example(Some(example(code)))
-            .build();
-        RefOr::T(
-            ResponseBuilder::new().description(code.title()).content(PROBLEM_JSON, content).build(),
-        )
-    });
 }
 
 /// A problem as it would be answered.

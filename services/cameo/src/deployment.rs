@@ -77,6 +77,11 @@ impl Places {
         &self.lake
     }
 
+    /// For files that go as soon as they have been used.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.data.join("scratch")
+    }
+
     pub(crate) fn postgres(&self) -> PathBuf {
         self.data.join("postgres")
     }
@@ -107,6 +112,10 @@ pub(crate) struct Deployment {
     pub(crate) openlineage: Option<Receiver>,
     /// Who may sign the bundles that are sent to the API; without any, they need no signature.
     pub(crate) trusted_keys: Option<TrustedKeys>,
+    /// The API's settings.
+    pub(crate) api: cameo_api::Config,
+    /// Where the API is for those who are told by webhooks.
+    pub(crate) public_url: Option<String>,
 }
 
 impl Deployment {
@@ -151,9 +160,18 @@ impl Deployment {
         let options = ConnectOptions::from_url(url)
             .context("expected a URL such as postgresql://user@host/database")?;
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
-        let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
+        let warehouse = open_lake(places.lake(), &places.scratch())?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
-        Ok(Self { places, store, warehouse, artifacts, openlineage: None, trusted_keys: None })
+        Ok(Self {
+            places,
+            store,
+            warehouse,
+            artifacts,
+            openlineage: None,
+            trusted_keys: None,
+            api: cameo_api::Config::default(),
+            public_url: None,
+        })
     }
 }
 

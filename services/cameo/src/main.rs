@@ -99,13 +99,19 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Lineage(wanted) => commands::lineage::run(global, wanted, output).await,
         Command::Card(service) => commands::card::run(global, service, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
+        Command::Erase(erase) => commands::erasures::erase(global, erase, output).await,
+        Command::Erasures(wanted) => commands::erasures::list(global, wanted, output).await,
+        Command::Suppressions(wanted) => {
+            commands::erasures::suppressions(global, wanted, output).await
+        }
         Command::Keys(keys) => commands::keys::run(global, keys, output).await,
+        Command::SqlAccess(access) => commands::sql_access::run(global, access, output).await,
         Command::Audit(audit) => commands::audit::run(global, audit, output).await,
         Command::Doctor => commands::doctor::run(global, output).await,
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
         Command::Model(model) => commands::model::run(global, model, output).await,
         Command::Sql(sql) => commands::sql::run(sql, output),
-        Command::Schema => commands::schema::run(),
+        Command::Schema { tenant } => commands::schema::run(tenant),
         Command::Bench(bench) => commands::bench::run(bench, output).await,
     }
 }

@@ -25,8 +25,16 @@ impl Roles {
     ) -> Self {
         let metrics = Metrics::new();
         let clock = Arc::new(SystemClock);
-        let Deployment { store, warehouse, artifacts, openlineage, trusted_keys, .. } =
-            deployment.clone();
+        let Deployment {
+            places,
+            store,
+            warehouse,
+            artifacts,
+            openlineage,
+            trusted_keys,
+            api,
+            public_url,
+        } = deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
             let dependencies = cameo_scheduler::Dependencies {
@@ -49,7 +57,13 @@ impl Roles {
                 metrics: cameo_worker::WorkerMetrics::register(&metrics),
             };
             started.spawn(cameo_worker::run(
-                cameo_worker::Config { openlineage, ..cameo_worker::Config::default() },
+                cameo_worker::Config {
+                    openlineage,
+                    scratch: places.scratch(),
+                    webhook_reach: api.webhook_reach,
+                    public_url,
+                    ..cameo_worker::Config::default()
+                },
                 dependencies,
                 shutdown.clone(),
             ));
@@ -69,7 +83,8 @@ impl Roles {
         }
         let config = cameo_api::Config {
             operations_only: !roles.contains(&Role::Api),
-            ..cameo_api::Config::default()
+            scratch: places.scratch(),
+            ..api
         };
         let dependencies =
             cameo_api::Dependencies { store, metrics, warehouse, artifacts, trusted_keys };

@@ -6,13 +6,17 @@
 
 mod anchoring;
 mod comparison;
+mod erasing;
 mod execution;
 mod housekeeping;
 mod lineage;
 mod metrics;
+mod snapshot_metrics;
+mod snapshots;
 mod verdict;
+mod webhooks;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
@@ -31,8 +35,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
+pub use cameo_webhook::Reach;
 pub use comparison::compare_next;
+pub use erasing::erase_next;
 pub use metrics::WorkerMetrics;
+pub use snapshots::step as make_next_snapshot;
 
 /// How a worker behaves.
 #[derive(Debug, Clone)]
@@ -53,8 +60,15 @@ pub struct Config {
     pub drain: Duration,
     /// Cap on the memory that any bundle may ask for, in MiB.
     pub memory_max_mb: u64,
+    /// For files that go as soon as they have been used: snapshots, before they are stored, and members of
+    /// segments. They may be as large as the largest generation.
+    pub scratch: PathBuf,
     /// Who is told of each attempt by OpenLineage events.
     pub openlineage: Option<Receiver>,
+    /// Which addresses webhooks may have.
+    pub webhook_reach: Reach,
+    /// Where the API is for those who are told by webhooks.
+    pub public_url: Option<String>,
 }
 
 impl Default for Config {
@@ -69,7 +83,10 @@ impl Default for Config {
             poll: Duration::from_millis(500),
             drain: Duration::from_secs(30),
             memory_max_mb: 8 * 1024,
+            scratch: std::env::temp_dir(),
             openlineage: None,
+            webhook_reach: Reach::Public,
+            public_url: None,
         }
     }
 }
@@ -101,6 +118,22 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         tokio::spawn(housekeeping::run(dependencies.clone(), shutdown.child_token()));
     let comparison =
         tokio::spawn(comparison::run(dependencies.store.clone(), shutdown.child_token()));
+    let snapshots = tokio::spawn(snapshots::run(
+        Arc::clone(&config),
+        dependencies.clone(),
+        shutdown.child_token(),
+    ));
+
+    let webhooks = tokio::spawn(webhooks::run(
+        Arc::clone(&config),
+        dependencies.clone(),
+        shutdown.child_token(),
+    ));
+    let erasing = tokio::spawn(erasing::run(
+        dependencies.clone(),
+        erasing::LEASE_SECONDS.min(config.lease_seconds),
+        shutdown.child_token(),
+    ));
 
     let work = Arc::new(Notify::new());
     let wanted = |hint: &Hint| matches!(hint, Hint::Runs | Hint::Reconnected);
@@ -136,7 +169,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = tokio::join!(housekeeping, comparison);
+    let _ = tokio::join!(housekeeping, comparison, snapshots, erasing, webhooks);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;

@@ -16,6 +16,8 @@ use prometheus_client::{
     registry::Unit,
 };
 
+use crate::snapshot_metrics::SnapshotMetrics;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
     tenant: String,
@@ -51,7 +53,12 @@ pub struct WorkerMetrics {
     pub(crate) leases_expired: Counter,
     pub(crate) retries: Counter,
     pub(crate) audit_conflicts: Counter,
+    pub(crate) erasures: Counter,
+    pub(crate) erasure_errors: Counter,
     pub(crate) openlineage: Counters,
+    pub(crate) snapshots: SnapshotMetrics,
+    pub(crate) webhooks_delivered: Counter,
+    pub(crate) webhooks_failed: Counter,
     ended: Family<Ended, Counter>,
     duration: Family<Service, Histogram, fn() -> Histogram>,
     rows: Family<Rows, Counter>,
@@ -71,7 +78,12 @@ impl WorkerMetrics {
             leases_expired: Counter::default(),
             retries: Counter::default(),
             audit_conflicts: Counter::default(),
+            erasures: Counter::default(),
+            erasure_errors: Counter::default(),
             openlineage: Counters::default(),
+            snapshots: SnapshotMetrics::register(registry),
+            webhooks_delivered: Counter::default(),
+            webhooks_failed: Counter::default(),
             ended: Family::default(),
             duration: Family::new_with_constructor(buckets),
             rows: Family::default(),
@@ -98,6 +110,16 @@ impl WorkerMetrics {
             m.audit_conflicts.clone(),
         );
         registry.register(
+            "cameo_erasures_completed",
+            "Customers who were erased everywhere",
+            m.erasures.clone(),
+        );
+        registry.register(
+            "cameo_erasure_errors",
+            "Turns of erasing that failed and will be repeated",
+            m.erasure_errors.clone(),
+        );
+        registry.register(
             "cameo_openlineage_events_sent",
             "OpenLineage events that the receiver took",
             m.openlineage.sent.clone(),
@@ -106,6 +128,16 @@ impl WorkerMetrics {
             "cameo_openlineage_events_dropped",
             "OpenLineage events that were given up: the receiver is dead, slow or refuses them",
             m.openlineage.dropped.clone(),
+        );
+        registry.register(
+            "cameo_webhooks_delivered",
+            "Messages to webhooks that their receivers took",
+            m.webhooks_delivered.clone(),
+        );
+        registry.register(
+            "cameo_webhooks_failed",
+            "Attempts to tell a webhook that failed; they are repeated",
+            m.webhooks_failed.clone(),
         );
         registry.register("cameo_runs", "Finished runs by final state", m.ended.clone());
         registry.register_with_unit(
@@ -159,6 +191,7 @@ impl WorkerMetrics {
             ("read", progress.rows_read),
             ("scored", progress.rows_scored),
             ("quarantined", progress.rows_quarantined),
+            ("suppressed", progress.rows_suppressed),
         ] {
             let labels = Rows { tenant: tenant.clone(), service: service.clone(), outcome };
             self.rows.get_or_create(&labels).inc_by(rows);

@@ -102,6 +102,9 @@ pub enum TenantChangeKind {
     Added {
         /// How many of its runs may be under way at once.
         max_concurrent_runs: u32,
+        /// Its other settings.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        settings: Vec<SettingChange>,
     },
     /// It has other settings.
     Changed {

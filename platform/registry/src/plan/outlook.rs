@@ -8,15 +8,16 @@ use std::{
 };
 
 use cameo_bundle::{
-    ArtifactStore, Bundle, Diagnostic, Discovery, ReleaseManifest, Tenant, artifact,
+    ArtifactStore, Bundle, Diagnostic, Discovery, ReleaseManifest, Tenant, TenantConfig, artifact,
 };
-use cameo_domain::{PredictionSchema, ServicePath, Sha256, Stage, TenantName};
+use cameo_domain::{GroupAccess, PredictionSchema, ServicePath, Sha256, Stage, TenantName};
 use cameo_store::{
     Store, StoreError,
+    limits::{self, RequestLimits},
     lookup::{self, ServedGeneration},
     releases,
     services::{self, ServiceRecord},
-    tenants,
+    tenants::{self, TenantRecord},
 };
 use cameo_warehouse::Warehouse;
 
@@ -26,7 +27,7 @@ use super::{
     entry::Entry,
     settings::SettingChange,
 };
-use crate::inspection::Models;
+use crate::{apply::request_limits, inspection::Models};
 
 /// What a tree is compared with.
 #[derive(Clone, Copy)]
@@ -249,20 +250,22 @@ async fn tenant_changes(
     scope: &Scope,
 ) -> Result<Vec<TenantChange>, StoreError> {
     let known = tenants::list(store).await?;
+    let granted = limits::granted(store).await?;
     let mut changes = Vec::new();
     for tenant in found {
-        let runs = tenant.config.max_concurrent_runs;
         let change = match known.iter().find(|known| known.tenant == tenant.name) {
-            None => TenantChangeKind::Added { max_concurrent_runs: runs },
-            Some(known) if known.max_concurrent_runs != runs => TenantChangeKind::Changed {
-                settings: vec![SettingChange {
-                    section: cameo_bundle::TENANT_FILE.into(),
-                    setting: "MAX_CONCURRENT_RUNS".to_owned(),
-                    old: Some(known.max_concurrent_runs.into()),
-                    new: Some(runs.into()),
-                }],
+            None => TenantChangeKind::Added {
+                max_concurrent_runs: tenant.config.max_concurrent_runs,
+                settings: settings_beside_runs(None, RequestLimits::default(), &tenant.config),
             },
-            Some(_) => continue,
+            Some(known) => {
+                let limits = granted.tenants.iter().find(|granted| granted.tenant == tenant.name);
+                let limits = limits.map(|granted| granted.limits).unwrap_or_default();
+                match settings(known, limits, &tenant.config) {
+                    settings if settings.is_empty() => continue,
+                    settings => TenantChangeKind::Changed { settings },
+                }
+            }
         };
         changes.push(TenantChange { tenant: tenant.name.clone(), change });
     }
@@ -275,4 +278,68 @@ async fn tenant_changes(
         }
     }
     Ok(changes)
+}
+
+fn settings(
+    known: &TenantRecord,
+    limits: RequestLimits,
+    wanted: &TenantConfig,
+) -> Vec<SettingChange> {
+    let mut settings = Vec::new();
+    let (old, new) = (known.max_concurrent_runs, wanted.max_concurrent_runs);
+    if old != new {
+        settings.push(SettingChange {
+            section: cameo_bundle::TENANT_FILE.into(),
+            setting: "MAX_CONCURRENT_RUNS".to_owned(),
+            old: Some(old.into()),
+            new: Some(new.into()),
+        });
+    }
+    settings.extend(settings_beside_runs(Some(known), limits, wanted));
+    settings
+}
+
+/// The settings whose defaults need no word where a tenant is new.
+fn settings_beside_runs(
+    known: Option<&TenantRecord>,
+    limits: RequestLimits,
+    wanted: &TenantConfig,
+) -> Vec<SettingChange> {
+    let none = GroupAccess::default();
+    let access = known.map_or(&none, |known| &known.access);
+    let mut settings = access_changes(access, &wanted.access);
+    settings.extend(limit_changes(limits, request_limits(wanted)));
+    settings
+}
+
+fn limit_changes(old: RequestLimits, new: RequestLimits) -> Vec<SettingChange> {
+    let limits = [
+        ("REQUESTS_PER_SECOND", old.requests_per_second, new.requests_per_second),
+        ("BURST", old.burst, new.burst),
+        ("CONCURRENT_REQUESTS", old.concurrent_requests, new.concurrent_requests),
+    ];
+    let changed = limits.into_iter().filter(|(_, old, new)| old != new);
+    changed
+        .map(|(key, old, new)| SettingChange {
+            section: cameo_bundle::TENANT_FILE.into(),
+            setting: format!("LIMITS.{key}"),
+            old: old.map(Into::into),
+            new: new.map(Into::into),
+        })
+        .collect()
+}
+
+/// Which groups get or lose what.
+fn access_changes(old: &GroupAccess, new: &GroupAccess) -> Vec<SettingChange> {
+    let told = |groups: &[String]| (!groups.is_empty()).then(|| groups.into());
+    let lists = old.lists().into_iter().zip(new.lists());
+    let changed = lists.filter(|((_, old, _), (_, new, _))| old != new);
+    changed
+        .map(|((key, old, _), (_, new, _))| SettingChange {
+            section: cameo_bundle::TENANT_FILE.into(),
+            setting: format!("ACCESS.{key}"),
+            old: told(old),
+            new: told(new),
+        })
+        .collect()
 }

@@ -1,11 +1,11 @@
 //! Reading the trail.
 
-use cameo_domain::{ServiceName, TenantName};
+use cameo_domain::{ServiceName, Services, TenantName};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, row::names};
 
 /// Most entries in one page of [`list`].
 pub const PAGE_ENTRIES_MAX: u32 = 200;
@@ -44,6 +44,8 @@ pub struct AuditFilter {
     pub tenant: Option<TenantName>,
     /// Of one service.
     pub service: Option<ServiceName>,
+    /// Of some services; what concerns the tenant as a whole is then left out.
+    pub services: Services,
     /// At or after this instant.
     pub since: Option<DateTime<Utc>>,
     /// Older than this entry: the last one of the page before.
@@ -60,6 +62,7 @@ pub async fn list(store: &Store, filter: &AuditFilter) -> Result<Vec<AuditEntry>
         "select * from cameo.audit
          where ($1::text is null or tenant = $1) and ($2::text is null or service = $2)
            and ($3::timestamptz is null or at >= $3) and ($4::bigint is null or entry < $4)
+           and ($6::text[] is null or service = any($6))
          order by entry desc limit $5",
     )
     .bind(filter.tenant.as_ref().map(TenantName::as_str))
@@ -67,6 +70,7 @@ pub async fn list(store: &Store, filter: &AuditFilter) -> Result<Vec<AuditEntry>
     .bind(filter.since)
     .bind(filter.before)
     .bind(i64::from(limit))
+    .bind(names(&filter.services))
     .fetch_all(store.control())
     .await?;
     Ok(entries)

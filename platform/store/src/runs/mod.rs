@@ -11,11 +11,16 @@ pub(crate) use lease::hold;
 pub use lease::{expire_leases, fail, halt, hand_back, heartbeat, requeue};
 pub use record::{Progress, RunCounts, RunPurpose, RunRecord, RunTrigger, StepTime};
 
-use cameo_domain::{RunId, RunState, ServiceName, TenantName};
+use cameo_checkpoint::{Check, passes};
+use cameo_domain::{RunId, RunState, ServiceName, Services, TenantName};
 use chrono::{DateTime, Duration, Utc};
 use sqlx::{PgConnection, types::Json};
 
-use crate::{Store, StoreError, connect::say, row::get};
+use crate::{
+    Store, StoreError,
+    connect::say,
+    row::{get, names},
+};
 
 /// Most runs in one page of [`list`].
 pub const PAGE_ROWS_MAX: u32 = 200;
@@ -48,6 +53,8 @@ pub struct RunFilter {
     pub tenant: Option<TenantName>,
     /// Of one service.
     pub service: Option<ServiceName>,
+    /// Of some services.
+    pub services: Services,
     /// In one state.
     pub state: Option<RunState>,
     /// Older than this run: the last one of the page before.
@@ -172,12 +179,12 @@ pub async fn find(
     tenant: &TenantName,
     run: RunId,
 ) -> Result<Option<RunRecord>, StoreError> {
-    let record = sqlx::query_as("select * from cameo.runs where tenant = $1 and run = $2")
-        .bind(tenant.as_str())
+    let record: Option<RunRecord> = sqlx::query_as("select * from cameo.runs where run = $1")
         .bind(run.0)
         .fetch_optional(store.control())
         .await?;
-    Ok(record)
+    let is_own = |record: &RunRecord| passes(Check::TenantOfRun, record.path.tenant == *tenant);
+    Ok(record.filter(is_own))
 }
 
 /// A page of runs, newest first.
@@ -187,6 +194,7 @@ pub async fn list(store: &Store, filter: &RunFilter) -> Result<Vec<RunRecord>, S
         "select * from cameo.runs
          where ($1::text is null or tenant = $1) and ($2::text is null or service = $2)
            and ($3::text is null or state = $3) and ($4::bigint is null or run < $4)
+           and ($6::text[] is null or service = any($6))
          order by run desc limit $5",
     )
     .bind(filter.tenant.as_ref().map(TenantName::as_str))
@@ -194,6 +202,7 @@ pub async fn list(store: &Store, filter: &RunFilter) -> Result<Vec<RunRecord>, S
     .bind(filter.state.map(RunState::as_str))
     .bind(filter.before.map(|run| run.0))
     .bind(i64::from(limit))
+    .bind(names(&filter.services))
     .fetch_all(store.control())
     .await?;
     Ok(records)

@@ -1,6 +1,6 @@
 //! The audit trail: what is in it, and that nobody can change it unnoticed.
 
-use cameo_domain::{AuditAnchor, Scopes, Sha256};
+use cameo_domain::{AuditAnchor, Scopes, Services, Sha256};
 use cameo_store::{
     By, Store,
     audit::{self, AuditFilter, Break, Verified},
@@ -99,6 +99,7 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
         tenant: Some(crm()),
         name: "ci".to_owned(),
         scopes: Scopes::all(),
+        services: Services::All,
         created_by: "cli:ada".to_owned(),
         expires_at: None,
     };
@@ -115,7 +116,8 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
         .iter()
         .map(|entry| (entry.action.as_str(), entry.actor.as_str(), entry.origin.as_str()))
         .collect();
-    let owner = format!("postgres:{}", world.postgres.connection().user);
+    // The tenant was made by the platform before anybody said who acts; the superuser was by hand.
+    let superuser = format!("postgres:{}", world.postgres.connection().user);
     let run = [
         ("run.requested", "tenant:crm", "api 10.0.0.7"),
         ("run.claimed", "worker-1", "worker"),
@@ -123,7 +125,7 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
         ("generation.published", "worker-1", "database"),
     ];
     let mut expected = vec![
-        ("tenant.created", owner.as_str(), "database"),
+        ("tenant.created", "postgres:platform", "database"),
         ("tenant.changed", "cli:ada", "cli"),
         ("release.applied", "test", "test"),
         ("service.created", "test", "test"),
@@ -136,7 +138,7 @@ async fn every_change_of_state_says_who_made_it_and_from_where() {
         ("generation.rolled_back", "tenant:crm", "api 10.0.0.7"),
         ("key.created", "cli:ada", "cli"),
         ("key.revoked", "cli:grace", "cli"),
-        ("tenant.changed", owner.as_str(), "database"),
+        ("tenant.changed", superuser.as_str(), "database"),
     ]);
     assert_eq!(told, expected);
     assert_eq!(entries[1].detail["max_concurrent_runs"]["to"], 7);

@@ -2,8 +2,11 @@
 
 mod audit;
 mod cancellation;
+mod confinement;
 mod digests;
+mod erasures;
 mod explanations;
+mod limits;
 mod outbox;
 mod publishing;
 mod queue;
@@ -11,7 +14,9 @@ mod random_stages;
 mod ranking;
 mod records;
 mod schedule;
+mod segments;
 mod serving;
+mod snapshots;
 mod stages;
 mod support;
 mod verdicts;

@@ -39,9 +39,7 @@ impl World {
         let settings = PostgresSettings { shared_buffers_mb: 64, ..PostgresSettings::default() };
         let data = folder.path().join("pg");
         let postgres = EmbeddedPostgres::start(&data, &settings).expect("a private Postgres");
-        let info = postgres.connection();
-        let options =
-            ConnectOptions::from_socket(&info.socket_dir, info.port, &info.user, &info.database);
+        let options = owned(&postgres).await;
         let store = Store::connect(&options).await.expect("a connection");
         store.migrate().await.expect("the migrations");
         let world = Self { store, options, postgres, _folder: folder };
@@ -79,9 +77,20 @@ impl World {
         runs::claim(&self.store, "worker", LEASE_SECONDS).await.expect("a claim")
     }
 
-    /// Requests, claims, loads and publishes a generation with `rows` rows.
+    /// Requests, claims, loads and publishes a generation of `crm` with `rows` rows.
     pub(crate) async fn published(&self, name: &str, due_at: &str, rows: i64) -> Generation {
-        self.request("crm", name, due_at).await;
+        self.published_by("crm", name, due_at, rows).await
+    }
+
+    /// [`World::published`] by another tenant.
+    pub(crate) async fn published_by(
+        &self,
+        tenant_name: &str,
+        name: &str,
+        due_at: &str,
+        rows: i64,
+    ) -> Generation {
+        self.request(tenant_name, name, due_at).await;
         let run = self.claim().await.expect("the requested run");
         let (generation, digest) = self.sealed(&run, &scores(), &[batch(0..rows)]).await;
         let outcome = self.publish(&run, &generation, digest).await.expect("a publication");
@@ -118,7 +127,7 @@ impl World {
         digest: RowDigest,
     ) -> Result<Outcome, cameo_store::StoreError> {
         let counts =
-            RunCounts { rows_read: digest.rows, rows_scored: digest.rows, rows_quarantined: 0 };
+            RunCounts { rows_read: digest.rows, rows_scored: digest.rows, ..RunCounts::default() };
         generations::publish(&self.store, run.run, run.epoch, generation, digest, &counts).await
     }
 
@@ -147,6 +156,34 @@ impl World {
         let breaches = invariants::check(&self.store).await.expect("the check");
         assert!(breaches.is_empty(), "{breaches:#?}");
     }
+}
+
+/// Where the platform connects to as in production: as the owner of its database and no superuser, so that
+/// row security binds it. The superuser is left to [`World::sql`], which tampers.
+async fn owned(postgres: &EmbeddedPostgres) -> ConnectOptions {
+    use sqlx::{Connection, Executor};
+    let mut superuser =
+        sqlx::PgConnection::connect(&postgres.url()).await.expect("a connection as superuser");
+    superuser
+        .execute("create role platform login createrole; alter database cameo owner to platform")
+        .await
+        .expect("an owner");
+    let rules: String =
+        sqlx::query_scalar("show hba_file").fetch_one(&mut superuser).await.expect("a path");
+    std::fs::write(rules, "local all all trust\n").expect("everybody may log in");
+    superuser.execute("select pg_reload_conf()").await.expect("the rules are read again");
+    let info = postgres.connection();
+    let options = sqlx::postgres::PgConnectOptions::new_without_pgpass()
+        .socket(&info.socket_dir)
+        .port(info.port)
+        .username("platform")
+        .database(&info.database);
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while let Err(error) = sqlx::PgConnection::connect_with(&options).await {
+        assert!(std::time::Instant::now() < patience, "the owner cannot log in: {error}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    ConnectOptions::from_socket(&info.socket_dir, info.port, "platform", &info.database)
 }
 
 pub(crate) fn at(text: &str) -> DateTime<Utc> {

@@ -1,6 +1,10 @@
 //! Who changed what, when and from where.
 
-use axum::{Json, extract::State};
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State};
+use cameo_access::Caller;
+use cameo_checkpoint::Check;
 use cameo_domain::ServiceName;
 use cameo_store::audit::{self, AuditEntry, AuditFilter, PAGE_ENTRIES_MAX};
 use chrono::{DateTime, Utc};
@@ -9,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
+    authorise::visible,
     extract::{PathParams, QueryParams},
     problem::{Code, Problem},
 };
@@ -64,26 +69,29 @@ pub(crate) struct EntryPage {
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditQuery {
     /// Only of this service.
-    #[param(value_type = Option<String>, example = "gender")]
+    #[param(value_type = Option<String>)]
     service: Option<ServiceName>,
     /// Only at or after this instant.
+    #[param(example = "2026-03-01T00:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// Only entries with a smaller number: the `next_before` of the page before.
+    #[param(minimum = 1, example = 4662)]
     before: Option<i64>,
     /// Most entries of the page, 1 to 200; 50 unless given.
-    #[param(minimum = 1, maximum = 200)]
+    #[param(minimum = 1, maximum = 200, example = 50)]
     limit: Option<u32>,
 }
 
 /// List a tenant's audit trail
 ///
-/// Every change of its services, releases, runs, publications and keys, newest first. Pages are
-/// stable: what happens meanwhile does not shift them.
+/// Every change of its services, releases, runs, publications and keys, newest first; for a key of some
+/// services, the changes of these. Pages are stable: what happens meanwhile does not shift them.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/audit", operation_id = "listAudit", tag = "tenants",
     params(("tenant" = String, Path, description = "The team.", example = "marketing"), AuditQuery),
     responses((status = 200, description = "A page of the trail", body = EntryPage)))]
 pub(crate) async fn list_audit(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
     QueryParams(query): QueryParams<AuditQuery>,
 ) -> Result<Json<EntryPage>, Problem> {
@@ -94,8 +102,10 @@ pub(crate) async fn list_audit(
             format!("expected a `limit` of 1 to {PAGE_ENTRIES_MAX}, found {limit}"),
         ));
     }
+    let tenant = path.tenant()?;
     let filter = AuditFilter {
-        tenant: Some(path.tenant()?),
+        services: visible(&caller, &tenant, Check::AuditListed),
+        tenant: Some(tenant),
         service: query.service,
         since: query.since,
         before: query.before,

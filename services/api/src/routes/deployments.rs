@@ -4,22 +4,22 @@
 //! nothing else. The work is that of `cameo plan` and `cameo apply`, in [`cameo_registry`]; it happens on
 //! threads of its own, because a model that is inspected must not delay a look-up.
 
-use std::{future::Future, path::PathBuf};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
 use axum::{
-    Json,
-    body::Bytes,
-    extract::{FromRequest, Request, State},
-    http::StatusCode,
+    Extension, Json,
+    extract::{Request, State},
 };
+use cameo_access::Caller;
 use cameo_bundle::{Diagnostic, discover};
-use cameo_domain::{ServicePath, TenantName};
+use cameo_checkpoint::{Check, passes};
+use cameo_domain::{Scope as KeyScope, Scopes, ServicePath, TenantName};
 use cameo_package::{Package, limits::PACKAGE_BYTES_MAX};
 use cameo_registry::{
     AppliedBundle, ApplyError, TreeOutcome, Wanted,
     plan::{ChangePlan, PlanError, SAMPLE_CUSTOMERS_MAX, Scope, Server, TenantChange, plan},
 };
-use cameo_store::services;
+use cameo_store::{Store, services, tenants};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use utoipa::{IntoParams, ToSchema};
@@ -27,6 +27,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     acting::Acting,
     app::{App, Deployments},
+    authorise::{lacks, visible},
+    body,
     extract::{PathParams, QueryParams},
     openapi::example,
     problem::{Code, Problem, ProblemBody},
@@ -45,9 +47,9 @@ const ARCHIVED: &str = "its bundle was removed";
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PlanQuery {
-    /// Customers on which a changed service is run, without writing anything, up to 1,000,000; none unless
+    /// Customers on which a changed service is run, without writing anything, up to 100,000; none unless
     /// given.
-    #[param(minimum = 0, example = 10_000)]
+    #[param(minimum = 0, maximum = 100_000, example = 10_000)]
     sample: Option<u32>,
 }
 
@@ -57,6 +59,7 @@ pub(crate) struct PlanQuery {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ApplyQuery {
     /// Whether the service may break its consumers; the ledger keeps that it was accepted.
+    #[param(example = false)]
     accept_breaking: Option<bool>,
 }
 
@@ -105,10 +108,14 @@ pub(crate) struct Standing {
     responses((status = 200, description = "The services", body = StandingList)))]
 pub(crate) async fn list_standing(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
 ) -> Result<Json<StandingList>, Problem> {
-    let services = services::list(&app.store, Some(&path.tenant()?)).await?;
-    let standing = services.into_iter().map(|service| Standing {
+    let tenant = path.tenant()?;
+    let own = visible(&caller, &tenant, Check::StandingListed);
+    let services = services::list(&app.store, Some(&tenant)).await?.into_iter();
+    let services = services.filter(|service| own.contain(service.path.service.as_str()));
+    let standing = services.map(|service| Standing {
         service: service.path.service.to_string(),
         release: service.release.to_string(),
         stage: service.stage.to_string(),
@@ -144,6 +151,7 @@ pub(crate) struct ArchiveResult {
             content_type = "application/problem+json", example = json!(example(Code::UnsoundBundle)))))]
 pub(crate) async fn plan_bundle(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
     QueryParams(query): QueryParams<PlanQuery>,
     request: Request,
@@ -153,7 +161,7 @@ pub(crate) async fn plan_bundle(
         let detail = format!("expected a `sample` of 0 to {SAMPLE_CUSTOMERS_MAX}, found {sample}");
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
-    let sent = Sent::receive(&app, path.tenant()?, request).await?;
+    let sent = Sent::receive(&app, &caller, path.tenant()?, request).await?;
     let store = app.store.clone();
     let planned = aside(async move {
         let (deployments, folder) = (&sent.deployments, &sent.folder);
@@ -172,7 +180,8 @@ pub(crate) async fn plan_bundle(
 /// Apply a bundle
 ///
 /// Registers the bundle as a release, which enters the stage that its config names. Applying the same bundle
-/// again changes nothing. The body is a package as `cameo package` makes it.
+/// again changes nothing. The body is a package as `cameo package` makes it. Where `ACCESS` in its
+/// `tenant.yaml` changes, the caller needs the scope `manage` as well, and what it gives to groups.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/releases",
     operation_id = "applyBundle", tag = "releases",
     params(("tenant" = String, Path, description = "The team.", example = "marketing"), ApplyQuery),
@@ -185,14 +194,16 @@ pub(crate) async fn plan_bundle(
             content_type = "application/problem+json", example = json!(example(Code::UnsoundBundle)))))]
 pub(crate) async fn apply_bundle(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     acting: Acting,
     path: PathParams,
     QueryParams(query): QueryParams<ApplyQuery>,
     request: Request,
 ) -> Result<Json<Applied>, Problem> {
-    let sent = Sent::receive(&app, path.tenant()?, request).await?;
+    let sent = Sent::receive(&app, &caller, path.tenant()?, request).await?;
     let Acting { store, by } = acting;
     let applied = aside(async move {
+        sent.may_grant(&store, &caller).await?;
         let accepted: Vec<ServicePath> = query
             .accept_breaking
             .unwrap_or_default()
@@ -261,19 +272,18 @@ struct Sent {
 }
 
 impl Sent {
-    async fn receive(app: &App, tenant: TenantName, request: Request) -> Result<Self, Problem> {
+    async fn receive(
+        app: &App,
+        caller: &Caller,
+        tenant: TenantName,
+        request: Request,
+    ) -> Result<Self, Problem> {
         let deployments = app.deployments.clone();
         // Each may hold a model in memory.
         let turn = deployments.turns.clone().try_acquire_owned().map_err(|_| {
             Problem::new(Code::Overloaded, "other bundles are being looked at; try again soon")
         })?;
-        let bytes = Bytes::from_request(request, &()).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                let detail = format!("the package exceeds {PACKAGE_BYTES_MAX} bytes");
-                return Problem::new(Code::BodyTooLarge, detail);
-            }
-            Problem::new(Code::InvalidRequest, "the body ended before it was complete")
-        })?;
+        let bytes = body::receive_large(request, app).await?;
         let trusted = deployments.trusted_keys.clone();
         let unpacked = tokio::task::spawn_blocking(move || {
             let place = tempfile::tempdir().map_err(|error| {
@@ -286,14 +296,41 @@ impl Sent {
             Ok::<_, Problem>((place, unpacked))
         });
         let (place, unpacked) = unpacked.await.map_err(|_| Problem::internal())??;
-        if unpacked.service.tenant != tenant {
+        if !passes(Check::TenantOfBundle, unpacked.service.tenant == tenant) {
             let found = &unpacked.service;
             let detail = format!("expected a bundle of tenant {tenant}, found one of {found}");
             return Err(Problem::new(Code::InvalidPackage, detail));
         }
+        let own = visible(caller, &tenant, Check::ServiceOfBundle);
+        if !own.contain(unpacked.service.service.as_str()) {
+            return Err(Problem::not_found());
+        }
         let (service, commit) = (unpacked.service, unpacked.commit);
         let folder = unpacked.folder;
         Ok(Self { deployments, service, commit, folder, place, _turn: turn })
+    }
+
+    /// Refuses to give groups more than the caller has. Who may register bundles could else let anybody in.
+    async fn may_grant(&self, store: &Store, caller: &Caller) -> Result<(), Problem> {
+        let known = tenants::list(store).await?;
+        for tenant in discover(&self.folder).tenants {
+            let record = known.iter().find(|record| record.tenant == tenant.name);
+            let before = record.map(|record| record.access.clone()).unwrap_or_default();
+            let wanted = &tenant.config.access;
+            if *wanted == before {
+                continue;
+            }
+            let own = caller.grant(tenant.name.as_str());
+            let own = own.map_or(Scopes::NONE, |grant| grant.scopes);
+            let mut needed = vec![KeyScope::Manage];
+            needed.extend(wanted.granted_beyond(&before));
+            for scope in needed {
+                if !passes(Check::GrantOfBundle, own.allow(scope)) {
+                    return Err(lacks(caller, scope, own));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The bundle's problems, named as whoever sent it knows the files.

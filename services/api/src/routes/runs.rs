@@ -1,11 +1,15 @@
 //! The executions that make predictions.
 
+use std::sync::Arc;
+
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use cameo_access::Caller;
+use cameo_checkpoint::{Check, passes};
 use cameo_domain::{RunId, RunState, ServiceName};
 use cameo_store::runs::{self, Progress, RunFilter, RunPurpose, RunRecord, RunTrigger};
 use chrono::{DateTime, Utc};
@@ -16,6 +20,7 @@ use uuid::Uuid;
 use crate::{
     acting::Acting,
     app::App,
+    authorise::visible,
     extract::{PathParams, QueryParams},
     openapi::example,
     problem::{Code, Problem, ProblemBody},
@@ -83,6 +88,9 @@ pub(crate) struct Run {
     /// Rows set aside with a reason; once complete.
     #[schema(required = true, example = 10)]
     rows_quarantined: Option<u64>,
+    /// Rows of customers who were erased, neither scored nor set aside; once complete.
+    #[schema(required = true, example = 0)]
+    rows_suppressed: Option<u64>,
     /// What it produced; once complete.
     #[schema(required = true, example = 42)]
     generation: Option<i64>,
@@ -131,6 +139,7 @@ pub(crate) struct RunQuery {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^run-[1-9][0-9]{0,17}$", max_length = 22, example = "run-1152")]
     cursor: Option<String>,
 }
 
@@ -142,10 +151,11 @@ pub(crate) struct RunQuery {
     responses((status = 200, description = "A page of runs", body = RunPage)))]
 pub(crate) async fn list_tenant_runs(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
     QueryParams(query): QueryParams<RunQuery>,
 ) -> Result<Json<RunPage>, Problem> {
-    page(&app, &path, None, query).await
+    page(&app, &caller, &path, None, query).await
 }
 
 /// List a service's runs
@@ -160,15 +170,17 @@ pub(crate) async fn list_tenant_runs(
     responses((status = 200, description = "A page of runs", body = RunPage)))]
 pub(crate) async fn list_runs(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
     QueryParams(query): QueryParams<RunQuery>,
 ) -> Result<Json<RunPage>, Problem> {
     let service = super::services::existing(&app, &path).await?;
-    page(&app, &path, Some(service), query).await
+    page(&app, &caller, &path, Some(service), query).await
 }
 
 async fn page(
     app: &App,
+    caller: &Caller,
     path: &PathParams,
     service: Option<ServiceName>,
     query: RunQuery,
@@ -180,8 +192,10 @@ async fn page(
             format!("expected a `limit` of 1 to {PAGE_ROWS_MAX}, found {limit}"),
         ));
     }
+    let tenant = path.tenant()?;
     let filter = RunFilter {
-        tenant: Some(path.tenant()?),
+        services: visible(caller, &tenant, Check::RunsListed),
+        tenant: Some(tenant),
         service,
         state: query.state,
         before: query.cursor.as_deref().map(run_of_cursor).transpose()?,
@@ -203,6 +217,8 @@ fn run_of_cursor(cursor: &str) -> Result<RunId, Problem> {
 }
 
 /// Get a run
+///
+/// Where it stands, how far it is, and why it ended where it did not publish.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services/{service}/runs/{run}", operation_id = "getRun", tag = "runs",
     params(
         ("tenant" = String, Path, description = "The team.", example = "marketing"),
@@ -216,7 +232,7 @@ pub(crate) async fn get_run(
 ) -> Result<Json<Run>, Problem> {
     let (tenant, service) = (path.tenant()?, path.service()?);
     let found = runs::find(&app.store, &tenant, RunId(path.number("run")?)).await?;
-    let found = found.filter(|record| record.path.service == service);
+    let found = found.filter(|record| passes(Check::ServiceOfRun, record.path.service == service));
     found.map(|record| Json(record.into())).ok_or_else(Problem::not_found)
 }
 
@@ -289,6 +305,7 @@ impl From<RunRecord> for Run {
             rows_read: record.counts.map(|counts| counts.rows_read),
             rows_scored: record.counts.map(|counts| counts.rows_scored),
             rows_quarantined: record.counts.map(|counts| counts.rows_quarantined),
+            rows_suppressed: record.counts.map(|counts| counts.rows_suppressed),
             generation: record.generation.map(|generation| generation.0),
             created_at: record.created_at,
             started_at: record.started_at,

@@ -1,13 +1,17 @@
 //! What a tenant hosts.
 
-use axum::{Json, extract::State};
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State};
+use cameo_access::Caller;
+use cameo_checkpoint::Check;
 use cameo_domain::{DataType, ServiceName};
 use cameo_store::services::{self, ServiceRecord};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app::App, extract::PathParams, problem::Problem};
+use crate::{app::App, authorise::visible, extract::PathParams, problem::Problem};
 
 /// A model that a tenant hosts.
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,21 +86,28 @@ pub(crate) struct ServiceList {
 }
 
 /// List a tenant's services
+///
+/// By name, with the columns of their predictions, their schedules, and how old what they serve is.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services", operation_id = "listServices", tag = "services",
     params(("tenant" = String, Path, description = "The team.", example = "marketing")),
     responses((status = 200, description = "The services", body = ServiceList)))]
 pub(crate) async fn list_services(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
 ) -> Result<Json<ServiceList>, Problem> {
     let tenant = path.tenant()?;
-    let records = services::list(&app.store, Some(&tenant)).await?;
+    let own = visible(&caller, &tenant, Check::ServicesListed);
+    let records = services::list(&app.store, Some(&tenant)).await?.into_iter();
+    let records = records.filter(|record| own.contain(record.path.service.as_str()));
     let now = Utc::now();
-    let services = records.into_iter().map(|record| view(&app, record, now)).collect();
+    let services = records.map(|record| view(&app, record, now)).collect();
     Ok(Json(ServiceList { services }))
 }
 
 /// Get a service
+///
+/// What is in production, when it runs next, the columns of its predictions, and how old what it serves is.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services/{service}", operation_id = "getService", tag = "services",
     params(
         ("tenant" = String, Path, description = "The team.", example = "marketing"),

@@ -1,32 +1,19 @@
-//! A key does what its scopes say. The routes come from the document, so a new one is swept as well.
+//! A caller does what its scopes say. The routes come from the document, so a new one is swept as well.
 
-use axum::http::{Method, StatusCode};
-use cameo_domain::{DataType, Scope};
-use serde_json::Value;
+use axum::http::StatusCode;
+use cameo_api::Config;
+use cameo_domain::{DataType, GroupAccess, Role, Scope, role::SENSITIVE};
+use cameo_store::tenants;
 
-use crate::world::{World, request};
+use crate::{
+    issuer::{Issuer, Signer},
+    sweep::{Names, Operation, operations},
+    world::{World, request},
+};
 
-/// Every operation under `/v1`, with its method, its path filled in, and the scope that it declares.
-fn operations(document: &Value) -> Vec<(Method, String, Scope)> {
-    let mut operations = Vec::new();
-    for (path, item) in document["paths"].as_object().expect("paths") {
-        if !path.starts_with("/v1/") {
-            continue;
-        }
-        let filled = path
-            .replace("{tenant}", "marketing")
-            .replace("{service}", "gender")
-            .replace("{key}", "1")
-            .replace("{run}", "1")
-            .replace("{release}", "0.0.1");
-        assert!(!filled.contains('{'), "the sweep must learn how to fill {path}");
-        for (method, operation) in item.as_object().expect("operations") {
-            let scope = operation["x-scope"].as_str();
-            let scope = scope.unwrap_or_else(|| panic!("{method} {path} declares no scope"));
-            let method = method.to_uppercase().parse().expect("a method");
-            operations.push((method, filled.clone(), scope.parse().expect("a known scope")));
-        }
-    }
+async fn swept(world: &World) -> Vec<Operation> {
+    let operations = operations(&world.get("", "/openapi.json").await.json());
+    assert!(operations.len() >= 15, "the document describes the routes: {operations:?}");
     operations
 }
 
@@ -34,22 +21,12 @@ fn operations(document: &Value) -> Vec<(Method, String, Scope)> {
 async fn every_route_declares_its_scope_and_refuses_keys_without_it() {
     let world = World::start().await;
     world.apply("marketing", "gender", DataType::Int).await;
-    let document = world.get("", "/openapi.json").await.json();
-    let operations = operations(&document);
-    assert!(operations.len() >= 15, "the document describes the routes: {operations:?}");
+    let operations = swept(&world).await;
     for scope in Scope::ALL {
         let key = world.scoped_key("marketing", &[scope.as_str()]).await;
-        for (method, path, wanted) in &operations {
-            let answer = world.send(request(method.clone(), path, Some(&key), None)).await;
-            let told = format!("{method} {path} with `{scope}`: {answer:?}");
-            if scope == *wanted {
-                assert_ne!(answer.status, StatusCode::FORBIDDEN, "{told}");
-                continue;
-            }
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{told}");
-            assert_eq!(answer.code(), "missing_scope", "{told}");
-            let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
-            assert!(detail.contains(&format!("`{wanted}`")), "{detail}");
+        for operation in &operations {
+            let may = operation.scope.is_none_or(|wanted| wanted == scope);
+            holds(&world, operation, &key, may, scope.as_str()).await;
         }
     }
     let both = world.scoped_key("marketing", &["read", "run"]).await;
@@ -60,4 +37,49 @@ async fn every_route_declares_its_scope_and_refuses_keys_without_it() {
     // Another tenant's key learns nothing of scopes.
     let other = world.scoped_key("crm", &["run"]).await;
     assert_eq!(world.get(&other, gender).await.code(), "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_refuses_people_whose_groups_do_not_give_its_scope() {
+    let signer = Signer::elliptic("one");
+    let issuer = Issuer::start(&[&signer]).await;
+    let config = Config { oidc: Some(issuer.config(&["ES256"])), ..Config::default() };
+    let world = World::start_with(config).await;
+    world.apply("marketing", "gender", DataType::Int).await;
+    let group = |name: &str| vec![name.to_owned()];
+    let access = GroupAccess {
+        viewer: group(Role::Viewer.as_str()),
+        member: group(Role::Member.as_str()),
+        operator: group(Role::Operator.as_str()),
+        admin: group(Role::Admin.as_str()),
+        sensitive: group(SENSITIVE),
+    };
+    let marketing = "marketing".parse().expect("a name");
+    tenants::grant(&world.store, &marketing, &access).await.expect("granted");
+    let operations = swept(&world).await;
+    for (group, _, scopes) in access.lists() {
+        let token = signer.sign(&issuer.claims("ada", &[group]));
+        for operation in &operations {
+            let may = operation.scope.is_none_or(|wanted| scopes.contains(&wanted));
+            holds(&world, operation, &token, may, group).await;
+        }
+    }
+}
+
+/// Whether an operation lets a caller do what it may, and nothing else.
+async fn holds(world: &World, operation: &Operation, credential: &str, may: bool, with: &str) {
+    let path = Names::of("marketing", "gender").fill(&operation.template);
+    let asked = request(operation.method.clone(), &path, Some(credential), None);
+    let answer = world.send(asked).await;
+    let told = format!("{} {path} with `{with}`: {answer:?}", operation.method);
+    assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{told}");
+    if may {
+        assert_ne!(answer.status, StatusCode::FORBIDDEN, "{told}");
+        return;
+    }
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{told}");
+    assert_eq!(answer.code(), "missing_scope", "{told}");
+    let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
+    let wanted = operation.scope.expect("a scope that is missing");
+    assert!(detail.contains(&format!("`{wanted}`")), "{detail}");
 }

@@ -1,31 +1,13 @@
-//! No byte of one tenant reaches another. The routes come from the `OpenAPI` document, which comes from
-//! the router, so a new route is swept without anybody remembering it.
+//! A tenant that a caller may not see does not exist for it. The matrix goes further, this is the short form.
 
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use cameo_domain::DataType;
 use serde_json::Value;
 
-use crate::world::{Answer, World, request};
-
-/// Every route under a tenant, with its method, for a tenant and one of its services.
-fn tenant_routes(document: &Value, tenant: &str, service: &str) -> Vec<(Method, String)> {
-    let paths = document["paths"].as_object().expect("paths");
-    let mut routes = Vec::new();
-    for (path, item) in paths.iter().filter(|(path, _)| path.contains("{tenant}")) {
-        let filled = path
-            .replace("{tenant}", tenant)
-            .replace("{service}", service)
-            .replace("{key}", "1")
-            .replace("{run}", "1")
-            .replace("{release}", "0.0.1");
-        assert!(!filled.contains('{'), "the sweep must learn how to fill {path}");
-        for method in item.as_object().expect("operations").keys() {
-            let method = method.to_uppercase().parse().expect("a method");
-            routes.push((method, filled.clone()));
-        }
-    }
-    routes
-}
+use crate::{
+    sweep::{Names, operations},
+    world::{Answer, World, request},
+};
 
 fn said(answer: &Answer) -> Value {
     let mut body = answer.json();
@@ -45,10 +27,13 @@ async fn every_route_hides_another_tenant_exactly_as_if_it_did_not_exist() {
         world.publish(tenant, service, chrono::Utc::now(), 10, 0.0).await;
     }
     let document = world.get("", "/openapi.json").await.json();
-    let routes = tenant_routes(&document, "marketing", "gender");
+    let mut routes = operations(&document);
+    routes.retain(|operation| operation.names("tenant"));
     assert!(routes.len() >= 10, "the document describes the routes: {routes:?}");
-    let nobody = tenant_routes(&document, "nobody", "gender");
-    for ((method, path), (_, nowhere)) in routes.into_iter().zip(nobody) {
+    for operation in routes {
+        let path = Names::of("marketing", "gender").fill(&operation.template);
+        let nowhere = Names::of("nobody", "gender").fill(&operation.template);
+        let method = operation.method;
         for body in [None, Some("{}"), Some("not json")] {
             let ask = |path: &str, key| request(method.clone(), path, key, body);
             let theirs = world.send(ask(&path, Some(&world.crm))).await;

@@ -15,8 +15,8 @@ use cameo_access::ApiKey;
 use cameo_api::{Config, Dependencies};
 use cameo_bundle::ArtifactStore;
 use cameo_domain::{
-    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, Scopes, ServiceName, Sha256,
-    Stage, TenantName,
+    Column, DataType, MissedRunPolicy, PredictionSchema, ReleaseId, Scopes, ServiceName, Services,
+    Sha256, Stage, TenantName,
 };
 use cameo_runtime::{
     metrics::Metrics,
@@ -245,7 +245,7 @@ impl World {
         }
         generations::seal(store, &generation).await.expect("a sealed generation");
         let rows = rows.unsigned_abs();
-        let counts = RunCounts { rows_read: rows, rows_scored: rows, rows_quarantined: 0 };
+        let counts = RunCounts { rows_read: rows, rows_scored: rows, ..RunCounts::default() };
         generations::publish(store, run.run, run.epoch, &generation, digest, &counts)
             .await
             .expect("a publication");
@@ -302,6 +302,7 @@ async fn key_with(store: &Store, tenant: Option<&str>, scopes: Scopes) -> String
         tenant: tenant.map(name),
         name: "test".to_owned(),
         scopes,
+        services: Services::All,
         created_by: "test".to_owned(),
         expires_at: None,
     };

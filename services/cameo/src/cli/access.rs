@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use cameo_domain::{NameError, Scope, ScopeError, Scopes, ServiceName, TenantName};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +61,26 @@ pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     }
 }
 
+/// Longest time for which a key goes on working after its rotation.
+const OVERLAP_DAYS_MAX: i64 = 30;
+
+/// A number with its unit: seconds, minutes, hours or days.
+fn overlap(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a duration such as 24h, 30m, 45s or 7d, up to 30d".to_owned();
+    let (number, unit) =
+        text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(expected)?;
+    let number: u32 = number.parse().map_err(|_| expected())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(expected()),
+    };
+    let overlap = Duration::seconds(i64::from(number) * seconds);
+    if overlap <= Duration::days(OVERLAP_DAYS_MAX) { Ok(overlap) } else { Err(expected()) }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
     /// Make a key and print it; it cannot be shown again.
@@ -77,12 +97,26 @@ pub(crate) enum Keys {
         /// What the key may do; several may be given.
         #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
         scope: Vec<KeyScope>,
+        /// A service of the tenant to which the key is confined; several may be given. All unless given.
+        #[arg(long, value_delimiter = ',', conflicts_with = "admin")]
+        service: Vec<ServiceName>,
         /// The key stops working after this many days.
         #[arg(long)]
         expires_days: Option<u32>,
+        /// Requests per second, where it is to be fewer than the tenant's other keys may make.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        rate: Option<u32>,
     },
     /// List keys by prefix.
     List,
+    /// Make a key that may do the same as another, which ends after an overlap; print it once.
+    Rotate {
+        /// The key's prefix, as listed.
+        prefix: String,
+        /// How long both keys work, such as 24h, 30m or 7d; up to 30 days.
+        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = overlap)]
+        overlap: Duration,
+    },
     /// Stop a key from working.
     Revoke {
         /// The key's prefix, as listed.

@@ -3,10 +3,13 @@
 mod access;
 mod bench;
 mod bundles;
+mod erasures;
 mod models;
+mod oidc;
 mod releases;
 mod runs;
 mod servers;
+mod sql_access;
 
 use std::path::PathBuf;
 
@@ -14,15 +17,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use access::{Audit, AuditList, KeyScope, Keys};
 pub(crate) use bench::{
-    Bench, BenchCheck, BenchExplain, BenchLookup, BenchMemory, BenchRun, BenchScoring,
+    Bench, BenchCheck, BenchExplain, BenchLookup, BenchMemory, BenchOverload, BenchRun,
+    BenchScoring, BenchSegments, BenchSlow,
 };
 pub(crate) use bundles::{
     Apply, Check, Dialect, Keygen, New, Package, PackageCommand, Plan, Sql, SqlRender,
 };
+pub(crate) use erasures::{Erase, Erasures, MeantAs, Suppressions};
 pub(crate) use models::{Model, ModelInspect};
 pub(crate) use releases::{Approve, Archive, History, Promote, Rollback, Verdicts};
 pub(crate) use runs::{DemoData, Explain, Importance, Lineage, Run, Runs, ServiceArgument};
 pub(crate) use servers::{Elsewhere, Serve, Up};
+pub(crate) use sql_access::SqlAccess;
 
 /// Hosts customer profiling models: checks bundles, runs them on schedule, publishes and serves
 /// their predictions.
@@ -142,9 +148,19 @@ pub(crate) enum Command {
     Card(ServiceArgument),
     /// Serve an earlier generation again.
     Rollback(Rollback),
+    /// Erase a customer everywhere, and leave them out of the runs to come.
+    Erase(Erase),
+    /// List a tenant's erasures, or show one with every place that it went through.
+    Erasures(Erasures),
+    /// See whom runs leave out, and let them have a customer again.
+    #[command(subcommand)]
+    Suppressions(Suppressions),
     /// Manage API keys.
     #[command(subcommand)]
     Keys(Keys),
+    /// Let logins of Postgres read what a tenant is shown, and nothing else.
+    #[command(subcommand)]
+    SqlAccess(SqlAccess),
     /// See who changed what, and check that nobody changed the record of it.
     #[command(subcommand)]
     Audit(Audit),
@@ -159,7 +175,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Sql(Sql),
     /// Print the JSON Schema of config.yaml, for editors.
-    Schema,
+    Schema {
+        /// Of tenant.yaml instead.
+        #[arg(long)]
+        tenant: bool,
+    },
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),

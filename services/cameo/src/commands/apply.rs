@@ -7,7 +7,7 @@ use cameo_bundle::looks_like_bundle;
 use cameo_domain::{ServicePath, Stage};
 use cameo_registry::{
     AppliedBundle, AppliedTree, Breaking, TreeOutcome, Wanted,
-    plan::{TenantChange, TenantChangeKind},
+    plan::{SettingChange, TenantChange, TenantChangeKind},
 };
 use cameo_store::{By, releases::Applied};
 use serde::Serialize;
@@ -120,20 +120,25 @@ fn told(applied: &AppliedTree, output: Output) -> String {
 fn set_up(tenant: &TenantChange, output: Output) -> Option<String> {
     let name = &tenant.tenant;
     match &tenant.change {
-        TenantChangeKind::Added { max_concurrent_runs } => Some(format!(
-            "{} tenant {name} created, MAX_CONCURRENT_RUNS {max_concurrent_runs}",
-            output.green("+")
-        )),
+        TenantChangeKind::Added { max_concurrent_runs, settings } => {
+            let quota = format!("MAX_CONCURRENT_RUNS {max_concurrent_runs}");
+            let told = [vec![quota], tenant_settings(settings)].concat();
+            Some(format!("{} tenant {name} created, {}", output.green("+"), told.join(", ")))
+        }
         TenantChangeKind::Changed { settings } => {
-            let settings = settings.iter().map(|change| {
-                let (old, new) = words::setting(change);
-                format!("{} {old} → {new}", change.setting)
-            });
-            let settings: Vec<String> = settings.collect();
-            Some(format!("{} tenant {name} {}", output.yellow("~"), settings.join(", ")))
+            let told = tenant_settings(settings).join(", ");
+            Some(format!("{} tenant {name} {told}", output.yellow("~")))
         }
         TenantChangeKind::Removed { .. } => None,
     }
+}
+
+fn tenant_settings(settings: &[SettingChange]) -> Vec<String> {
+    let told = settings.iter().map(|change| {
+        let (old, new) = words::setting(change);
+        format!("{} {old} → {new}", change.setting)
+    });
+    told.collect()
 }
 
 pub(crate) fn describe(bundle: &AppliedBundle, output: Output) -> String {

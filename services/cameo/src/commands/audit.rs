@@ -38,6 +38,7 @@ async fn list(
         since: wanted.since,
         before: wanted.before,
         limit: wanted.limit,
+        ..AuditFilter::default()
     };
     let entries = audit::list(&deployment.store, &filter).await?;
     output.show(&entries, |entries| {

@@ -30,6 +30,7 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
     let _telemetry = telemetry::init("cameo", logging(output))?;
     let shutdown = shutdown::on_signals();
     let openlineage = up.openlineage.receiver()?;
+    let oidc = up.oidc.config()?;
     let places = Places::prepare(global)?;
 
     let postgres = match &global.database_url {
@@ -43,7 +44,11 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
     };
     let trusted_keys = trusted_keys(&up.signers.trusted_keys)?;
     let opened = Deployment::open(places.clone(), &url).await?;
-    let deployment = Deployment { openlineage, trusted_keys, ..opened };
+    let snapshots = up.snapshots.settings(places.data());
+    let webhook_reach = up.webhooks.reach();
+    let api = cameo_api::Config { oidc, snapshots, webhook_reach, ..up.limits.config() };
+    let public_url = up.webhooks.public_url();
+    let deployment = Deployment { openlineage, trusted_keys, api, public_url, ..opened };
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
     let listener = TcpListener::bind(up.listen)

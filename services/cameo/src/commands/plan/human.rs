@@ -83,17 +83,14 @@ impl Screen {
         let output = self.output;
         let name = output.bold(&format!("tenant {}", tenant.tenant));
         match &tenant.change {
-            TenantChangeKind::Added { max_concurrent_runs } => {
+            TenantChangeKind::Added { max_concurrent_runs, settings } => {
                 self.line(0, &format!("{} {name} is new", output.green("+")));
                 self.labelled("quota", &format!("MAX_CONCURRENT_RUNS {max_concurrent_runs}"));
+                self.tenant_settings(settings);
             }
             TenantChangeKind::Changed { settings } => {
                 self.line(0, &format!("{} {name} changes", output.yellow("~")));
-                for change in settings {
-                    let (old, new) = words::setting(change);
-                    let told = format!("{} {old} → {new}", change.setting);
-                    self.labelled(&change.section, &told);
-                }
+                self.tenant_settings(settings);
             }
             TenantChangeKind::Removed { services } => {
                 let services = counted(*services, "service");
@@ -106,6 +103,14 @@ impl Screen {
             }
         }
         self.blank();
+    }
+
+    fn tenant_settings(&mut self, settings: &[SettingChange]) {
+        for change in settings {
+            let (old, new) = words::setting(change);
+            let told = format!("{} {old} → {new}", change.setting);
+            self.labelled(&change.section, &told);
+        }
     }
 
     fn removed(&mut self, removed: &RemovedService) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use cameo_registry::plan::{
-    ChangePlan, DiffLine, Distribution, PredictionSample, SampleRun, ServiceChange,
+    ChangePlan, DiffLine, Distribution, PredictionSample, SampleRun, ServiceChange, SettingChange,
     TenantChangeKind, TextChange,
 };
 
@@ -29,16 +29,13 @@ pub(super) fn describe(plan: &ChangePlan) -> String {
     for tenant in &plan.tenants {
         let name = &tenant.tenant;
         let told = match &tenant.change {
-            TenantChangeKind::Added { max_concurrent_runs } => {
-                format!("➕ **tenant {name}** is new, `MAX_CONCURRENT_RUNS` {max_concurrent_runs}")
+            TenantChangeKind::Added { max_concurrent_runs, settings } => {
+                let quota = format!("`MAX_CONCURRENT_RUNS` {max_concurrent_runs}");
+                let told = [vec![quota], tenant_settings(settings)].concat();
+                format!("➕ **tenant {name}** is new, {}", told.join(", "))
             }
             TenantChangeKind::Changed { settings } => {
-                let changes = settings.iter().map(|change| {
-                    let (old, new) = words::setting(change);
-                    format!("`{}` {old} → {new}", change.setting)
-                });
-                let changes: Vec<String> = changes.collect();
-                format!("✏️ **tenant {name}**: {}", changes.join(", "))
+                format!("✏️ **tenant {name}**: {}", tenant_settings(settings).join(", "))
             }
             TenantChangeKind::Removed { services } => format!(
                 "➖ **tenant {name}** is no longer in git: `cameo apply --prune` archives its {}",
@@ -64,6 +61,14 @@ pub(super) fn describe(plan: &ChangePlan) -> String {
     }
     add_unaffected(plan, &mut text);
     text
+}
+
+fn tenant_settings(settings: &[SettingChange]) -> Vec<String> {
+    let told = settings.iter().map(|change| {
+        let (old, new) = words::setting(change);
+        format!("`{}` {old} → {new}", change.setting)
+    });
+    told.collect()
 }
 
 fn add_service(service: &ServiceChange, text: &mut String) {
