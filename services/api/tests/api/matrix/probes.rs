@@ -195,7 +195,7 @@ impl<'a> Matrix<'a> {
                     continue;
                 }
                 for body in bodies(operation) {
-                    self.cross(operation, credential, &names, parameter, body).await;
+                    self.cross(operation, credential, &names, parameter, body.as_ref()).await;
                 }
             }
         }
@@ -207,7 +207,7 @@ impl<'a> Matrix<'a> {
         credential: &Credential,
         names: &Names,
         parameter: &str,
-        body: Option<Sent>,
+        body: Option<&Sent>,
     ) {
         let mut nothing = names.clone();
         let (theirs, missing) = match parameter {
@@ -215,8 +215,13 @@ impl<'a> Matrix<'a> {
             "release" => (&names.release, replace(&mut nothing.release, "9.9.9-nothing")),
             _ => (&names.prefix, replace(&mut nothing.prefix, "zzzzzzzz")),
         };
-        let asked =
-            |names: Names| Question { operation, credential, names, query: "", body: body.clone() };
+        let asked = |names: Names| Question {
+            operation,
+            credential,
+            names,
+            query: "",
+            body: body.cloned(),
+        };
         let question = asked(names.clone());
         let answer = self.ask(&question).await;
         // What the caller has said itself is no news to it.
