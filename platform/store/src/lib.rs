@@ -12,11 +12,13 @@
 pub mod audit;
 mod by;
 mod connect;
+pub mod erasures;
 mod error;
 pub mod explanations;
 pub mod generations;
 pub mod invariants;
 pub mod keys;
+pub mod limits;
 pub mod lineage;
 pub mod logins;
 pub mod lookup;
@@ -26,7 +28,9 @@ pub mod releases;
 mod row;
 pub mod runs;
 pub mod schedule;
+pub mod segments;
 pub mod services;
+pub mod snapshots;
 pub mod tenants;
 pub mod verdicts;
 

@@ -13,7 +13,7 @@ use cameo_store::Store;
 use cameo_warehouse::Warehouse;
 use tokio::sync::Semaphore;
 
-use crate::{Dependencies, config::Config, envelope::RequestIds, metrics::Metrics};
+use crate::{Dependencies, config::Config, envelope::RequestIds, limits::Limits, metrics::Metrics};
 
 /// Handed to every handler; a clone is a reference count.
 pub(crate) type App = Arc<Shared>;
@@ -27,9 +27,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) process_metrics: cameo_runtime::metrics::Metrics,
     pub(crate) request_ids: RequestIds,
-    /// Places for requests in flight.
-    pub(crate) in_flight: Semaphore,
-    /// Places for batch look-ups among them.
+    pub(crate) limits: Arc<Limits>,
+    /// Places for batch look-ups among the requests in flight.
     pub(crate) batches: Semaphore,
     pub(crate) deployments: Deployments,
     draining: AtomicBool,
@@ -62,7 +61,7 @@ impl Shared {
         };
         let metrics = Metrics::register(&process_metrics);
         Arc::new(Self {
-            in_flight: Semaphore::new(config.requests_in_flight_max),
+            limits: Limits::new(&config, &metrics),
             batches: Semaphore::new(config.batches_in_flight_max),
             authenticator: Authenticator::new(store.clone(), config.oidc.clone()),
             deployments,

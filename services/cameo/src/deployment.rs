@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use cameo_access::OidcConfig;
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_openlineage::Receiver;
@@ -78,6 +77,11 @@ impl Places {
         &self.lake
     }
 
+    /// For files that go as soon as they have been used.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.data.join("scratch")
+    }
+
     pub(crate) fn postgres(&self) -> PathBuf {
         self.data.join("postgres")
     }
@@ -108,8 +112,8 @@ pub(crate) struct Deployment {
     pub(crate) openlineage: Option<Receiver>,
     /// Who may sign the bundles that are sent to the API; without any, they need no signature.
     pub(crate) trusted_keys: Option<TrustedKeys>,
-    /// Whose tokens the API takes beside API keys.
-    pub(crate) oidc: Option<OidcConfig>,
+    /// The API's settings.
+    pub(crate) api: cameo_api::Config,
 }
 
 impl Deployment {
@@ -154,7 +158,7 @@ impl Deployment {
         let options = ConnectOptions::from_url(url)
             .context("expected a URL such as postgresql://user@host/database")?;
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
-        let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
+        let warehouse = open_lake(places.lake(), &places.scratch())?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
         Ok(Self {
             places,
@@ -163,7 +167,7 @@ impl Deployment {
             artifacts,
             openlineage: None,
             trusted_keys: None,
-            oidc: None,
+            api: cameo_api::Config::default(),
         })
     }
 }

@@ -408,6 +408,7 @@ async fn a_statement_that_forgets_its_tenant_meets_nobody_elses_rows_in_a_confin
         tenant: Some(tenant("marketing")),
         name: "test".to_owned(),
         scopes: cameo_domain::Scopes::all(),
+        services: cameo_domain::Services::All,
         created_by: "test".to_owned(),
         expires_at: None,
     };

@@ -56,8 +56,10 @@ pub(crate) struct Names {
     pub(crate) service: String,
     pub(crate) key: String,
     pub(crate) run: String,
+    pub(crate) erasure: String,
     pub(crate) release: String,
     pub(crate) prefix: String,
+    pub(crate) segment: String,
 }
 
 impl Names {
@@ -68,8 +70,10 @@ impl Names {
             service: service.to_owned(),
             key: "1".to_owned(),
             run: "1".to_owned(),
+            erasure: "1".to_owned(),
             release: "0.0.1".to_owned(),
             prefix: "aaaaaaaa".to_owned(),
+            segment: "loyal".to_owned(),
         }
     }
 
@@ -81,8 +85,10 @@ impl Names {
             ("service", &self.service),
             ("key", &self.key),
             ("run", &self.run),
+            ("erasure", &self.erasure),
             ("release", &self.release),
             ("prefix", &self.prefix),
+            ("segment", &self.segment),
         ] {
             path = path.replace(&format!("{{{parameter}}}"), value);
         }
