@@ -198,7 +198,7 @@ impl<'a> Matrix<'a> {
                     continue;
                 }
                 for body in bodies(operation) {
-                    self.cross(operation, credential, &names, parameter, body).await;
+                    self.cross(operation, credential, &names, parameter, body.as_ref()).await;
                 }
             }
         }
@@ -210,7 +210,7 @@ impl<'a> Matrix<'a> {
         credential: &Credential,
         names: &Names,
         parameter: &str,
-        body: Option<Sent>,
+        body: Option<&Sent>,
     ) {
         let mut nothing = names.clone();
         let (theirs, missing) = match parameter {
@@ -221,8 +221,13 @@ impl<'a> Matrix<'a> {
             "webhook" => (&names.webhook, replace(&mut nothing.webhook, "nothing_at_all")),
             _ => (&names.prefix, replace(&mut nothing.prefix, "zzzzzzzz")),
         };
-        let asked =
-            |names: Names| Question { operation, credential, names, query: "", body: body.clone() };
+        let asked = |names: Names| Question {
+            operation,
+            credential,
+            names,
+            query: "",
+            body: body.cloned(),
+        };
         let question = asked(names.clone());
         let answer = self.ask(&question).await;
         // What the caller has said itself is no news to it.
