@@ -59,3 +59,39 @@ begin
     end case;
     return null;
 end $$;
+
+-- Who is behind an actor: itself, who made its key over the API, and the key that it took over from. An
+-- operator on the command line hands keys on to others; a person or key that makes one can use it.
+create function cameo.behind(actor text) returns setof text language sql stable as $$
+    with recursive found(actor) as (
+        select behind.actor
+        union
+        select before.actor
+        from found
+        join cameo.api_keys k on found.actor = 'key:' || k.prefix
+        cross join lateral (
+            select k.created_by as actor where k.created_by like 'key:%' or k.created_by like 'oidc:%'
+            union all
+            select 'key:' || p.prefix from cameo.api_keys p where p.successor = k.prefix) before
+    )
+    select found.actor from found
+$$;
+
+-- Whether two actors may be one person, who must not approve what they asked for.
+create function cameo.may_be_one_person(one text, other text) returns boolean language sql stable
+    return exists (select cameo.behind(one) intersect select cameo.behind(other));
+
+create function cameo.check_approval() returns trigger language plpgsql as $$
+begin
+    if exists (
+        select from cameo.promotion_requests r
+        where r.request = new.request and cameo.may_be_one_person(r.actor, new.actor))
+    then
+        raise exception 'request % of release % is not for % to approve',
+            new.request, new.release, new.actor using errcode = 'CM013';
+    end if;
+    return new;
+end $$;
+
+create trigger promotions_are_approved_by_another before insert on cameo.promotions
+    for each row when (new.action = 'approve') execute function cameo.check_approval();

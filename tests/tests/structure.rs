@@ -17,6 +17,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-domain", &["tokio", "sqlx", "axum"]),
     ("cameo-insight", &["tokio", "sqlx", "axum"]),
     ("cameo-batch", &["tokio", "sqlx", "axum"]),
+    ("cameo-checkpoint", &["tokio", "sqlx", "axum"]),
     ("cameo-sqlmacros", &["tokio", "sqlx", "axum"]),
     ("cameo-snapshot", &["tokio", "sqlx", "axum", "hyper", "object_store"]),
     // The object store is the only network that these two know.
@@ -26,10 +27,15 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-scoring", &["sqlx", "axum", "hyper", "tonic", "reqwest", "object_store"]),
     ("cameo-segment", &["tokio", "sqlx", "axum"]),
     ("cameo-openlineage", &["sqlx", "axum", "tonic"]),
+    // It fetches the keys of an issuer, and no more.
+    ("cameo-access", &["sqlx", "axum", "hyper", "tonic", "object_store"]),
     ("cameo-store", &["axum", "cameo-pipeline", "cameo-scoring"]),
     ("cameo-pipeline", &["axum", "http", "tower-http"]),
     ("cameo-serving", &["axum", "http", "tower-http"]),
+    ("cameo-erasure", &["sqlx", "axum", "http", "tower-http"]),
 ];
+/// What is for programs elsewhere knows the server by its API alone.
+const CLIENTS: &str = "clients";
 /// The binary alone composes the services.
 const COMPOSER: &str = "cameo";
 /// Ways to the environment and the system clock, which these crates are handed instead.
@@ -82,7 +88,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn product_sources() -> Vec<PathBuf> {
-    [sources(&root().join("platform")), sources(&root().join("services"))].concat()
+    ["clients", "platform", "services"].map(|folder| sources(&root().join(folder))).concat()
 }
 
 /// Lines of code that contain one of `words`; comments do not count.
@@ -122,6 +128,8 @@ fn no_crate_imports_what_the_architecture_forbids() {
             }
         } else if folder.starts_with(root().join("platform")) {
             forbidden.extend(&services);
+        } else if folder.starts_with(root().join(CLIENTS)) {
+            forbidden.extend(crates.keys().map(String::as_str));
         }
         let found = dependencies.iter().filter(|found| forbidden.contains(found.as_str()));
         breaches.extend(found.map(|found| format!("{name} imports {found}")));

@@ -46,6 +46,10 @@ pub enum Check {
     AuditListed,
     /// A list of keys holds those that reach no further than the caller's.
     KeysListed,
+    /// A profile is of a tenant of the caller.
+    TenantOfProfile,
+    /// A profile is made from the services of the caller.
+    ServicesOfProfile,
     /// A run is of the tenant that the path names.
     TenantOfRun,
     /// A run is of the service that the path names.
@@ -66,7 +70,7 @@ pub enum Check {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::KeySecret,
         Self::KeyExpiry,
         Self::KeyRevocation,
@@ -86,6 +90,8 @@ impl Check {
         Self::RunsListed,
         Self::AuditListed,
         Self::KeysListed,
+        Self::TenantOfProfile,
+        Self::ServicesOfProfile,
         Self::TenantOfRun,
         Self::ServiceOfRun,
         Self::TenantOfKey,
@@ -116,7 +122,7 @@ pub fn is_off(_check: Check) -> bool {
 #[cfg(feature = "enabled")]
 #[must_use]
 pub fn is_off(check: Check) -> bool {
-    switches::OFF.load(std::sync::atomic::Ordering::Relaxed) & (1 << check as u32) != 0
+    switches::OFF.load(std::sync::atomic::Ordering::Relaxed) & (1_u64 << check as u64) != 0
 }
 
 #[cfg(feature = "enabled")]
@@ -124,11 +130,11 @@ pub use switches::{SwitchedOff, switch_off};
 
 #[cfg(feature = "enabled")]
 mod switches {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::Check;
 
-    pub(super) static OFF: AtomicU32 = AtomicU32::new(0);
+    pub(super) static OFF: AtomicU64 = AtomicU64::new(0);
 
     /// Keeps a check off in the whole process until it is dropped.
     #[derive(Debug)]
@@ -137,13 +143,13 @@ mod switches {
     /// Switches a check off.
     #[must_use]
     pub fn switch_off(check: Check) -> SwitchedOff {
-        OFF.fetch_or(1 << check as u32, Ordering::Relaxed);
+        OFF.fetch_or(1_u64 << check as u64, Ordering::Relaxed);
         SwitchedOff(check)
     }
 
     impl Drop for SwitchedOff {
         fn drop(&mut self) {
-            OFF.fetch_and(!(1 << self.0 as u32), Ordering::Relaxed);
+            OFF.fetch_and(!(1_u64 << self.0 as u64), Ordering::Relaxed);
         }
     }
 }

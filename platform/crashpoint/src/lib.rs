@@ -12,11 +12,12 @@ pub const CRASH_AT: &str = "CAMEO_CRASH_AT";
 pub const STOP_AT: &str = "CAMEO_STOP_AT";
 
 /// Every place in a run at which a worker can be killed, in the order of a run.
-pub const RUN: [&str; 21] = [
+pub const RUN: [&str; 22] = [
     "run_claimed",
     "release_loaded",
     "plan_prepared",
     "generation_begun",
+    "suppressions_read",
     "read_started",
     "first_batch_read",
     "first_batch_scored",
@@ -34,6 +35,27 @@ pub const RUN: [&str; 21] = [
     "pointer_moved",
     "publish_before_commit",
     "publish_committed",
+];
+
+/// Every place in an erasure at which who works on it can be killed, in the order in which they come.
+pub const ERASURE: [&str; 8] = [
+    "erasure_claimed",
+    "erasure_discovered",
+    "erasure_tables_erased",
+    "quarantine_erased",
+    "erasure_table_copied",
+    "erasure_copy_erased",
+    "erasure_searched_again",
+    "erasure_closing",
+];
+
+/// Every place in the making of a snapshot at which a worker can be killed, in its order.
+pub const SNAPSHOT: [&str; 5] = [
+    "snapshot_claimed",
+    "snapshot_written",
+    "snapshot_announced",
+    "snapshot_stored",
+    "snapshot_recorded",
 ];
 
 /// Dies here if the test asked for it.

@@ -40,6 +40,11 @@ number!(
     i64
 );
 number!(
+    /// One request to erase a customer.
+    ErasureId,
+    i64
+);
+number!(
     /// How often a run has been claimed. A write by an older claim is refused.
     Epoch,
     i32

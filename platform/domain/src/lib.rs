@@ -20,7 +20,7 @@ pub mod stage;
 pub use audit::AuditAnchor;
 pub use card::Card;
 pub use hash::Sha256;
-pub use ids::{Epoch, GenerationId, ReleaseId, RunId};
+pub use ids::{Epoch, ErasureId, GenerationId, ReleaseId, RunId};
 pub use key::{Key, KeyRef};
 pub use name::{ColumnName, NameError, SegmentName, ServiceName, ServicePath, TenantName};
 pub use role::{GroupAccess, Role};

@@ -10,6 +10,9 @@ pub const NAME_BYTES_MAX: usize = 40;
 /// Longest column name, in bytes: Postgres' limit for an identifier.
 pub const COLUMN_BYTES_MAX: usize = 63;
 
+/// What tenants' and services' names look like, as a regular expression.
+pub const NAME_PATTERN: &str = "[a-z][a-z0-9_]{0,39}";
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not a valid {what}: expected {expected}")]

@@ -60,12 +60,13 @@ impl From<StoreError> for RunError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::StaleEpoch { .. } => Self::StaleEpoch,
-            StoreError::DuplicateKey { example } => Self::halt(
+            // The key that Postgres names stays out of it: reasons are kept for good, in the audit trail
+            // too, where nobody can be erased from.
+            StoreError::DuplicateKey { .. } => Self::halt(
                 "duplicate_key",
-                format!(
-                    "features.sql must give one row per key, but some keys occur more than once: \
-                     {example}; add GROUP BY or QUALIFY ROW_NUMBER() OVER (PARTITION BY …) = 1"
-                ),
+                "features.sql must give one row per key, but some keys occur more than once: GROUP BY the \
+                 key, HAVING COUNT(*) > 1 finds them; add GROUP BY or QUALIFY ROW_NUMBER() OVER \
+                 (PARTITION BY …) = 1",
             ),
             other => Self::transient("store", chain(&other)),
         }

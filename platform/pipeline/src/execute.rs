@@ -15,7 +15,9 @@ use cameo_crashpoint::hit;
 use cameo_domain::GenerationId;
 use cameo_scoring::rank::Ranker;
 use cameo_store::{
-    Store, explanations as explained,
+    Store,
+    erasures::{self, Suppressed},
+    explanations as explained,
     generations::{self, Generation, Writer},
     quarantine::{self as stored, QuarantinedRow},
     runs::{self, ClaimedRun, Progress, RunCounts},
@@ -33,7 +35,7 @@ use crate::{
     progress::Tracker,
     quarantine::Quarantine,
     ranking::{self, RankingStep},
-    rows,
+    rows::{self, Keyed},
 };
 
 /// Batches that wait between two stages. A few hide jitter; more would only hold memory.
@@ -183,8 +185,9 @@ fn reconcile(
         rows_read: progress.rows_read,
         rows_scored: progress.rows_scored,
         rows_quarantined: progress.rows_quarantined,
+        rows_suppressed: progress.rows_suppressed,
     };
-    if counts.rows_read == counts.rows_scored + counts.rows_quarantined
+    if counts.rows_read == counts.rows_scored + counts.rows_quarantined + counts.rows_suppressed
         && (counts.rows_scored..=most).contains(&written.rows)
     {
         return Ok(counts);
@@ -215,6 +218,12 @@ async fn stages(
             Some(Arc::new(ranker))
         }
     };
+    // Before anything is read: whoever is erased from now on is taken out when the run publishes.
+    let key_type = plan.manifest.schema.key().data_type;
+    let path = &plan.manifest.path;
+    let suppressed = erasures::suppressed(&execution.store, path, key_type).await?;
+    let suppressed = Arc::new(suppressed);
+    hit("suppressions_read");
     let (batch_in, batch_out) = async_channel::bounded(QUEUE_BATCHES);
     let (scored_in, scored_out) = async_channel::bounded(QUEUE_BATCHES);
     let handed_over = Arc::new(AtomicU64::new(0));
@@ -234,6 +243,7 @@ async fn stages(
             Arc::clone(plan),
             Beside {
                 ranker: ranker.clone(),
+                suppressed: Arc::clone(&suppressed),
                 explaining: explanations.cloned().map_or(Explaining::Nothing, Explaining::Rows),
             },
             batch_out.clone(),
@@ -304,11 +314,12 @@ async fn read_partition(
     Ok(End::Done)
 }
 
-/// What the score stage works with beside the plan: the items of a service that ranks, and what takes
-/// the scores apart where they are explained.
+/// What the score stage works with beside the plan: the items of a service that ranks, whom it leaves out,
+/// and what takes the scores apart where they are explained.
 #[derive(Clone)]
 pub(crate) struct Beside {
     pub(crate) ranker: Option<Arc<Ranker>>,
+    pub(crate) suppressed: Arc<Suppressed>,
     pub(crate) explaining: Explaining,
 }
 
@@ -338,13 +349,14 @@ async fn score_batches(
             let customers = batch.num_rows();
             let (plan, own) = (Arc::clone(&plan), beside.clone());
             let work = move || score(&plan, &own, &batch);
-            let (outputs, rejected) = tokio::task::spawn_blocking(work)
+            let Scored { outputs, rejected, suppressed } = tokio::task::spawn_blocking(work)
                 .await
                 .map_err(|error| RunError::halt("model_panicked", error.to_string()))??;
             tracker.quarantined(rejected.len());
+            tracker.suppressed(suppressed);
             if beside.ranker.is_some() {
                 // A customer is scored with all its rows or not at all; see `write_batches`.
-                tracker.scored(customers - rejected.len());
+                tracker.scored(customers - rejected.len() - suppressed);
             }
             quarantine.add(rejected);
             hit("first_batch_scored");
@@ -359,21 +371,41 @@ async fn score_batches(
     Ok(End::Done)
 }
 
-/// Keys, model outputs and explanations of one batch, side by side, and the rows that were left out.
-pub(crate) fn score(
-    plan: &Plan,
-    beside: &Beside,
-    batch: &RecordBatch,
-) -> Result<(RecordBatch, Vec<QuarantinedRow>), RunError> {
+/// What became of one batch.
+pub(crate) struct Scored {
+    /// Keys, model outputs and explanations, side by side.
+    pub(crate) outputs: RecordBatch,
+    /// Rows that were left out, with the reason.
+    pub(crate) rejected: Vec<QuarantinedRow>,
+    /// How many rows were left out because their customers were erased: of them nothing is told.
+    pub(crate) suppressed: usize,
+}
+
+/// Scores one batch.
+pub(crate) fn score(plan: &Plan, beside: &Beside, batch: &RecordBatch) -> Result<Scored, RunError> {
     let broken = |error: arrow::error::ArrowError| RunError::halt("batch", chain(&error));
     let key = plan.manifest.schema.key();
     let (keyed, mut rejected) = rows::split(batch, plan.key_index, key).map_err(broken)?;
+    let (keyed, suppressed) = keyed.without_suppressed(&beside.suppressed).map_err(broken)?;
+    let outputs = score_rows(plan, beside, keyed, &mut rejected)?;
+    Ok(Scored { outputs, rejected, suppressed })
+}
+
+/// Scores rows of customers who may be told of, and adds those that cannot be scored to `rejected`.
+fn score_rows(
+    plan: &Plan,
+    beside: &Beside,
+    keyed: Keyed,
+    rejected: &mut Vec<QuarantinedRow>,
+) -> Result<RecordBatch, RunError> {
+    let broken = |error: arrow::error::ArrowError| RunError::halt("batch", chain(&error));
+    let key = plan.manifest.schema.key();
     let model = match (&plan.scoring, &beside.ranker) {
         (Scoring::Rows(model), _) => model,
         (Scoring::Ranking(_), Some(ranker)) => {
             let (rows, unranked) = ranking::rank(ranker, key, &keyed)?;
             rejected.extend(unranked);
-            return Ok((rows, rejected));
+            return Ok(rows);
         }
         (Scoring::Ranking(_), None) => {
             return Err(RunError::transient("items", "the items were not read"));
@@ -405,12 +437,12 @@ pub(crate) fn score(
         Explaining::LeftOut | Explaining::Nothing => joined,
     };
     if plan.postprocessed.is_none() {
-        return Ok((joined, rejected));
+        return Ok(joined);
     }
     // A rank over a column with NaN means nothing, so predictions.sql never sees one.
     let (outputs, unusable) = rows::finite(joined).map_err(broken)?;
     rejected.extend(unusable);
-    Ok((outputs, rejected))
+    Ok(outputs)
 }
 
 async fn forward(
@@ -461,9 +493,8 @@ fn whole_customers(unusable: &[QuarantinedRow]) -> Result<(), RunError> {
     Err(RunError::halt(
         "prediction_value",
         format!(
-            "predictions.sql gives key {} a `{}` that is not a finite number; bound it there, as with \
-             SAFE_DIVIDE or COALESCE",
-            row.key.as_deref().unwrap_or("?"),
+            "predictions.sql gives a `{}` that is not a finite number; bound it there, as with SAFE_DIVIDE \
+             or COALESCE",
             row.column.as_deref().unwrap_or("value"),
         ),
     ))

@@ -16,6 +16,7 @@ pub struct Tracker {
     rows_read: AtomicU64,
     rows_scored: AtomicU64,
     rows_quarantined: AtomicU64,
+    rows_suppressed: AtomicU64,
     rows_written: AtomicU64,
     memory_peak_bytes: AtomicU64,
     spans: Mutex<Vec<Span>>,
@@ -65,6 +66,11 @@ impl Tracker {
         self.rows_quarantined.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
+    /// Counts rows of customers who were erased.
+    pub fn suppressed(&self, rows: usize) {
+        self.rows_suppressed.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
     /// Counts rows that were handed to the store.
     pub fn written(&self, rows: usize) {
         self.rows_written.fetch_add(rows as u64, Ordering::Relaxed);
@@ -92,6 +98,7 @@ impl Tracker {
                 rows_read: self.rows_read.load(Ordering::Relaxed),
                 rows_scored,
                 rows_quarantined: self.rows_quarantined.load(Ordering::Relaxed),
+                rows_suppressed: self.rows_suppressed.load(Ordering::Relaxed),
                 rows_written: self.rows_written.load(Ordering::Relaxed),
                 rows_per_second: if scoring.is_zero() {
                     0.0

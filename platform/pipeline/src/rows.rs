@@ -5,12 +5,12 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, RecordBatch},
     compute::{cast, filter, filter_record_batch},
-    datatypes::{DataType as ArrowType, Field, Float32Type, Float64Type, Schema},
+    datatypes::{DataType as ArrowType, Field, Float32Type, Float64Type, Int64Type, Schema},
     error::ArrowError,
 };
 use cameo_batch::arrow_type;
 use cameo_domain::{Column, key};
-use cameo_store::quarantine::QuarantinedRow;
+use cameo_store::{erasures::Suppressed, quarantine::QuarantinedRow};
 
 /// A batch of features whose rows all have a usable key.
 pub(crate) struct Keyed {
@@ -59,6 +59,25 @@ fn usable_keys(keys: &ArrayRef) -> BooleanArray {
 }
 
 impl Keyed {
+    /// Leaves out customers who were erased, and says how many.
+    pub(crate) fn without_suppressed(
+        self,
+        suppressed: &Suppressed,
+    ) -> Result<(Self, usize), ArrowError> {
+        if suppressed.is_empty() {
+            return Ok((self, 0));
+        }
+        let erased: Vec<usize> = match self.keys.as_string_opt::<i32>() {
+            Some(texts) => positions(texts.iter().flatten(), |text| suppressed.has_text(text)),
+            None => {
+                let numbers = self.keys.as_primitive::<Int64Type>().values();
+                positions(numbers.iter().copied(), |number| suppressed.has_int(number))
+            }
+        };
+        let count = erased.len();
+        if count == 0 { Ok((self, 0)) } else { Ok((self.without_rows(erased)?, count)) }
+    }
+
     /// Leaves out the rows that the scorer rejected, so that keys, features and outputs stay side by
     /// side.
     pub(crate) fn without_rows(
@@ -75,6 +94,11 @@ impl Keyed {
             features: filter_record_batch(&self.features, &kept)?,
         })
     }
+}
+
+/// Where values are as wanted. Keys have no nulls here, so that places are rows.
+fn positions<T>(values: impl Iterator<Item = T>, wanted: impl Fn(T) -> bool) -> Vec<usize> {
+    values.enumerate().filter_map(|(row, value)| wanted(value).then_some(row)).collect()
 }
 
 /// Puts the key column before the model's outputs.

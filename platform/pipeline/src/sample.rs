@@ -7,14 +7,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::RecordBatch;
-use cameo_store::quarantine::QuarantinedRow;
+use cameo_store::{Store, erasures, quarantine::QuarantinedRow};
 use cameo_warehouse::{BatchStream, PostProcess, Query, ReadOptions, Warehouse};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::RunError,
-    execute::{Beside, Explaining, one_row_each, score, steps_of, to_publish},
+    execute::{Beside, Explaining, Scored, one_row_each, score, steps_of, to_publish},
     explain::sql,
     plan::Plan,
 };
@@ -27,7 +27,7 @@ pub const SAMPLE_ROWS_MAX: u32 = 1_000_000;
 pub struct Sample {
     /// Rows in the declared schema.
     pub rows: Vec<RecordBatch>,
-    /// Customers that `features.sql` gave.
+    /// Customers that `features.sql` gave; of those who were erased there are no rows.
     pub customers: u64,
     /// Rows that would go to quarantine, by reason, the most frequent first.
     pub quarantined: Vec<LeftOut>,
@@ -44,19 +44,20 @@ pub struct LeftOut {
     pub rows: u64,
 }
 
-/// Runs a plan on its first `customers` in the order of their keys.
+/// Runs a plan on its first `customers` in the order of their keys. Customers who were erased are left out.
 ///
 /// # Errors
 /// [`RunError::Halt`] where a run would halt; [`RunError::Transient`] where the warehouse could not
 /// be asked.
 pub async fn sample(
     plan: &Arc<Plan>,
+    store: &Store,
     warehouse: &dyn Warehouse,
     customers: u32,
     read: &ReadOptions,
 ) -> Result<Sample, RunError> {
     let customers = customers.min(SAMPLE_ROWS_MAX / plan.manifest.schema.top_n().unwrap_or(1));
-    let (mut sample, scored) = score_first(plan, warehouse, customers, read).await?;
+    let (mut sample, scored) = score_first(plan, store, warehouse, customers, read).await?;
     let results = match &plan.manifest.predictions_sql {
         None => scored,
         Some(sql) => {
@@ -83,6 +84,7 @@ pub async fn sample(
 /// The customers, their scores, and those that could not be scored.
 async fn score_first(
     plan: &Arc<Plan>,
+    store: &Store,
     warehouse: &dyn Warehouse,
     customers: u32,
     read: &ReadOptions,
@@ -92,9 +94,11 @@ async fn score_first(
         None => None,
         Some(step) => Some(Arc::new(step.items(warehouse, tenant, read).await?)),
     };
-    let beside = Beside { ranker, explaining: Explaining::LeftOut };
-    let key = &plan.manifest.schema.key().name;
-    let sql = sql::first(&plan.query.sql, key, customers);
+    let key = plan.manifest.schema.key();
+    let suppressed = erasures::suppressed(store, &plan.manifest.path, key.data_type).await?;
+    let suppressed = Arc::new(suppressed);
+    let beside = Beside { ranker, suppressed, explaining: Explaining::LeftOut };
+    let sql = sql::first(&plan.query.sql, &key.name, customers);
     let query = Query { sql, parameters: plan.query.parameters };
     let read = ReadOptions { partitions: 1, ..*read };
     let (mut sample, mut scored, mut tally) = (Sample::default(), Vec::new(), Tally::default());
@@ -105,9 +109,10 @@ async fn score_first(
             for batch in steps_of(plan, &batch) {
                 let (plan, beside) = (Arc::clone(plan), beside.clone());
                 let work = move || score(&plan, &beside, &batch);
-                let (outputs, rejected) = tokio::task::spawn_blocking(work)
-                    .await
-                    .map_err(|error| RunError::halt("model_panicked", error.to_string()))??;
+                let Scored { outputs, rejected, .. } =
+                    tokio::task::spawn_blocking(work)
+                        .await
+                        .map_err(|error| RunError::halt("model_panicked", error.to_string()))??;
                 tally.add(rejected);
                 scored.extend((outputs.num_rows() > 0).then_some(outputs));
             }

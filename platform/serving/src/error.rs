@@ -27,6 +27,14 @@ pub enum LookupError {
     /// The text is no key of the declared type.
     #[error(transparent)]
     BadKey(#[from] KeyError),
+    /// The tenant hosts more services than one profile takes.
+    #[error("expected at most {limit} services, found {found}; name those that are wanted")]
+    TooManyServices {
+        /// The most of one profile.
+        limit: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// More look-ups wait than may wait.
     #[error("more look-ups wait for the database than the limit of {limit}; try again later")]
     Overloaded {

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// Who changes something, and from where; ledgers keep both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct By {
-    /// Who: `cli:<user>`, `key:<prefix>`, `scheduler` or a worker's name.
+    /// Who: `cli:<user>`, `key:<prefix>`, `oidc:<sub>`, `scheduler` or a worker's name.
     pub actor: String,
     /// From where: `cli`, or `api` with the peer's address.
     pub origin: String,

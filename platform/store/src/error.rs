@@ -1,7 +1,7 @@
 //! What can go wrong in the store.
 
 use cameo_batch::RowDigest;
-use cameo_domain::{Epoch, GenerationId, RunId, RunState};
+use cameo_domain::{Epoch, GenerationId, RunId, RunState, TenantName, key::KeyError};
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +18,11 @@ pub enum StoreError {
         /// The epoch of the claim that has ended.
         epoch: Epoch,
     },
-    /// The mirror task's lease was lost to another claim.
-    #[error("the mirror task of generation {0} is no longer held")]
+    /// Another worker goes on with the erasures of the tenant.
+    #[error("the erasures of {0} are no longer held")]
+    StaleTurn(TenantName),
+    /// The lease of a task, to mirror a generation or to make its snapshot, was lost to another claim.
+    #[error("the task of generation {0} is no longer held")]
     StaleTask(GenerationId),
     /// The generation's table was dropped after its pointer was read. Read the pointer again.
     #[error("generation {0} is no longer served")]
@@ -41,10 +44,10 @@ pub enum StoreError {
         /// What the table holds.
         found: RowDigest,
     },
-    /// `read = scored + quarantined` and `written = scored` must hold.
+    /// `read = scored + quarantined + suppressed` and `written = scored` must hold.
     #[error(
         "the counts do not reconcile: read {read}, scored {scored}, quarantined {quarantined}, \
-         written {written}"
+         suppressed {suppressed}, written {written}"
     )]
     Counts {
         /// Rows that the features query gave.
@@ -53,6 +56,8 @@ pub enum StoreError {
         scored: u64,
         /// Rows set aside.
         quarantined: u64,
+        /// Rows of customers who were erased.
+        suppressed: u64,
         /// Rows in the generation's table.
         written: u64,
     },
@@ -87,6 +92,12 @@ pub enum StoreError {
     /// Several releases of the service have this name.
     #[error("{0}")]
     AmbiguousRelease(String),
+    /// A text that is no key of the type that it should have.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The system gave no random numbers.
+    #[error("the operating system gives no random numbers, which a tenant's first erasure needs")]
+    NoRandomness,
     /// More than a named bound allows.
     #[error("at most {limit} {what}, found {found}")]
     TooMany {

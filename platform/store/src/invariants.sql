@@ -34,11 +34,11 @@ union all
 select 'a run''s epoch counts its claims', format('run %s: epoch %s, attempt %s', run, epoch, attempt)
 from cameo.runs where epoch < attempt or (state = 'running' and epoch = 0)
 union all
-select 'read = scored + quarantined',
-       format('run %s: %s, %s, %s', run, rows_read, rows_scored, rows_quarantined)
+select 'read = scored + quarantined + suppressed',
+       format('run %s: %s, %s, %s, %s', run, rows_read, rows_scored, rows_quarantined, rows_suppressed)
 from cameo.runs
 where state in ('published', 'superseded', 'shadowed')
-  and rows_read is distinct from rows_scored + rows_quarantined
+  and rows_read is distinct from rows_scored + rows_quarantined + rows_suppressed
 union all
 select 'rows written = rows scored',
        format('run %s scored %s, generation %s has %s', r.run, r.rows_scored, g.generation, g.rows)
@@ -120,11 +120,42 @@ from cameo.outbox join cameo.generations using (generation)
 where outbox.state = 'pending' and dropped_at is not null
 union all
 select 'the mirror equals the source',
-       format('generation %s: %s rows, mirror %s', g.generation, g.rows, o.mirror_rows)
+       format('generation %s: %s rows, mirror %s', g.generation, cameo.rows_left(g), o.mirror_rows)
 from cameo.outbox o join cameo.generations g using (generation)
 where o.state = 'mirrored'
-  and (o.source_rows, o.source_checksum, o.mirror_rows, o.mirror_checksum)
-      is distinct from (g.rows, g.checksum, g.rows, g.checksum)
+  and ((o.source_rows, o.source_checksum) is distinct from (o.mirror_rows, o.mirror_checksum)
+       -- Whoever is being erased is gone from the table first, and from its copy a little later.
+       or (o.mirror_rows, o.mirror_checksum)
+              is distinct from (cameo.rows_left(g), cameo.checksum_left(g))
+          and not exists (
+              select from cameo.generation_erasures l join cameo.erasures e using (erasure)
+              where l.generation = g.generation and e.state = 'erasing'))
+union all
+select 'nothing is erased from a generation that it did not have',
+       format('generation %s: %s rows, %s left', g.generation, g.rows, cameo.rows_left(g))
+from cameo.generations g
+where cameo.rows_left(g) < 0
+   or exists (select from cameo.generation_erasures l join cameo.erasures e using (erasure)
+              where l.generation = g.generation and e.tenant <> g.tenant)
+union all
+select 'an erasure is done when every place was found empty, and keeps no key then',
+       format('erasure %s', e.erasure)
+from cameo.erasures e
+where e.state = 'done' and (
+    exists (select from cameo.erasure_keys k where k.erasure = e.erasure)
+    or exists (select from cameo.erasure_steps s where s.erasure = e.erasure
+               and (s.state <> 'done' or s.place <> 'run' and s.rows_found_again is distinct from 0)))
+union all
+select 'an erasure that goes on knows its key', format('erasure %s', e.erasure)
+from cameo.erasures e
+where e.state = 'erasing'
+  and not exists (select from cameo.erasure_keys k where k.erasure = e.erasure)
+union all
+select 'what is erased is suppressed until somebody lifts it', format('erasure %s', e.erasure)
+from cameo.erasures e
+where not exists (select from cameo.suppressions s
+                  where s.tenant = e.tenant
+                    and s.fingerprint in (e.fingerprint_int, e.fingerprint_string))
 union all
 select 'the ledger agrees with the time of publication', format('generation %s', generation)
 from cameo.generations
@@ -205,6 +236,14 @@ from cameo.verdicts v join cameo.runs r using (run)
 where r.purpose <> 'shadow' or r.state not in ('shadowed', 'halted', 'failed')
    or v.passed is distinct from (
        select bool_and((c ->> 'passed')::boolean) from jsonb_array_elements(v.checks) c)
+union all
+select 'a published generation is in the queue of snapshots, whose file is there as long as its table',
+       format('generation %s is %s, dropped at %s, its snapshot is %s', g.generation, g.state,
+              g.dropped_at, coalesce(f.state, 'missing'))
+from cameo.generations g left join cameo.snapshots f using (generation)
+where case when g.state <> 'published' then f.generation is not null
+           when g.dropped_at is null then f.state is null or f.state = 'gone'
+           else f.state <> 'gone' end
 union all
 select 'row security is forced on every table of the control plane', format('cameo.%s', c.relname)
 from pg_class c

@@ -12,6 +12,7 @@
 pub mod audit;
 mod by;
 mod connect;
+pub mod erasures;
 mod error;
 pub mod explanations;
 pub mod generations;
@@ -28,6 +29,7 @@ mod row;
 pub mod runs;
 pub mod schedule;
 pub mod services;
+pub mod snapshots;
 pub mod tenants;
 pub mod verdicts;
 

@@ -121,7 +121,8 @@ pub async fn find(
     generation: GenerationId,
 ) -> Result<Option<Lineage>, StoreError> {
     let generation: Option<GenerationRecord> = sqlx::query_as(
-        "select g.*, s.current_generation is not distinct from g.generation as current
+        "select g.*, cameo.rows_left(g) as rows_left, cameo.checksum_left(g) as checksum_left,
+                s.current_generation is not distinct from g.generation as current
          from cameo.generations g join cameo.services s using (tenant, service)
          where tenant = $1 and service = $2 and g.generation = $3",
     )

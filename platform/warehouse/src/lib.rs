@@ -31,7 +31,7 @@ pub use googlesql::SqlError;
 pub use lake::{Lake, LakeLimits};
 pub use postprocess::{Describer, PostProcess};
 pub use seam::{
-    BatchStream, LOAD_ID_BYTES_MAX, LoadId, LoadIdError, LoadOutcome, MirrorTable, Parameters,
-    Query, QueryDescription, ReadOptions, ReadOutcome, TableStats, Warehouse,
+    BatchStream, Erased, LOAD_ID_BYTES_MAX, LoadId, LoadIdError, LoadOutcome, MirrorTable,
+    Parameters, Query, QueryDescription, ReadOptions, ReadOutcome, TableStats, Warehouse,
 };
 pub use unconfined::run_unconfined;

@@ -5,7 +5,7 @@ use std::{fmt, pin::Pin, str::FromStr};
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 use async_trait::async_trait;
 use cameo_batch::RowDigest;
-use cameo_domain::{GenerationId, ServiceName, Sha256, TenantName};
+use cameo_domain::{ColumnName, GenerationId, Key, ServiceName, Sha256, TenantName};
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::Stream;
 
@@ -157,6 +157,16 @@ pub struct LoadOutcome {
     pub already_loaded: bool,
 }
 
+/// What erasing from a copy did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erased {
+    /// How many rows of each key were removed, in the order of the keys.
+    pub rows: Vec<u64>,
+    /// Count and checksum of what the copy holds now, computed from what is stored; none where it had no
+    /// row of these keys and was left as it was, or where there is no copy.
+    pub copy: Option<RowDigest>,
+}
+
 /// Where features come from and predictions are mirrored to.
 #[async_trait]
 pub trait Warehouse: Send + Sync {
@@ -186,6 +196,21 @@ pub trait Warehouse: Send + Sync {
         schema: SchemaRef,
         rows: BatchStream,
     ) -> Result<LoadOutcome, WarehouseError>;
+
+    /// Removes customers from the copy of a generation: the file, or whatever holds it, is written anew
+    /// under its load id without their rows, whole or not at all. The caller makes sure that nobody loads
+    /// the service's generations meanwhile; what an interrupted load left behind is removed as well.
+    async fn erase(
+        &self,
+        tenant: &TenantName,
+        service: &ServiceName,
+        generation: GenerationId,
+        key_column: &ColumnName,
+        keys: &[Key],
+    ) -> Result<Erased, WarehouseError>;
+
+    /// Removes what queries of processes that were killed had spilled.
+    async fn remove_orphans(&self) -> Result<(), WarehouseError>;
 
     /// Count and checksum of a mirrored generation, computed from what is stored.
     async fn digest(

@@ -8,7 +8,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use cameo_batch::RowDigest;
-use cameo_domain::{GenerationId, ServiceName, TenantName};
+use cameo_domain::{GenerationId, Key, ServiceName, TenantName};
 use cameo_warehouse::{
     BatchStream, Lake, LakeLimits, LoadId, Parameters, PostProcess, Query, ReadOptions, Warehouse,
     WarehouseError,
@@ -311,6 +311,47 @@ async fn a_load_happens_once_and_what_is_stored_has_the_digest_of_what_was_sent(
     assert_eq!((column(0), column(1), column(2)), (vec![1, 2], vec![2, 2], vec![2, 4]));
     let folder = world.home.path().join("lake/acme/predictions/clv");
     assert_eq!(std::fs::read_dir(folder).expect("a folder").count(), 2, "no leftovers");
+}
+
+#[tokio::test]
+async fn a_customer_is_erased_from_a_copy_and_the_load_is_still_the_same() {
+    let world = World::new();
+    let (schema, batch) = predictions();
+    let service: ServiceName = "clv".parse().expect("a name");
+    let load: LoadId = "one".parse().expect("an id");
+    let (tenant, generation) = (acme(), GenerationId(1));
+    world
+        .lake
+        .load(&tenant, &service, &load, generation, Arc::clone(&schema), stream(&batch))
+        .await
+        .expect("a load");
+    let folder = world.home.path().join("lake/acme/predictions/clv");
+    std::fs::write(folder.join(".loading-dead.tmp"), "rows of a killed load").expect("a file");
+    let column = "user_id".parse().expect("a name");
+    let erase = async |generation, keys: &[i64]| {
+        let keys: Vec<Key> = keys.iter().copied().map(Key::Int).collect();
+        world.lake.erase(&tenant, &service, generation, &column, &keys).await.expect("an answer")
+    };
+    let erased = erase(generation, &[99, 2, 3]).await;
+    assert_eq!(erased.rows, [0, 1, 1]);
+    let mut left = RowDigest::default();
+    left.add(&batch.slice(0, 1));
+    left.add(&batch.slice(3, 1));
+    assert_eq!(erased.copy, Some(left));
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 1, "no leftovers");
+    let found = world.lake.digest(&tenant, &service, generation).await.expect("a digest");
+    assert_eq!(found, left);
+
+    let again = erase(generation, &[2]).await;
+    assert_eq!((again.rows, again.copy), (vec![0], None), "nothing was written");
+    let missing = erase(GenerationId(7), &[2]).await;
+    assert_eq!((missing.rows, missing.copy), (vec![0], None));
+    let repeated = world
+        .lake
+        .load(&tenant, &service, &load, generation, schema, stream(&batch))
+        .await
+        .expect("a load");
+    assert_eq!((repeated.rows, repeated.already_loaded), (2, true), "and brings nobody back");
 }
 
 #[tokio::test]

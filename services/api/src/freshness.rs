@@ -1,14 +1,18 @@
 //! How every answer with predictions says from when it is: in its body and in its headers.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
+};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use cameo_domain::Key;
 use cameo_serving::{Current, Freshness};
+use chrono::{DateTime, Utc};
 
 /// How long a client may reuse an answer without asking: well below the time between publications,
 /// short enough that a rollback takes effect at once for people.
-const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, max-age=5");
+pub(crate) const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, max-age=5");
 
 const GENERATION: HeaderName = HeaderName::from_static("cameo-generation");
 const RELEASE: HeaderName = HeaderName::from_static("cameo-release");
@@ -45,15 +49,17 @@ pub(crate) fn headers(
 pub(crate) fn write_members(body: &mut Vec<u8>, current: &Current, freshness: &Freshness) {
     body.extend_from_slice(&current.members);
     body.extend_from_slice(b",\"age_seconds\":");
-    body.extend_from_slice(freshness.age_seconds.to_string().as_bytes());
+    // Writing into memory does not fail.
+    let _ = write!(body, "{}", freshness.age_seconds);
     body.extend_from_slice(if freshness.stale { b",\"stale\":true" } else { b",\"stale\":false" });
 }
 
-/// Names what is answered: generation, key, and whether it is stale.
+/// Names what is answered: generation, key, and whether it is stale. The number of its rows stands beside
+/// the generation: it changes when somebody is erased from it, and what a client keeps is asked for anew.
 ///
 /// Weak, because the age in the body goes on while what is said stays the same.
 pub(crate) fn entity_tag(current: &Current, key: &Key, freshness: &Freshness) -> String {
-    let generation = current.served.generation;
+    let generation = format!("{}.{}", current.served.generation, current.served.rows);
     let stale = if freshness.stale { "-stale" } else { "" };
     match key {
         Key::Int(key) => format!("W/\"{generation}-{key}{stale}\""),
@@ -63,6 +69,22 @@ pub(crate) fn entity_tag(current: &Current, key: &Key, freshness: &Freshness) ->
             format!("W/\"{generation}-{:x}{stale}\"", hasher.finish())
         }
     }
+}
+
+/// Names what several services say about a customer. The order of the services is part of it.
+pub(crate) fn profile_tag<'a>(
+    sources: impl Iterator<Item = &'a Current>,
+    asked: &impl Hash,
+    now: DateTime<Utc>,
+) -> String {
+    let mut hasher = DefaultHasher::new();
+    asked.hash(&mut hasher);
+    for current in sources {
+        current.served.path.hash(&mut hasher);
+        current.served.generation.0.hash(&mut hasher);
+        current.freshness(now).stale.hash(&mut hasher);
+    }
+    format!("W/\"profile-{:x}\"", hasher.finish())
 }
 
 /// Whether the caller already has what `tag` names. `*` asks for anything and is not decided here:

@@ -4,6 +4,10 @@
 //! may call, and every error that the envelope and the authorisation layer can answer) is added here
 //! once, so a new route is documented completely without saying it again.
 
+mod answers;
+mod bodies;
+mod parameters;
+
 use axum::{
     body::Bytes,
     http::{HeaderValue, header},
@@ -13,14 +17,14 @@ use cameo_domain::Scope;
 use utoipa::{
     OpenApi,
     openapi::{
-        Components, ContentBuilder, Ref, RefOr, ResponseBuilder,
+        Components,
         extensions::ExtensionsBuilder,
         path::{Operation, PathItem, Paths},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 
-use crate::problem::{Code, PROBLEM_JSON, Position, ProblemBody};
+use crate::problem::{Code, Position, ProblemBody};
 
 const BEARER: &str = "api_key";
 /// The member of an operation that names the scope which it needs.
@@ -48,12 +52,15 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
     ),
     tags(
         (name = "predictions", description = "Look predictions up."),
+        (name = "profiles", description = "Everything that a tenant's services say about a customer."),
         (name = "explanations", description = "Why predictions are what they are."),
+        (name = "tenants", description = "Teams, and what happened in them."),
         (name = "services", description = "What a tenant hosts."),
         (name = "runs", description = "The executions that make predictions."),
         (name = "generations", description = "What was published, and going back."),
         (name = "releases", description = "The versions of bundles, and which of them is in production."),
         (name = "keys", description = "Who may do what: API keys, and the caller itself."),
+        (name = "erasures", description = "Customers who ask to be forgotten, and whom runs leave out."),
         (name = "health", description = "For what runs the process. No API key needed."),
     ),
     security(("api_key" = [])),
@@ -90,9 +97,12 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get, put, post, delete, patch].into_iter().flatten() {
+            bodies::complete(operation);
+            parameters::complete(operation);
             for code in shared_codes(path, operation) {
-                add_problem(operation, code);
+                answers::add_problem(operation, code);
             }
+            answers::complete(operation);
         }
     }
 }
@@ -118,34 +128,19 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
             Code::MissingScope,
             Code::RateLimited,
             Code::Overloaded,
+            Code::Unavailable,
         ]);
     }
     if path.contains('{') {
         codes.push(Code::NotFound);
     }
     if operation.request_body.is_some() {
-        codes.extend([
-            Code::BodyTooLarge,
-            Code::BodyTooSlow,
-            Code::UnsupportedMediaType,
-            Code::InvalidBody,
-        ]);
+        codes.extend([Code::BodyTooLarge, Code::BodyTooSlow]);
+    }
+    if bodies::is_json(operation) {
+        codes.extend([Code::MalformedJson, Code::UnsupportedMediaType, Code::InvalidBody]);
     }
     codes
-}
-
-/// Adds a problem as the answer of its status, or as a further example where the status is taken.
-pub(crate) fn add_problem(operation: &mut Operation, code: Code) {
-    let status = code.status().as_str().to_owned();
-    operation.responses.responses.entry(status).or_insert_with(|| {
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("Problem")))
-            .example(Some(example(code)))
-            .build();
-        RefOr::T(
-            ResponseBuilder::new().description(code.title()).content(PROBLEM_JSON, content).build(),
-        )
-    });
 }
 
 /// A problem as it would be answered.

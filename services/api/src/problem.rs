@@ -398,6 +398,7 @@ impl From<StoreError> for Problem {
             }
             StoreError::UnknownRelease(why) => Self::new(Code::NotFound, why),
             StoreError::AmbiguousRelease(why) => Self::new(Code::InvalidRequest, why),
+            StoreError::Key(error) => Self::new(Code::InvalidKey, error.to_string()),
             error if error.is_transient() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the database failed");
                 Self::new(Code::Unavailable, "the database cannot be asked now; try again")

@@ -1,9 +1,12 @@
 //! All routes, with the document that describes them.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Bytes,
     extract::DefaultBodyLimit,
+    http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
     routing::{MethodRouter, get, post},
 };
@@ -15,14 +18,15 @@ use utoipa_axum::{
 };
 
 use crate::{
+    actions::{Actions, exact_methods},
     app::App,
     authorise::{Breadth, authorise, require},
     envelope::envelope,
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, explanations, generations, health, keys, lineage, me,
-        predictions, releases, runs, services, tenants, verdicts,
+        audit, card, deployments, erasures, explanations, generations, health, keys, lineage, me,
+        predictions, profiles, releases, runs, services, suppressions, tenants, verdicts,
     },
 };
 
@@ -46,8 +50,16 @@ pub(crate) fn router(app: &App) -> Router {
             .with_state(app.clone());
     }
     let json = Bytes::from(document.to_json().unwrap_or_default());
+    let actions = Arc::new(Actions::of(&document));
+    let tenants = match app.config.constant_answer.clone() {
+        Some(answer) => {
+            tenants.route(CONSTANT_PATH, guarded(Scope::Read, Breadth::Whole, constant(answer)))
+        }
+        None => tenants,
+    };
     let tenants = tenants
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(actions, exact_methods))
         .route_layer(from_fn_with_state(app.clone(), authorise));
     tenants
         .merge(open)
@@ -61,10 +73,18 @@ pub(crate) fn router(app: &App) -> Router {
         .with_state(app.clone())
 }
 
+/// See [`crate::Config::constant_answer`].
+const CONSTANT_PATH: &str = "/v1/tenants/{tenant}/services/{service}/constant/{key}";
+
+fn constant(answer: Bytes) -> MethodRouter<App> {
+    let kind = HeaderValue::from_static("application/json");
+    get(move || async move { ([(header::CONTENT_TYPE, kind.clone())], answer.clone()) })
+}
+
 /// The routes that need a key, those that need none, and the document of all.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
-    let (deploy, manage) = (Scope::Deploy, Scope::Manage);
+    let (deploy, manage, erase) = (Scope::Deploy, Scope::Manage, Scope::Erase);
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
@@ -77,6 +97,8 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(predictions::get_prediction)))
         .merge(batch)
         .merge(bundles)
+        .routes(by_service(read, routes!(profiles::get_profile)))
+        .routes(by_service(read, routes!(profiles::batch_get_profiles)))
         .routes(scoped(deploy, routes!(deployments::archive_service)))
         .routes(by_service(read, routes!(tenants::list_tenants)))
         .routes(by_service(read, routes!(services::list_services)))
@@ -94,6 +116,10 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(card::get_card)))
         .routes(by_service(read, routes!(audit::list_audit)))
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
+        .routes(scoped(erase, routes!(erasures::erase_customer, erasures::list_erasures)))
+        .routes(scoped(erase, routes!(erasures::get_erasure)))
+        .routes(scoped(erase, routes!(suppressions::list_suppressions)))
+        .routes(scoped(erase, routes!(suppressions::lift_suppressions)))
         .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))
         .routes(scoped(manage, routes!(tenants::get_access)))
         .routes(unscoped(routes!(me::get_me)))

@@ -99,6 +99,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Lineage(wanted) => commands::lineage::run(global, wanted, output).await,
         Command::Card(service) => commands::card::run(global, service, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
+        Command::Erase(erase) => commands::erasures::erase(global, erase, output).await,
+        Command::Erasures(wanted) => commands::erasures::list(global, wanted, output).await,
+        Command::Suppressions(wanted) => {
+            commands::erasures::suppressions(global, wanted, output).await
+        }
         Command::Keys(keys) => commands::keys::run(global, keys, output).await,
         Command::SqlAccess(access) => commands::sql_access::run(global, access, output).await,
         Command::Audit(audit) => commands::audit::run(global, audit, output).await,

@@ -414,9 +414,26 @@ fn a_revoked_key_opens_nothing(server: &Server, key: &str, prefix: &str) {
     });
     let listed = server.cameo(&["keys", "list", "-o", "human"]).exits(0).stdout;
     assert!(listed.contains("revoked"), "{listed}");
+    a_rotated_key_hands_over(server);
     assert!(
         server.cameo(&["keys", "revoke", "nobody"]).exits(1).stderr.contains("cameo keys list")
     );
+}
+
+fn a_rotated_key_hands_over(server: &Server) {
+    let made = ["keys", "create", "crm", "--scope", "read", "--service", "clv"];
+    let made = server.cameo(&made).exits(0).json();
+    assert_eq!(made["services"], json!(["clv"]));
+    let (old, prefix) = (made["key"].as_str().expect("a key"), made["prefix"].as_str());
+    let rotate = ["keys", "rotate", prefix.expect("a prefix"), "--overlap", "0s"];
+    let rotated = server.cameo(&rotate).exits(0).json();
+    assert_eq!(rotated["replaced"]["successor"], rotated["prefix"]);
+    let new = rotated["key"].as_str().expect("a key");
+    assert_eq!(ask(&server.api, "GET", ONE, new, "").status, 200);
+    assert_eq!(ask(&server.api, "GET", ONE, old, "").status, 401);
+    assert!(server.cameo(&rotate).exits(1).stderr.contains("was rotated already"));
+    let unknown = ["keys", "create", "crm", "--service", "nothing"];
+    assert!(server.cameo(&unknown).exits(1).stderr.contains("no service nothing"));
 }
 
 fn an_orderly_end_leaves_no_address_behind(server: Server, data: &Path) {

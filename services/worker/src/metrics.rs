@@ -16,6 +16,8 @@ use prometheus_client::{
     registry::Unit,
 };
 
+use crate::snapshot_metrics::SnapshotMetrics;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
     tenant: String,
@@ -51,7 +53,10 @@ pub struct WorkerMetrics {
     pub(crate) leases_expired: Counter,
     pub(crate) retries: Counter,
     pub(crate) audit_conflicts: Counter,
+    pub(crate) erasures: Counter,
+    pub(crate) erasure_errors: Counter,
     pub(crate) openlineage: Counters,
+    pub(crate) snapshots: SnapshotMetrics,
     ended: Family<Ended, Counter>,
     duration: Family<Service, Histogram, fn() -> Histogram>,
     rows: Family<Rows, Counter>,
@@ -71,7 +76,10 @@ impl WorkerMetrics {
             leases_expired: Counter::default(),
             retries: Counter::default(),
             audit_conflicts: Counter::default(),
+            erasures: Counter::default(),
+            erasure_errors: Counter::default(),
             openlineage: Counters::default(),
+            snapshots: SnapshotMetrics::register(registry),
             ended: Family::default(),
             duration: Family::new_with_constructor(buckets),
             rows: Family::default(),
@@ -96,6 +104,16 @@ impl WorkerMetrics {
             "cameo_audit_anchor_conflicts",
             "Anchors of the audit trail that contradict an earlier one: it was written anew",
             m.audit_conflicts.clone(),
+        );
+        registry.register(
+            "cameo_erasures_completed",
+            "Customers who were erased everywhere",
+            m.erasures.clone(),
+        );
+        registry.register(
+            "cameo_erasure_errors",
+            "Turns of erasing that failed and will be repeated",
+            m.erasure_errors.clone(),
         );
         registry.register(
             "cameo_openlineage_events_sent",
@@ -159,6 +177,7 @@ impl WorkerMetrics {
             ("read", progress.rows_read),
             ("scored", progress.rows_scored),
             ("quarantined", progress.rows_quarantined),
+            ("suppressed", progress.rows_suppressed),
         ] {
             let labels = Rows { tenant: tenant.clone(), service: service.clone(), outcome };
             self.rows.get_or_create(&labels).inc_by(rows);

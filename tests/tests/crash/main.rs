@@ -6,11 +6,13 @@
 
 mod child;
 mod database;
+mod erasure;
 mod frozen;
 mod killed;
 mod mirror;
 mod ranking;
 mod shadow;
+mod snapshots;
 
 use cameo_tests::{Bundle, Service, World};
 

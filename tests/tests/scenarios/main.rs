@@ -1,6 +1,7 @@
 //! What Cameo promises, one sentence each, over a real Postgres, a real Lake and the real roles.
 
 mod audit;
+mod erasure;
 mod explanations;
 mod failures;
 mod generations;
@@ -8,6 +9,7 @@ mod golden;
 mod mirror;
 mod openlineage;
 mod plan;
+mod profiles;
 mod promotion;
 mod publication;
 mod quarantine;
@@ -16,3 +18,5 @@ mod ranking;
 mod readers;
 mod schedule;
 mod shadow;
+mod snapshots;
+mod two_paths;

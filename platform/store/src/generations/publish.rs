@@ -11,6 +11,7 @@ use sqlx::{PgConnection, Row};
 use super::Generation;
 use crate::{
     Store, StoreError,
+    erasures::erase_open,
     row::{Columns, get, signed},
     runs::{RunCounts, hold},
 };
@@ -36,7 +37,7 @@ pub enum Outcome {
 }
 
 /// Publishes a sealed generation: in one transaction the service's pointer moves, the run ends, the
-/// ledger gets its entry and the mirror its task. Nothing of it happens when the claim is stale,
+/// ledger gets its entry and the mirror its task, and customers who are being erased go. Nothing of it happens when the claim is stale,
 /// when what the table holds is not `expected`, or when the counts do not reconcile. Of a run beside
 /// production only the run and the generation end.
 ///
@@ -96,6 +97,7 @@ impl Attempt {
         }
         cameo_crashpoint::hit("publish_locked");
         let due_at = self.check_sealed(connection).await?;
+        self.erase(connection).await?;
         if self.runs_beside(connection).await? {
             self.end(connection, "shadowed", RunState::Shadowed).await?;
             cameo_crashpoint::hit("publish_before_commit");
@@ -114,6 +116,17 @@ impl Attempt {
                 Ok(Outcome::Published)
             }
         }
+    }
+
+    /// Takes out whom somebody asked to erase after the run had read the suppressions: the pointer never
+    /// refers to a table with such a customer. What is sealed stays recorded as it was.
+    async fn erase(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let Generation { id, table, path, schema, .. } = &self.generation;
+        let rows = erase_open(connection, path, *id, table, schema).await?;
+        if rows > 0 {
+            tracing::info!(generation = %id, rows, "took out who was erased while the run ran");
+        }
+        Ok(())
     }
 
     /// Whether the run is one beside production. The database refuses to publish such a run.
@@ -176,11 +189,16 @@ impl Attempt {
         if found != self.expected {
             return Err(StoreError::DigestMismatch { expected: self.expected, found });
         }
-        let RunCounts { rows_read: read, rows_scored: scored, rows_quarantined: quarantined } =
-            self.counts;
+        let RunCounts {
+            rows_read: read,
+            rows_scored: scored,
+            rows_quarantined: quarantined,
+            rows_suppressed: suppressed,
+        } = self.counts;
         let fits = rows_per_key(&self.generation.schema, scored).contains(&found.rows);
-        if read != scored + quarantined || !fits {
-            return Err(StoreError::Counts { read, scored, quarantined, written: found.rows });
+        if read != scored + quarantined + suppressed || !fits {
+            let written = found.rows;
+            return Err(StoreError::Counts { read, scored, quarantined, suppressed, written });
         }
         Ok(row.try_get("due_at")?)
     }
@@ -204,7 +222,7 @@ impl Attempt {
         sqlx::query(
             "update cameo.runs
              set state = $2, generation = $3, rows_read = $4, rows_scored = $5,
-                 rows_quarantined = $6, lease_expires_at = null, reason = null,
+                 rows_quarantined = $6, rows_suppressed = $7, lease_expires_at = null, reason = null,
                  finished_at = clock_timestamp()
              where run = $1",
         )
@@ -214,6 +232,7 @@ impl Attempt {
         .bind(signed(self.counts.rows_read))
         .bind(signed(self.counts.rows_scored))
         .bind(signed(self.counts.rows_quarantined))
+        .bind(signed(self.counts.rows_suppressed))
         .execute(connection)
         .await?;
         Ok(())

@@ -56,7 +56,7 @@ pub struct GenerationRecord {
     pub state: GenerationState,
     /// Whether readers are served from it.
     pub current: bool,
-    /// Count and checksum, once sealed.
+    /// Count and checksum of what it holds, once sealed: less what was erased since.
     pub digest: Option<RowDigest>,
     /// When it was published.
     pub published_at: Option<DateTime<Utc>>,
@@ -66,9 +66,9 @@ pub struct GenerationRecord {
 
 impl FromRow<'_, PgRow> for GenerationRecord {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let checksum: Option<i64> = row.try_get("checksum")?;
+        let checksum: Option<i64> = row.try_get("checksum_left")?;
         let digest = row
-            .count("rows")?
+            .count("rows_left")?
             .zip(checksum)
             .map(|(rows, checksum)| RowDigest { rows, checksum: checksum.cast_unsigned() });
         let state: &str = row.try_get("state")?;
@@ -108,7 +108,8 @@ pub async fn list(
     service: &ServiceName,
 ) -> Result<Vec<GenerationRecord>, StoreError> {
     let records = sqlx::query_as(
-        "select g.*, s.current_generation is not distinct from g.generation as current
+        "select g.*, cameo.rows_left(g) as rows_left, cameo.checksum_left(g) as checksum_left,
+                s.current_generation is not distinct from g.generation as current
          from cameo.generations g join cameo.services s using (tenant, service)
          where tenant = $1 and service = $2 order by g.generation desc limit $3",
     )

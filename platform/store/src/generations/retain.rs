@@ -135,8 +135,9 @@ async fn drop_table(
     if still.is_none() {
         return Ok(false);
     }
-    let table = candidate.table.sql();
-    sqlx::query(AssertSqlSafe(format!("drop table if exists {table}")))
+    // With it what is left of a rewriting that was cut short.
+    let (table, copy) = (candidate.table.sql(), candidate.table.rewritten().sql());
+    sqlx::query(AssertSqlSafe(format!("drop table if exists {table}, {copy}")))
         .execute(&mut *connection)
         .await?;
     sqlx::query("update cameo.generations set dropped_at = now() where generation = $1")

@@ -1,13 +1,17 @@
 //! Rolling back: the pointer moves to an older generation.
 
-use cameo_domain::{GenerationId, ReleaseId, ServiceName, ServicePath, Stage, TenantName};
+use cameo_domain::{
+    GenerationId, PredictionSchema, ReleaseId, ServiceName, ServicePath, Stage, TenantName,
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row, types::Json};
 
+use super::Table;
 use crate::{
     By, Store, StoreError,
     connect::say,
+    erasures::erase_open,
     releases::{Action, Due, Entry, lock_service, shift, stage_of},
     row::Columns,
 };
@@ -97,6 +101,7 @@ async fn flip_back(
             None => format!("no published generation before {current} is still kept"),
         })
     })?;
+    erase_from(connection, path, target).await?;
     sqlx::query(
         "update cameo.services set current_generation = $3 where tenant = $1 and service = $2",
     )
@@ -126,6 +131,24 @@ async fn flip_back(
         Releases::Keep => None,
     };
     Ok(RolledBack { from: GenerationId(current), to: GenerationId(target), release })
+}
+
+/// Takes out of a generation whoever is being erased and was not taken out of it yet.
+async fn erase_from(
+    connection: &mut PgConnection,
+    path: &ServicePath,
+    generation: i64,
+) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "select table_schema, table_name, schema from cameo.generations where generation = $1",
+    )
+    .bind(generation)
+    .fetch_one(&mut *connection)
+    .await?;
+    let table = Table { schema: row.try_get("table_schema")?, name: row.try_get("table_name")? };
+    let schema: Json<PredictionSchema> = row.try_get("schema")?;
+    erase_open(connection, path, GenerationId(generation), &table, &schema.0).await?;
+    Ok(())
 }
 
 /// Puts the release that made a generation back into production. A service of which nothing is in

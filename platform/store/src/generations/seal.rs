@@ -82,7 +82,7 @@ pub(crate) async fn digest(
 }
 
 /// The hash of a row: chained over the columns, each with its salt.
-fn hash_sql(schema: &PredictionSchema) -> String {
+pub(crate) fn hash_sql(schema: &PredictionSchema) -> String {
     schema.columns().enumerate().fold("0::bigint".to_owned(), |seed, (index, column)| {
         let name = quoted(column.name.as_str());
         let seed = format!("({seed} # '{}'::bigint)", column_salt(index));

@@ -72,6 +72,34 @@ pub async fn refresh_views(store: &Store) -> Result<Vec<ServicePath>, StoreError
     Ok(moved)
 }
 
+/// Lets the service's view show a table with the columns that it has already, or with more.
+pub(super) async fn replace(
+    connection: &mut PgConnection,
+    path: &ServicePath,
+    table: &Table,
+    schema: &PredictionSchema,
+) -> Result<(), StoreError> {
+    let columns: Vec<String> = schema
+        .columns()
+        .map(|column| {
+            let name = quoted(column.name.as_str());
+            match column.data_type {
+                DataType::Json => format!("{name}::json as {name}"),
+                _ => name,
+            }
+        })
+        .collect();
+    let sql = format!(
+        "create or replace view {}.{} as select {} from {}",
+        quoted(&tenant_schema(&path.tenant)),
+        quoted(path.service.as_str()),
+        columns.join(", "),
+        table.sql()
+    );
+    sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}
+
 async fn point(connection: &mut PgConnection, path: &ServicePath) -> Result<(), StoreError> {
     sqlx::query(VIEW_LOCK_TIMEOUT).execute(&mut *connection).await?;
     let (tenant, service) = (path.tenant.as_str(), path.service.as_str());
@@ -94,23 +122,7 @@ async fn point(connection: &mut PgConnection, path: &ServicePath) -> Result<(), 
             .execute(&mut *connection)
             .await?;
     }
-    let columns: Vec<String> = behind
-        .schema
-        .columns()
-        .map(|column| {
-            let name = quoted(column.name.as_str());
-            match column.data_type {
-                DataType::Json => format!("{name}::json as {name}"),
-                _ => name,
-            }
-        })
-        .collect();
-    let sql = format!(
-        "create or replace view {view} as select {} from {}",
-        columns.join(", "),
-        behind.table.sql()
-    );
-    sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    replace(connection, path, &behind.table, &behind.schema).await?;
     // A view that was made anew has no reader yet. A tenant without a role is `cameo doctor`'s to tell.
     confine(connection, &path.tenant).await?;
     sqlx::query(

@@ -3,6 +3,7 @@
 mod decode;
 mod rows;
 
+pub(crate) use rows::TableCopy;
 pub use rows::{RowStream, rows};
 
 use cameo_batch::RowDigest;
@@ -34,7 +35,7 @@ pub struct MirrorTask {
     pub attempt: u32,
     /// Its columns.
     pub schema: PredictionSchema,
-    /// What its table holds, by count and checksum.
+    /// What its table held when it was claimed, by count and checksum.
     pub digest: RowDigest,
     /// For which instant it was made.
     pub due_at: DateTime<Utc>,
@@ -47,8 +48,8 @@ impl FromRow<'_, PgRow> for MirrorTask {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let schema: Json<PredictionSchema> = row.try_get("schema")?;
         let digest = RowDigest {
-            rows: row.count("rows")?.unwrap_or_default(),
-            checksum: get(row, "checksum", i64::cast_unsigned)?,
+            rows: row.count("rows_left")?.unwrap_or_default(),
+            checksum: get(row, "checksum_left", i64::cast_unsigned)?,
         };
         let table =
             Table { schema: row.try_get("table_schema")?, name: row.try_get("table_name")? };
@@ -91,8 +92,9 @@ pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<MirrorTas
                          order by n.created_at, n.generation limit 1
                          for update of n skip locked)
                      returning o.generation, o.tenant, o.service, o.load_id, o.epoch, o.attempts,
-                         g.schema, g.rows, g.checksum, g.due_at, g.published_at, g.table_schema,
-                         g.table_name",
+                         g.schema, cameo.rows_left(g) as rows_left,
+                         cameo.checksum_left(g) as checksum_left, g.due_at, g.published_at,
+                         g.table_schema, g.table_name",
                 )
                 .bind(f64::from(lease_seconds))
                 .fetch_optional(connection)
@@ -123,7 +125,8 @@ pub async fn heartbeat(
     held(task, renewed)
 }
 
-/// Records that the warehouse has the generation, with the digests of both sides. They must agree.
+/// Records that the warehouse has the generation, with the digests of both sides. They must agree, and the
+/// generation must still be what was copied: somebody may have been erased from it since.
 pub async fn complete(
     store: &Store,
     task: &MirrorTask,
@@ -132,6 +135,20 @@ pub async fn complete(
 ) -> Result<(), StoreError> {
     if source != mirror {
         return Err(StoreError::DigestMismatch { expected: source, found: mirror });
+    }
+    let found = sqlx::query(
+        "select cameo.rows_left(g) as rows_left, cameo.checksum_left(g) as checksum_left
+         from cameo.generations g where generation = $1",
+    )
+    .bind(task.generation.0)
+    .fetch_one(store.control())
+    .await?;
+    let left = RowDigest {
+        rows: found.count("rows_left")?.unwrap_or_default(),
+        checksum: get(&found, "checksum_left", i64::cast_unsigned)?,
+    };
+    if left != source {
+        return Err(StoreError::DigestMismatch { expected: left, found: source });
     }
     let completed = sqlx::query(
         "update cameo.outbox

@@ -112,7 +112,8 @@ pub(super) async fn open_request(
     by: &By,
 ) -> Result<i64, StoreError> {
     let row = sqlx::query(
-        "select q.request, q.actor <> $4 as of_another from cameo.promotion_requests q
+        "select q.request, q.actor, not cameo.may_be_one_person(q.actor, $4) as of_another
+         from cameo.promotion_requests q
          join cameo.release_stages s using (tenant, service, release)
          where q.tenant = $1 and q.service = $2 and q.release = $3 and q.at >= s.since
          order by of_another desc, q.request desc limit 1",
@@ -130,8 +131,13 @@ pub(super) async fn open_request(
     if row.try_get("of_another")? {
         return Ok(row.try_get("request")?);
     }
+    let asker: String = row.try_get("actor")?;
+    let relation = if asker == by.actor {
+        String::new()
+    } else {
+        format!(", which {} may be as well, since one key was made with the other", by.actor)
+    };
     Err(StoreError::Promotion(format!(
-        "{} asked to promote {short}; somebody else has to approve it",
-        by.actor
+        "{asker} asked to promote {short}{relation}; somebody else has to approve it"
     )))
 }

@@ -49,6 +49,8 @@ pub struct Progress {
     pub rows_scored: u64,
     /// Rows set aside with a reason.
     pub rows_quarantined: u64,
+    /// Rows of customers who were erased, and are left out.
+    pub rows_suppressed: u64,
     /// Rows sent to the generation's table.
     pub rows_written: u64,
     /// Rows scored per second.
@@ -69,7 +71,7 @@ pub struct StepTime {
     pub seconds: f64,
 }
 
-/// The final counts of a run: `rows_read = rows_scored + rows_quarantined`. They count customers: a service
+/// The final counts of a run: `rows_read = rows_scored + rows_quarantined + rows_suppressed`. They count customers: a service
 /// that ranks writes several rows for each one that was scored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {
@@ -79,6 +81,8 @@ pub struct RunCounts {
     pub rows_scored: u64,
     /// Rows set aside with a reason.
     pub rows_quarantined: u64,
+    /// Rows of customers who were erased: neither scored nor set aside.
+    pub rows_suppressed: u64,
 }
 
 /// A run.
@@ -139,7 +143,8 @@ impl FromRow<'_, PgRow> for RunRecord {
             row.count("rows_quarantined")?,
         ) {
             (Some(rows_read), Some(rows_scored), Some(rows_quarantined)) => {
-                Some(RunCounts { rows_read, rows_scored, rows_quarantined })
+                let rows_suppressed = row.count("rows_suppressed")?.unwrap_or_default();
+                Some(RunCounts { rows_read, rows_scored, rows_quarantined, rows_suppressed })
             }
             _ => None,
         };

@@ -51,7 +51,7 @@ async fn parallel_writers_load_one_generation_that_is_published_whole() {
         world.publish(&run, &generation, wrong).await,
         Err(StoreError::DigestMismatch { .. })
     ));
-    let counts = RunCounts { rows_read: 200_001, rows_scored: 200_000, rows_quarantined: 0 };
+    let counts = RunCounts { rows_read: 200_001, rows_scored: 200_000, ..RunCounts::default() };
     assert!(matches!(
         generations::publish(&world.store, run.run, run.epoch, &generation, sent, &counts).await,
         Err(StoreError::Counts { .. })

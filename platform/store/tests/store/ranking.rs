@@ -57,7 +57,8 @@ async fn a_key_is_answered_with_all_its_rows_by_rank() {
     // In no order, over several batches; user 2 has fewer rows.
     let batches = [rows(&[(1, 3), (2, 2), (1, 1)]), rows(&[(2, 1), (1, 2)])];
     let (generation, digest) = world.sealed(&run, &offers(), &batches).await;
-    let counts = RunCounts { rows_read: 3, rows_scored: 2, rows_quarantined: 1 };
+    let counts =
+        RunCounts { rows_read: 3, rows_scored: 2, rows_quarantined: 1, rows_suppressed: 0 };
     let outcome =
         generations::publish(&world.store, run.run, run.epoch, &generation, digest, &counts).await;
     assert_eq!(outcome.expect("a publication"), Outcome::Published);
@@ -111,7 +112,7 @@ async fn a_generation_has_one_to_n_rows_per_scored_key_or_is_not_published() {
     let (generation, digest) = world.sealed(&run, &offers(), &[batch]).await;
     // Four rows are too many for one key and too few for five.
     for (scored, fits) in [(1, false), (5, false), (2, true)] {
-        let counts = RunCounts { rows_read: scored, rows_scored: scored, rows_quarantined: 0 };
+        let counts = RunCounts { rows_read: scored, rows_scored: scored, ..RunCounts::default() };
         let answer =
             generations::publish(&world.store, run.run, run.epoch, &generation, digest, &counts)
                 .await;

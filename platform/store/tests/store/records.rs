@@ -2,7 +2,7 @@
 
 use cameo_domain::{ReleaseId, Scopes, Services, Sha256};
 use cameo_store::{
-    keys::{self, NewKey},
+    keys::{self, NewKey, Rotation},
     quarantine::{self, QUARANTINE_ROWS_MAX, QuarantinedRow},
     releases::{self, Applied},
     runs::{self, Progress, StepTime},
@@ -101,6 +101,8 @@ async fn keys_are_found_by_prefix_and_revoked_only_by_their_tenant() {
     };
     let store = &world.store;
     keys::insert(store, &new).await.expect("kept");
+    assert!(keys::find(store, &tenant("other"), "cam_abc").await.is_err());
+    assert_eq!(keys::find(store, &crm(), "cam_abc").await.expect("the key").name, "dashboard");
     let found = keys::find_by_prefix(store, "cam_abc").await.expect("read").expect("the key");
     assert_eq!((found.hash, found.tenant), (new.hash, new.tenant));
     keys::touch(store, "cam_abc").await.expect("touched");
@@ -110,4 +112,52 @@ async fn keys_are_found_by_prefix_and_revoked_only_by_their_tenant() {
     assert!(keys::revoke(store, Some(&tenant("other")), "cam_abc").await.is_err());
     let revoked = keys::revoke(store, Some(&crm()), "cam_abc").await.expect("revoked");
     assert!(!revoked.is_active(Utc::now()));
+}
+
+#[tokio::test]
+async fn a_key_is_handed_over_once_and_what_it_may_do_never_changes() {
+    let world = World::start().await;
+    let store = &world.store;
+    let now = Utc::now();
+    let new = NewKey {
+        prefix: "cam_old".to_owned(),
+        hash: Sha256::of("old"),
+        tenant: Some(crm()),
+        name: "dashboard".to_owned(),
+        scopes: Scopes::from_words(&["read", "run"]).expect("scopes"),
+        services: Services::Only(vec!["clv".parse().expect("a name")]),
+        created_by: "ann".to_owned(),
+        expires_at: Some(now + chrono::Duration::days(7)),
+    };
+    keys::insert(store, &new).await.expect("kept");
+    let rotation = Rotation {
+        prefix: "cam_old".to_owned(),
+        successor: "cam_new".to_owned(),
+        hash: Sha256::of("new"),
+        overlap: chrono::Duration::hours(1),
+        by: "bob".to_owned(),
+        now: now + chrono::Duration::days(1),
+    };
+    assert!(keys::rotate(store, Some(&tenant("other")), &rotation).await.is_err());
+    let rotated = keys::rotate(store, Some(&crm()), &rotation).await.expect("rotated");
+    let (old, made) = (rotated.old, rotated.new);
+    assert_eq!((made.scopes, &made.services, made.tenant), (new.scopes, &new.services, new.tenant));
+    assert_eq!((made.created_by.as_str(), made.successor), ("bob", None));
+    assert_eq!(old.successor.as_deref(), Some("cam_new"));
+    let left = |key: chrono::DateTime<Utc>| (key - rotation.now).num_minutes();
+    assert_eq!(old.expires_at.map(left), Some(60));
+    assert_eq!(made.expires_at.map(|end| (end - rotation.now).num_days()), Some(7), "as long");
+    let again = Rotation { successor: "cam_3rd".to_owned(), ..rotation.clone() };
+    let again = keys::rotate(store, None, &again).await.expect_err("handed over already");
+    assert!(again.to_string().contains("cam_new takes over"), "{again}");
+    for refused in [
+        "update cameo.api_keys set scopes = '{all}' where prefix = 'cam_new'",
+        "update cameo.api_keys set services = null where prefix = 'cam_new'",
+        "update cameo.api_keys set tenant = null, services = null where prefix = 'cam_new'",
+        "update cameo.api_keys set successor = null where prefix = 'cam_old'",
+        "update cameo.api_keys set successor = prefix where prefix = 'cam_new'",
+    ] {
+        assert!(world.any_sql(refused).await.is_err(), "accepted: {refused}");
+    }
+    world.assert_sound().await;
 }

@@ -127,7 +127,7 @@ impl World {
         digest: RowDigest,
     ) -> Result<Outcome, cameo_store::StoreError> {
         let counts =
-            RunCounts { rows_read: digest.rows, rows_scored: digest.rows, rows_quarantined: 0 };
+            RunCounts { rows_read: digest.rows, rows_scored: digest.rows, ..RunCounts::default() };
         generations::publish(&self.store, run.run, run.epoch, generation, digest, &counts).await
     }
 

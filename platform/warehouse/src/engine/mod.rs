@@ -5,13 +5,18 @@
 //! cannot be set afterwards), and the configuration is locked (nothing can be set afterwards).
 //! Even SQL that the rewriter never saw then reads nothing but those files.
 
+mod orphans;
 mod stream;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use duckdb::{Config, Connection};
 use tempfile::TempDir;
 
+pub(crate) use orphans::remove_orphans;
 pub(crate) use stream::stream;
 
 use crate::{WarehouseError, error::from_duckdb, googlesql};
@@ -32,6 +37,8 @@ pub(crate) struct Engine {
     // Declared first so that it closes its files before the folder is removed.
     connection: Connection,
     scratch: TempDir,
+    // Locked for as long as the process lives.
+    _claim: File,
 }
 
 impl Engine {
@@ -41,16 +48,17 @@ impl Engine {
         limits: EngineLimits,
     ) -> Result<Self, WarehouseError> {
         let scratch =
-            tempfile::Builder::new().prefix("query-").tempdir_in(scratch_parent).map_err(
+            tempfile::Builder::new().prefix(orphans::PREFIX).tempdir_in(scratch_parent).map_err(
                 |error| WarehouseError::io("create a scratch folder in", scratch_parent, &error),
             )?;
+        let claim = orphans::claim(scratch.path())?;
         let config = Config::default()
             .enable_autoload_extension(false)
             .and_then(|config| config.with("allow_community_extensions", "false"))
             .map_err(|error| from_duckdb(&error))?;
         let connection =
             Connection::open_in_memory_with_flags(config).map_err(|error| from_duckdb(&error))?;
-        let engine = Self { connection, scratch };
+        let engine = Self { connection, scratch, _claim: claim };
         engine.execute(&format!(
             "SET TimeZone = 'UTC'; SET memory_limit = '{memory}B'; SET threads = {threads}; \
              SET temp_directory = {folder}; SET max_temp_directory_size = '{scratch}B'; \

@@ -20,16 +20,18 @@ use crate::{
     postprocess,
 };
 
-const STAGING: &str = "staging";
+pub(super) const STAGING: &str = "staging";
+/// What the name of a file begins with that is not yet in its place.
+pub(super) const STAGED_PREFIX: &str = ".loading-";
 /// Memory of a load and of a digest: rows beyond it wait in the scratch folder, so that a mirror
 /// needs no more for a hundred million rows than for one.
-const MEMORY_BYTES: u64 = 128 << 20;
+pub(super) const MEMORY_BYTES: u64 = 128 << 20;
 
 /// Where a generation lies.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    folder: PathBuf,
-    file: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) file: PathBuf,
 }
 
 impl Place {
@@ -40,8 +42,8 @@ impl Place {
     }
 }
 
-struct Stored {
-    load: String,
+pub(super) struct Stored {
+    pub(super) load: String,
     rows: u64,
 }
 
@@ -66,19 +68,19 @@ pub(super) fn load(
     let mut digest = RowDigest::default();
     let count =
         postprocess::append(&engine, STAGING, schema, rows, runtime, |batch| digest.add(batch))?;
-    write(&engine, place, load, digest)?;
+    write(&engine, place, load.as_str(), digest)?;
     Ok(LoadOutcome { rows: count, already_loaded: false })
 }
 
 /// Writes beside the place, syncs, and renames: a reader sees the old file or the new one.
-fn write(
+pub(super) fn write(
     engine: &Engine,
     place: &Place,
-    load: &LoadId,
+    load: &str,
     digest: RowDigest,
 ) -> Result<(), WarehouseError> {
     let staged = tempfile::Builder::new()
-        .prefix(".loading-")
+        .prefix(STAGED_PREFIX)
         .suffix(".tmp")
         .tempfile_in(&place.folder)
         .map_err(|error| WarehouseError::io("write in", &place.folder, &error))?;
@@ -86,7 +88,7 @@ fn write(
         "COPY {STAGING} TO {} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{cameo_load: {}, \
          cameo_rows: '{}', cameo_checksum: '{:016x}'}})",
         text(staged.path()),
-        quote_text(load.as_str()),
+        quote_text(load),
         digest.rows,
         digest.checksum,
     ))?;
@@ -98,7 +100,7 @@ fn write(
     File::open(&place.folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
-fn stored(engine: &Engine, place: &Place) -> Result<Option<Stored>, WarehouseError> {
+pub(super) fn stored(engine: &Engine, place: &Place) -> Result<Option<Stored>, WarehouseError> {
     if !place.file.is_file() {
         return Ok(None);
     }
@@ -127,7 +129,16 @@ pub(super) fn digest(lake: &Lake, place: &Place) -> Result<RowDigest, WarehouseE
         )));
     }
     let engine = lake.engine(MEMORY_BYTES.min(lake.limits.memory_bytes), lake.limits.threads)?;
-    let sql = format!("SELECT * FROM read_parquet({})", text(&place.file));
+    digest_of(&engine, place, &format!("read_parquet({})", text(&place.file)))
+}
+
+/// Count and checksum of what is read from the place's file.
+pub(super) fn digest_of(
+    engine: &Engine,
+    place: &Place,
+    relation: &str,
+) -> Result<RowDigest, WarehouseError> {
+    let sql = format!("SELECT * FROM {relation}");
     let broken = |error| unreadable(place, &error);
     let mut statement = engine.connection().prepare(&sql).map_err(broken)?;
     drop(statement.stream_arrow([]).map_err(broken)?);
@@ -140,7 +151,7 @@ pub(super) fn digest(lake: &Lake, place: &Place) -> Result<RowDigest, WarehouseE
 }
 
 /// The file is there and may be read: whatever else DuckDB objects to is in the file.
-fn unreadable(place: &Place, error: &duckdb::Error) -> WarehouseError {
+pub(super) fn unreadable(place: &Place, error: &duckdb::Error) -> WarehouseError {
     match from_duckdb(error) {
         known @ (WarehouseError::Limit { .. } | WarehouseError::Denied(_)) => known,
         other => WarehouseError::Corrupt(format!(

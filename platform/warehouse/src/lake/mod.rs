@@ -3,6 +3,7 @@
 //! `<folder>/<tenant>/<dataset>/<table>.parquet`, `.csv`, or `<table>/*.parquet`. A tenant sees its
 //! own folder and nothing else.
 
+mod erase;
 mod mirror;
 mod tables;
 mod views;
@@ -12,11 +13,11 @@ use std::path::{Path, PathBuf};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use cameo_batch::RowDigest;
-use cameo_domain::{GenerationId, ServiceName, Sha256, TenantName};
+use cameo_domain::{ColumnName, GenerationId, Key, ServiceName, Sha256, TenantName};
 
 use self::tables::Table;
 use crate::{
-    BatchStream, LoadId, LoadOutcome, Query, QueryDescription, ReadOptions, ReadOutcome,
+    BatchStream, Erased, LoadId, LoadOutcome, Query, QueryDescription, ReadOptions, ReadOutcome,
     TableStats, Warehouse, WarehouseError,
     engine::{self, Engine, EngineLimits},
     googlesql::{self, Context, Rewritten},
@@ -187,6 +188,25 @@ impl Warehouse for Lake {
         let place = mirror::Place::new(&self.tenant_folder(tenant), service, generation);
         let (load, runtime) = (load.clone(), tokio::runtime::Handle::current());
         blocking(move || mirror::load(&lake, &place, &load, &schema, rows, &runtime)).await
+    }
+
+    async fn erase(
+        &self,
+        tenant: &TenantName,
+        service: &ServiceName,
+        generation: GenerationId,
+        key_column: &ColumnName,
+        keys: &[Key],
+    ) -> Result<Erased, WarehouseError> {
+        let lake = self.clone();
+        let place = mirror::Place::new(&self.tenant_folder(tenant), service, generation);
+        let (key_column, keys) = (key_column.clone(), keys.to_vec());
+        blocking(move || erase::erase(&lake, &place, &key_column, &keys)).await
+    }
+
+    async fn remove_orphans(&self) -> Result<(), WarehouseError> {
+        let scratch = self.limits.scratch_folder.clone();
+        blocking(move || engine::remove_orphans(&scratch)).await
     }
 
     async fn digest(

@@ -69,14 +69,16 @@ pub(crate) struct EntryPage {
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditQuery {
     /// Only of this service.
-    #[param(value_type = Option<String>, example = "gender")]
+    #[param(value_type = Option<String>)]
     service: Option<ServiceName>,
     /// Only at or after this instant.
+    #[param(example = "2026-03-01T00:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// Only entries with a smaller number: the `next_before` of the page before.
+    #[param(minimum = 1, example = 4662)]
     before: Option<i64>,
     /// Most entries of the page, 1 to 200; 50 unless given.
-    #[param(minimum = 1, maximum = 200)]
+    #[param(minimum = 1, maximum = 200, example = 50)]
     limit: Option<u32>,
 }
 

@@ -47,9 +47,9 @@ const ARCHIVED: &str = "its bundle was removed";
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PlanQuery {
-    /// Customers on which a changed service is run, without writing anything, up to 1,000,000; none unless
+    /// Customers on which a changed service is run, without writing anything, up to 100,000; none unless
     /// given.
-    #[param(minimum = 0, example = 10_000)]
+    #[param(minimum = 0, maximum = 100_000, example = 10_000)]
     sample: Option<u32>,
 }
 
@@ -59,6 +59,7 @@ pub(crate) struct PlanQuery {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ApplyQuery {
     /// Whether the service may break its consumers; the ledger keeps that it was accepted.
+    #[param(example = false)]
     accept_breaking: Option<bool>,
 }
 

@@ -3,7 +3,6 @@
 use axum::{
     Json,
     extract::{FromRequest, Request, State},
-    http::{HeaderValue, header},
 };
 use cameo_domain::{GenerationId, ServiceName};
 use cameo_store::generations::{self, GenerationRecord, GenerationState, Releases};
@@ -14,7 +13,7 @@ use utoipa::ToSchema;
 use crate::{
     acting::Acting,
     app::App,
-    extract::{OptionalJsonBytes, PathParams},
+    extract::{OptionalJsonBytes, PathParams, whole_number},
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -79,6 +78,9 @@ pub(crate) struct GenerationList {
 }
 
 /// List a service's generations
+///
+/// The latest 200, newest first: what made each, how many predictions it holds, whether it is served and whether
+/// the service can go back to it.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services/{service}/generations",
     operation_id = "listGenerations", tag = "generations",
     params(
@@ -100,6 +102,7 @@ pub(crate) async fn list_generations(
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackRequest {
     /// A kept generation; the one that was published before the current one unless given.
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(example = 41)]
     generation: Option<i64>,
     /// Leave the release that is in production there: the next run publishes its predictions again.
@@ -165,11 +168,7 @@ pub(crate) async fn act_on_service(
     request: Request,
 ) -> Result<Json<RollbackResult>, Problem> {
     let segment = path.text("service");
-    let Some((service, action)) = segment.split_once(':') else {
-        let allow = [(header::ALLOW, HeaderValue::from_static("GET,HEAD"))];
-        let detail = "a service answers GET; its actions are POST …/services/{service}:<action>";
-        return Err(Problem::new(Code::MethodNotAllowed, detail).with_headers(allow));
-    };
+    let (service, action) = segment.split_once(':').ok_or_else(Problem::not_found)?;
     if action != ROLLBACK {
         return Err(Problem::not_found());
     }

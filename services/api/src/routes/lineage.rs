@@ -144,6 +144,7 @@ pub(crate) struct ExplanationOriginView {
 #[into_params(parameter_in = Query)]
 pub(crate) struct LineageQuery {
     /// What was served at this instant; now unless given.
+    #[param(example = "2026-03-01T00:00:00Z")]
     at: Option<DateTime<Utc>>,
 }
 

@@ -78,6 +78,8 @@ pub(crate) struct ReleaseList {
 }
 
 /// List a service's releases
+///
+/// Those in use first, then the latest, 200 at most: where each stands, and what has to happen before it may go on.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services/{service}/releases",
     operation_id = "listReleases", tag = "releases",
     params(
@@ -100,8 +102,10 @@ pub(crate) async fn list_releases(
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
     /// How things stood at this instant, and what had happened until then.
+    #[param(example = "2026-03-01T00:00:00Z")]
     at: Option<DateTime<Utc>>,
     /// Only what happened before this instant: the `next_before` of the page before.
+    #[param(example = "2026-03-01T00:00:00Z")]
     before: Option<DateTime<Utc>>,
     /// Entries of the page, 1 to 200; 50 unless given. What happened at one instant stays together.
     #[param(minimum = 1, maximum = 200)]

@@ -88,6 +88,9 @@ pub(crate) struct Run {
     /// Rows set aside with a reason; once complete.
     #[schema(required = true, example = 10)]
     rows_quarantined: Option<u64>,
+    /// Rows of customers who were erased, neither scored nor set aside; once complete.
+    #[schema(required = true, example = 0)]
+    rows_suppressed: Option<u64>,
     /// What it produced; once complete.
     #[schema(required = true, example = 42)]
     generation: Option<i64>,
@@ -136,6 +139,7 @@ pub(crate) struct RunQuery {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^run-[1-9][0-9]{0,17}$", max_length = 22, example = "run-1152")]
     cursor: Option<String>,
 }
 
@@ -213,6 +217,8 @@ fn run_of_cursor(cursor: &str) -> Result<RunId, Problem> {
 }
 
 /// Get a run
+///
+/// Where it stands, how far it is, and why it ended where it did not publish.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services/{service}/runs/{run}", operation_id = "getRun", tag = "runs",
     params(
         ("tenant" = String, Path, description = "The team.", example = "marketing"),
@@ -299,6 +305,7 @@ impl From<RunRecord> for Run {
             rows_read: record.counts.map(|counts| counts.rows_read),
             rows_scored: record.counts.map(|counts| counts.rows_scored),
             rows_quarantined: record.counts.map(|counts| counts.rows_quarantined),
+            rows_suppressed: record.counts.map(|counts| counts.rows_suppressed),
             generation: record.generation.map(|generation| generation.0),
             created_at: record.created_at,
             started_at: record.started_at,

@@ -86,6 +86,8 @@ pub(crate) struct ServiceList {
 }
 
 /// List a tenant's services
+///
+/// By name, with the columns of their predictions, their schedules, and how old what they serve is.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services", operation_id = "listServices", tag = "services",
     params(("tenant" = String, Path, description = "The team.", example = "marketing")),
     responses((status = 200, description = "The services", body = ServiceList)))]
@@ -104,6 +106,8 @@ pub(crate) async fn list_services(
 }
 
 /// Get a service
+///
+/// What is in production, when it runs next, the columns of its predictions, and how old what it serves is.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/services/{service}", operation_id = "getService", tag = "services",
     params(
         ("tenant" = String, Path, description = "The team.", example = "marketing"),

@@ -37,7 +37,7 @@ pub(crate) struct TenantList {
 /// List tenants
 ///
 /// A tenant's key sees its own tenant, an operator all, a person those that let one of its groups in.
-#[utoipa::path(get, path = "/v1/tenants", operation_id = "listTenants", tag = "services",
+#[utoipa::path(get, path = "/v1/tenants", operation_id = "listTenants", tag = "tenants",
     responses((status = 200, description = "The tenants", body = TenantList)))]
 pub(crate) async fn list_tenants(
     State(app): State<App>,

@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use cameo_domain::DataType;
 use serde_json::{Value, json};
 
-use crate::world::{World, request};
+use crate::world::{Answer, World, request};
 
 const KEYS: &str = "/v1/tenants/marketing/keys";
 const SERVICES: &str = "/v1/tenants/marketing/services";
@@ -28,6 +28,11 @@ async fn made(world: &World, by: &str, wanted: Value) -> Value {
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer}: {value}"))
+}
+
+/// Asks for something to be done, without a body.
+async fn act(world: &World, key: &str, path: &str) -> Answer {
+    world.send(request(Method::POST, path, Some(key), None)).await
 }
 
 async fn status(world: &World, key: &str, path: &str) -> StatusCode {
@@ -97,7 +102,7 @@ async fn nobody_grants_more_than_they_hold() {
             StatusCode::UNPROCESSABLE_ENTITY,
         ),
         (
-            json!({"name": "a", "scopes": ["read"], "expires_days": 0}),
+            json!({"name": "a", "scopes": ["read"], "services": ["gender"], "expires_days": 0}),
             StatusCode::UNPROCESSABLE_ENTITY,
         ),
     ] {
@@ -117,13 +122,13 @@ async fn nobody_grants_more_than_they_hold() {
     assert!(!listed.body.contains(own), "{listed:?}");
     for prefix in [own, &world.crm[6..14], &world.admin[6..14], "zzzzzzzz"] {
         let path = format!("{KEYS}/{prefix}");
-        assert_eq!(world.post(manager, &format!("{path}:rotate"), "").await.code(), "not_found");
+        assert_eq!(act(&world, manager, &format!("{path}:rotate")).await.code(), "not_found");
         let delete = request(Method::DELETE, &path, Some(manager), None);
         assert_eq!(world.send(delete).await.code(), "not_found");
     }
     let reader = world.scoped_key("marketing", &["read", "manage"]).await;
     let path = format!("{KEYS}/{own}:rotate");
-    let refused = world.post(&reader, &path, "").await;
+    let refused = act(&world, &reader, &path).await;
     assert_eq!(refused.code(), "missing_scope", "the successor could do more: {refused:?}");
     assert_eq!(status(&world, &world.marketing, SERVICES).await, StatusCode::OK);
 }
@@ -152,7 +157,7 @@ async fn a_key_is_rotated_without_a_failed_request_and_ends_after_the_overlap() 
     );
     assert_eq!(status(&world, new, SERVICES).await, StatusCode::OK);
     assert_eq!(status(&world, old, SERVICES).await, StatusCode::OK, "both work");
-    let again = world.post(&world.marketing, &rotate, "").await;
+    let again = act(&world, &world.marketing, &rotate).await;
     assert_eq!(again.code(), "key_ended", "{again:?}");
     becomes(&world, old, StatusCode::UNAUTHORIZED).await;
     assert_eq!(status(&world, new, SERVICES).await, StatusCode::OK);
@@ -162,7 +167,7 @@ async fn a_key_is_rotated_without_a_failed_request_and_ends_after_the_overlap() 
     let revoked = world.send(request(Method::DELETE, &path, Some(&world.marketing), None)).await;
     assert_eq!(revoked.json()["active"], false);
     becomes(&world, new, StatusCode::UNAUTHORIZED).await;
-    let ended = world.post(&world.marketing, &format!("{path}:rotate"), "").await;
+    let ended = act(&world, &world.marketing, &format!("{path}:rotate")).await;
     assert_eq!(ended.code(), "key_ended");
     let never = json!({"overlap_seconds": 2_592_001}).to_string();
     let own = format!("{KEYS}/{}:rotate", &world.marketing[6..14]);
@@ -183,4 +188,31 @@ async fn a_key_is_rotated_without_a_failed_request_and_ends_after_the_overlap() 
     let used = world.get(&world.marketing, KEYS).await.json();
     let used = used["keys"].as_array().expect("keys").iter().find(|key| key["prefix"] == prefix);
     assert!(used.expect("listed")["last_used_at"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_one_made_oneself_is_no_second_person() {
+    let world = world().await;
+    let release = world
+        .apply_version("marketing", "gender", "0.0.2", |new| {
+            new.protected = true;
+            new.stage = cameo_domain::Stage::Candidate;
+        })
+        .await;
+    let path = |action: &str| format!("{SERVICES}/gender/releases/{release}:{action}");
+    let asked = act(&world, &world.marketing, &path("promote")).await.json();
+    assert_eq!(asked["outcome"], json!("awaits_approval"), "{asked}");
+    let own = made(&world, &world.marketing, json!({"name": "me", "scopes": ["all"]})).await;
+    let of_own =
+        made(&world, text(&own, "/secret"), json!({"name": "me", "scopes": ["all"]})).await;
+    let rotate = format!("{KEYS}/{}:rotate", &world.marketing[6..14]);
+    let rotated = act(&world, &world.admin, &rotate).await.json();
+    for key in [&own, &of_own, &rotated] {
+        let refused = act(&world, text(key, "/secret"), &path("approve")).await;
+        assert_eq!(refused.code(), "promotion_refused", "{refused:?}");
+        assert!(refused.body.contains("somebody else"), "{refused:?}");
+    }
+    let another = world.scoped_key("marketing", &["promote"]).await;
+    let approved = act(&world, &another, &path("approve")).await;
+    assert_eq!(approved.json()["outcome"], json!("moved"), "{approved:?}");
 }

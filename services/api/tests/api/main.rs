@@ -1,14 +1,18 @@
 //! The API against a real Postgres with published generations.
 
 mod deployments;
+mod erasures;
 mod errors;
 mod explanations;
 mod issuer;
+mod json_schema;
 mod keys;
 mod limits;
 mod lookups;
 mod matrix;
+mod openapi;
 mod operations;
+mod profiles;
 mod provenance;
 mod releases;
 mod scopes;

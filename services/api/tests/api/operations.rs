@@ -64,7 +64,7 @@ fn the_document_describes_every_route_with_its_answers() {
             assert!(operation["operationId"].is_string() && operation["summary"].is_string());
             for (status, answer) in answers.iter().filter(|(status, _)| status.as_str() >= "400") {
                 let media = &answer["content"]["application/problem+json"];
-                assert!(media["example"].is_object(), "{path} {status} has no example");
+                assert!(media["examples"].is_object(), "{path} {status} has no example");
             }
         }
     }

@@ -56,6 +56,7 @@ pub(crate) struct Names {
     pub(crate) service: String,
     pub(crate) key: String,
     pub(crate) run: String,
+    pub(crate) erasure: String,
     pub(crate) release: String,
     pub(crate) prefix: String,
 }
@@ -68,6 +69,7 @@ impl Names {
             service: service.to_owned(),
             key: "1".to_owned(),
             run: "1".to_owned(),
+            erasure: "1".to_owned(),
             release: "0.0.1".to_owned(),
             prefix: "aaaaaaaa".to_owned(),
         }
@@ -81,6 +83,7 @@ impl Names {
             ("service", &self.service),
             ("key", &self.key),
             ("run", &self.run),
+            ("erasure", &self.erasure),
             ("release", &self.release),
             ("prefix", &self.prefix),
         ] {

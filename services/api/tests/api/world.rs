@@ -245,7 +245,7 @@ impl World {
         }
         generations::seal(store, &generation).await.expect("a sealed generation");
         let rows = rows.unsigned_abs();
-        let counts = RunCounts { rows_read: rows, rows_scored: rows, rows_quarantined: 0 };
+        let counts = RunCounts { rows_read: rows, rows_scored: rows, ..RunCounts::default() };
         generations::publish(store, run.run, run.epoch, &generation, digest, &counts)
             .await
             .expect("a publication");

@@ -3,6 +3,7 @@
 mod access;
 mod bench;
 mod bundles;
+mod erasures;
 mod models;
 mod oidc;
 mod releases;
@@ -22,6 +23,7 @@ pub(crate) use bench::{
 pub(crate) use bundles::{
     Apply, Check, Dialect, Keygen, New, Package, PackageCommand, Plan, Sql, SqlRender,
 };
+pub(crate) use erasures::{Erase, Erasures, MeantAs, Suppressions};
 pub(crate) use models::{Model, ModelInspect};
 pub(crate) use releases::{Approve, Archive, History, Promote, Rollback, Verdicts};
 pub(crate) use runs::{DemoData, Explain, Importance, Lineage, Run, Runs, ServiceArgument};
@@ -146,6 +148,13 @@ pub(crate) enum Command {
     Card(ServiceArgument),
     /// Serve an earlier generation again.
     Rollback(Rollback),
+    /// Erase a customer everywhere, and leave them out of the runs to come.
+    Erase(Erase),
+    /// List a tenant's erasures, or show one with every place that it went through.
+    Erasures(Erasures),
+    /// See whom runs leave out, and let them have a customer again.
+    #[command(subcommand)]
+    Suppressions(Suppressions),
     /// Manage API keys.
     #[command(subcommand)]
     Keys(Keys),

@@ -8,6 +8,7 @@ pub(crate) mod card;
 pub(crate) mod check;
 pub(crate) mod demo_data;
 pub(crate) mod doctor;
+pub(crate) mod erasures;
 pub(crate) mod explain;
 pub(crate) mod generations;
 pub(crate) mod history;

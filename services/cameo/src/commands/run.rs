@@ -134,6 +134,9 @@ pub(crate) fn describe(record: &RunRecord, output: Output) -> String {
             grouped(counts.rows_scored),
             grouped(counts.rows_quarantined),
         ));
+        if counts.rows_suppressed > 0 {
+            text.push_str(&format!(", {} erased before", grouped(counts.rows_suppressed)));
+        }
     }
     if let (Some(start), Some(end)) = (record.started_at, record.finished_at) {
         text.push_str(&format!(", {:.2} s", (end - start).as_seconds_f64()));

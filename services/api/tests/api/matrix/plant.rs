@@ -6,7 +6,11 @@ use cameo_api::Config;
 use cameo_bundle::load;
 use cameo_domain::{GroupAccess, Sha256, TenantName};
 use cameo_package::Package;
-use cameo_store::{By, tenants};
+use cameo_store::{
+    By,
+    erasures::{self, KeyType, NewErasure},
+    tenants,
+};
 use tempfile::TempDir;
 
 use super::credentials::{self, Credential};
@@ -43,6 +47,7 @@ pub(crate) struct PlantedService {
     pub(crate) tenant: &'static str,
     pub(crate) service: String,
     run: i64,
+    erasure: i64,
     pub(crate) canaries: Vec<String>,
 }
 
@@ -100,6 +105,7 @@ impl Planted {
         let planted = self.service(tenant, service);
         Names {
             run: planted.run.to_string(),
+            erasure: planted.erasure.to_string(),
             release: version(tenant, service),
             prefix: self.prefix(tenant).to_owned(),
             ..Names::of(tenant, service)
@@ -130,8 +136,10 @@ impl Planted {
             for planted in hidden {
                 forbidden.extend(planted.canaries.iter().cloned());
                 if credential.sees_tenant(tenant) {
-                    // Who sees some services of a tenant learns of no other, and of no wider key.
+                    // Who sees some services of a tenant learns of no other, of no wider key, and of nothing
+                    // that concerns all of them.
                     forbidden.push(planted.service.clone());
+                    forbidden.push(format!("{tenant}-people"));
                     forbidden.push(self.prefix(tenant).to_owned());
                 }
             }
@@ -159,6 +167,15 @@ impl PlantedService {
         let score = format!("7{at}35153535");
         let first: f64 = format!("{score}00").parse().expect("a number");
         world.publish(tenant, &service, chrono::Utc::now(), ROWS, first).await;
+        // Nobody whom the service knows: its predictions stay as they are.
+        let erased = NewErasure {
+            key: "999".to_owned(),
+            key_type: KeyType::Any,
+            services: Some(vec![service.parse().expect("a name")]),
+            reason: Some(format!("{mark}-erased")),
+        };
+        let by = By::new(format!("{mark}-eraser"), "test");
+        let erased = erasures::request(&world.store, &name, &erased, &by).await.expect("erased");
         let listed = cameo_store::runs::RunFilter {
             tenant: Some(name),
             service: Some(service.parse().expect("a name")),
@@ -170,6 +187,7 @@ impl PlantedService {
             tenant,
             service,
             run: runs[0].run.0,
+            erasure: erased.into_erasure().erasure.0,
             canaries: vec![mark, commit, release, score, config],
         }
     }

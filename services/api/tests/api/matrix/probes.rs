@@ -189,6 +189,7 @@ impl<'a> Matrix<'a> {
                 ("run", Names { run: theirs.run, ..own.clone() }),
                 ("release", Names { release: theirs.release, ..own.clone() }),
                 ("prefix", Names { prefix: theirs.prefix, ..own.clone() }),
+                ("erasure", Names { erasure: theirs.erasure, ..own.clone() }),
             ];
             for (parameter, names) in crossings {
                 if !operation.names(parameter) {
@@ -212,6 +213,7 @@ impl<'a> Matrix<'a> {
         let mut nothing = names.clone();
         let (theirs, missing) = match parameter {
             "run" => (&names.run, replace(&mut nothing.run, "999999999")),
+            "erasure" => (&names.erasure, replace(&mut nothing.erasure, "999999999")),
             "release" => (&names.release, replace(&mut nothing.release, "9.9.9-nothing")),
             _ => (&names.prefix, replace(&mut nothing.prefix, "zzzzzzzz")),
         };
@@ -332,6 +334,9 @@ fn queries(operation: &Operation) -> &'static [&'static str] {
         "listAudit" => {
             &["?limit=200", "?limit=200&service=mulberry", "?limit=200&before=999999999"]
         }
+        "getProfile" | "batchGetProfiles" => {
+            &["", "?tenant=acorn&missing=true", "?tenant=birch&missing=true", "?services=mulberry"]
+        }
         "getHistory" => &["", "?at=2100-01-01T00:00:00Z"],
         _ => &[""],
     }
@@ -346,6 +351,9 @@ fn bodies(operation: &Operation) -> Vec<Option<Sent>> {
     let mut bodies = vec![None, json(json!({}))];
     match operation.id.as_str() {
         "batchGetPredictions" => bodies.push(json(json!({"keys": [1, 2, 3]}))),
+        "batchGetProfiles" => bodies.push(json(json!({"keys": [1, "2"]}))),
+        "eraseCustomer" => bodies.push(json(json!({"key": 998, "services": [BOTH]}))),
+        "liftSuppressions" => bodies.push(json(json!({"key": 999, "reason": "back"}))),
         "createKey" => bodies.push(json(json!({"name": "another", "scopes": ["read"]}))),
         _ => {}
     }

@@ -1,0 +1,104 @@
+//! Works erasures through every place where a customer may lie.
+//!
+//! A request has taken the customer out of what is served, and suppressed the key. What is left is done
+//! here, by turns of a tenant, in steps that are written down one by one, so that a turn that is killed is
+//! gone on with: older generations, quarantine, copies in the warehouse, and the pages and files in which
+//! removed rows still lie. At the end every place is searched once more. An erasure stays open for as long
+//! as a run goes on that may not know of it.
+
+mod places;
+
+use std::{sync::Arc, time::Duration};
+
+use cameo_crashpoint::hit;
+use cameo_domain::{ErasureId, TenantName};
+use cameo_store::{
+    Store, StoreError,
+    erasures::{self, Look, Turn},
+};
+use cameo_warehouse::{Warehouse, WarehouseError};
+
+/// What erasing works with.
+#[derive(Clone)]
+pub struct Eraser {
+    /// Control plane and generations.
+    pub store: Store,
+    /// Where copies are.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// Another worker may take a turn over after this many seconds without a renewal.
+    pub lease_seconds: u32,
+}
+
+/// Why a turn did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ErasureError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A copy could not be gone through.
+    #[error(transparent)]
+    Warehouse(#[from] WarehouseError),
+}
+
+/// What came of a turn.
+#[derive(Debug)]
+pub struct Worked {
+    /// Whose.
+    pub tenant: TenantName,
+    /// The turn; it has to be ended, or put off where it failed.
+    pub turn: Turn,
+    /// The erasures that were closed, or why the turn broke off. What was done until then stays done.
+    pub result: Result<Vec<ErasureId>, ErasureError>,
+}
+
+impl Eraser {
+    /// Works a turn of the tenant that waits longest; none where nothing is to be erased.
+    ///
+    /// # Errors
+    /// Only when no turn can be had; a turn that fails says so in its result.
+    pub async fn work_next(&self) -> Result<Option<Worked>, StoreError> {
+        let Some(turn) = erasures::claim(&self.store, self.lease_seconds).await? else {
+            return Ok(None);
+        };
+        hit("erasure_claimed");
+        let keep = tokio::spawn(renew(self.store.clone(), turn.clone(), self.lease_seconds));
+        let result = self.work(&turn).await;
+        keep.abort();
+        Ok(Some(Worked { tenant: turn.tenant.clone(), turn, result }))
+    }
+
+    async fn work(&self, turn: &Turn) -> Result<Vec<ErasureId>, ErasureError> {
+        let store = &self.store;
+        erasures::discover(store, turn).await?;
+        hit("erasure_discovered");
+        places::tables(store, turn).await?;
+        hit("erasure_tables_erased");
+        erasures::erase_quarantine(store, turn).await?;
+        places::rewrite_tables(store, turn).await?;
+        places::copies(store, self.warehouse.as_ref(), turn, Look::First).await?;
+        hit("erasure_copy_erased");
+        self.warehouse.remove_orphans().await?;
+        erasures::search_again(store, turn).await?;
+        places::copies(store, self.warehouse.as_ref(), turn, Look::Again).await?;
+        hit("erasure_searched_again");
+        let closed = erasures::close(store, turn).await?;
+        erasures::forget_keys(store, turn).await?;
+        for erasure in &closed {
+            tracing::info!(tenant = %turn.tenant, %erasure, "a customer is erased everywhere");
+        }
+        Ok(closed)
+    }
+}
+
+async fn renew(store: Store, turn: Turn, lease_seconds: u32) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(u64::from(lease_seconds)) / 3).await;
+        if let Err(error) = erasures::heartbeat(&store, &turn, lease_seconds).await {
+            // Every write of the turn states its epoch: one that was taken over changes nothing.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not renew the lease of a tenant's erasures"
+            );
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The copies of generations in the warehouse, as far as the database knows of them.
+
+use cameo_batch::RowDigest;
+use cameo_domain::{DataType, ErasureId, GenerationId, Key, PredictionSchema, ServicePath};
+use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
+
+use super::{
+    ErasedKey, Turn,
+    places::found_again,
+    turns::{hold, keys_of},
+};
+use crate::{
+    Store, StoreError,
+    row::{Columns, get, signed},
+};
+
+/// A copy that is to be gone through.
+#[derive(Debug, Clone)]
+pub struct MirroredPlace {
+    /// Of which generation.
+    pub generation: GenerationId,
+    /// Whose.
+    pub path: ServicePath,
+    /// Its columns.
+    pub schema: PredictionSchema,
+    /// Whom to look for, in the type of its key.
+    pub keys: Vec<ErasedKey>,
+    asked: Vec<i64>,
+}
+
+impl FromRow<'_, PgRow> for MirroredPlace {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let schema: Json<PredictionSchema> = row.try_get("schema")?;
+        Ok(Self {
+            generation: get(row, "generation", GenerationId)?,
+            path: row.path()?,
+            schema: schema.0,
+            keys: Vec::new(),
+            asked: row.try_get("asked")?,
+        })
+    }
+}
+
+/// Which copies are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Those that were not gone through yet. One that a mirror is working on waits, and one whose table
+    /// still shows somebody: it would be copied again.
+    First,
+    /// Those of erasures that are done everywhere: once more, to find nothing.
+    Again,
+}
+
+/// The copies that are to be gone through now.
+pub async fn mirror_places(
+    store: &Store,
+    turn: &Turn,
+    look: Look,
+) -> Result<Vec<MirroredPlace>, StoreError> {
+    let turn = turn.clone();
+    store
+        .transaction(move |connection| {
+            Box::pin(async move {
+                hold(connection, &turn).await?;
+                let mut places: Vec<MirroredPlace> = sqlx::query_as(
+                    "select g.generation, g.tenant, g.service, g.schema, array_agg(s.erasure) as asked
+                     from cameo.erasure_steps s join cameo.generations g on g.generation = s.subject
+                     where s.erasure = any ($1) and s.place = 'mirror'
+                       and case when $2
+                           then s.rows_found_again is null and not exists (
+                               select from cameo.erasure_steps o
+                               where o.erasure = s.erasure and o.state <> 'done')
+                           else s.state = 'pending' and not exists (
+                               select from cameo.erasure_steps t
+                               where t.erasure = s.erasure and t.place = 'table'
+                                 and t.subject = s.subject and t.state = 'pending')
+                           end
+                       and not exists (
+                           select from cameo.outbox o
+                           where (o.tenant, o.service) = (g.tenant, g.service)
+                             and o.state = 'pending' and o.lease_expires_at > clock_timestamp())
+                     group by g.generation order by g.generation",
+                )
+                .bind(turn.ids())
+                .bind(look == Look::Again)
+                .fetch_all(&mut *connection)
+                .await?;
+                let keys = keys_of(connection, &turn).await?;
+                for place in &mut places {
+                    let declared = place.schema.key().data_type;
+                    let fits = |key: &Key| matches!(key, Key::Int(_)) == (declared == DataType::Int);
+                    let asked = &place.asked;
+                    let mine = keys.iter().map(|(erased, _)| erased).filter(|erased| {
+                        asked.contains(&erased.erasure.0) && fits(&erased.key)
+                    });
+                    place.keys = mine.cloned().collect();
+                }
+                Ok(places)
+            })
+        })
+        .await
+}
+
+/// Writes down what was removed from a copy, `removed` for each of its keys, and what it holds now: `copy`,
+/// or nothing where nothing was removed. The record of the mirror follows.
+pub async fn mirrored(
+    store: &Store,
+    turn: &Turn,
+    place: &MirroredPlace,
+    removed: &[u64],
+    copy: Option<RowDigest>,
+    look: Look,
+) -> Result<(), StoreError> {
+    let (turn, place) = (turn.clone(), place.clone());
+    let counts: Vec<(ErasureId, u64)> =
+        place.keys.iter().map(|erased| erased.erasure).zip(removed.iter().copied()).collect();
+    store
+        .transaction(move |connection| {
+            Box::pin(async move {
+                hold(connection, &turn).await?;
+                if let Some(copy) = copy {
+                    sqlx::query(
+                        "update cameo.outbox o
+                         set source_rows = cameo.rows_left(g), source_checksum = cameo.checksum_left(g),
+                             mirror_rows = $2, mirror_checksum = $3
+                         from cameo.generations g
+                         where o.generation = $1 and g.generation = $1 and o.state = 'mirrored'",
+                    )
+                    .bind(place.generation.0)
+                    .bind(signed(copy.rows))
+                    .bind(copy.checksum.cast_signed())
+                    .execute(&mut *connection)
+                    .await?;
+                }
+                for (erasure, rows) in counts {
+                    if look == Look::Again && rows == 0 {
+                        let generation = place.generation.0;
+                        found_again(connection, erasure.0, "mirror", generation, 0).await?;
+                        continue;
+                    }
+                    sqlx::query(
+                        "update cameo.erasure_steps
+                         set state = 'done', finished_at = clock_timestamp(),
+                             rows_removed = rows_removed + $3, rows_found_again = null,
+                             rows_after = case when $3 > 0 then $4::bigint else rows_after end,
+                             checksum_after = case when $3 > 0 then $5::bigint else checksum_after end
+                         where erasure = $1 and place = 'mirror' and subject = $2",
+                    )
+                    .bind(erasure.0)
+                    .bind(place.generation.0)
+                    .bind(signed(rows))
+                    .bind(copy.map(|copy| signed(copy.rows)))
+                    .bind(copy.map(|copy| copy.checksum.cast_signed()))
+                    .execute(&mut *connection)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}

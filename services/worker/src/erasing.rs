@@ -1,0 +1,76 @@
+//! Erasing customers from what is not served.
+
+use std::time::Duration;
+
+use cameo_domain::{ErasureId, Reason};
+use cameo_erasure::{Eraser, Worked};
+use cameo_store::{StoreError, erasures};
+use tokio_util::sync::CancellationToken;
+
+use crate::Dependencies;
+
+/// How often is looked for somebody to erase.
+const PERIOD: Duration = Duration::from_secs(1);
+/// A turn that is not renewed for this many seconds is taken over.
+pub(crate) const LEASE_SECONDS: u32 = 60;
+/// Wait before a failed turn is tried again; it doubles with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_secs(2);
+/// Longest wait. Nobody gives up: an erasure stays open until it is done.
+const BACKOFF_MAX: Duration = Duration::from_mins(5);
+
+/// Erases until `shutdown`. A turn may take minutes, so it has a loop of its own; one that is cut short is
+/// gone on with where it was.
+pub(crate) async fn run(dependencies: Dependencies, lease: u32, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(PERIOD.min(Duration::from_secs(lease.into()))) => {}
+        }
+        let step = tokio::select! {
+            () = shutdown.cancelled() => return,
+            step = erase_next(&dependencies, lease) => step,
+        };
+        if let Err(error) = step {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not look for customers to erase"
+            );
+        }
+    }
+}
+
+/// Works one turn; gives the erasures that it closed, and none at all where nobody is to be erased.
+///
+/// # Errors
+/// Only when the database cannot be asked; a failed turn is recorded and tried again later.
+pub async fn erase_next(
+    dependencies: &Dependencies,
+    lease_seconds: u32,
+) -> Result<Option<Vec<ErasureId>>, StoreError> {
+    let Dependencies { store, warehouse, clock, metrics, .. } = dependencies;
+    let eraser = Eraser { store: store.clone(), warehouse: warehouse.clone(), lease_seconds };
+    let Some(Worked { tenant, turn, result }) = eraser.work_next().await? else { return Ok(None) };
+    match result {
+        Ok(closed) => {
+            erasures::end(store, &turn).await?;
+            metrics.erasures.inc_by(closed.len() as u64);
+            Ok(Some(closed))
+        }
+        Err(error) => {
+            metrics.erasure_errors.inc();
+            let wait = backoff(turn.attempt);
+            tracing::warn!(
+                %tenant, error = &error as &dyn std::error::Error, ?wait,
+                "could not go through every place of an erasure; will try again"
+            );
+            let reason = Reason::new("erasure", error.to_string());
+            erasures::put_off(store, &turn, reason, clock.now() + wait).await?;
+            Ok(Some(Vec::new()))
+        }
+    }
+}
+
+fn backoff(attempt: u32) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(16);
+    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
+}

@@ -1,0 +1,6 @@
+//! The clients and the document, each against a server that runs.
+
+mod conformance;
+mod python;
+mod rust;
+mod server;

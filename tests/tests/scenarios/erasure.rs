@@ -1,0 +1,257 @@
+//! A customer who asks to be forgotten.
+
+use std::path::{Path, PathBuf};
+
+use cameo_domain::{ErasureId, TenantName};
+use cameo_store::{
+    By,
+    erasures::{self, ErasureRecord, ErasureState, KeyType, NewErasure, StepRecord},
+    generations, outbox, quarantine,
+};
+use cameo_tests::{Bundle, Service, World};
+use sqlx::{AssertSqlSafe, Row};
+
+const ROWS: u64 = 3_000;
+/// A key that no other number in a world looks like, and its bytes as Postgres and Parquet keep it.
+const KEY: i64 = 7_310_577_018_293_344_001;
+
+fn by() -> By {
+    By::new("cli:ada", "test")
+}
+
+fn whom(key: &str) -> NewErasure {
+    let reason = Some("asked by letter".to_owned());
+    NewErasure { key: key.to_owned(), key_type: KeyType::Any, services: None, reason }
+}
+
+/// Customers of a tenant, [`KEY`] among them; without visits, [`KEY`] goes to quarantine.
+async fn customers(world: &World, tenant: &str, level: f64, visits: &str) {
+    let select = format!(
+        "SELECT range AS user_id, {level}::FLOAT AS level, range % 7 AS visits FROM range(1, {ROWS})
+         UNION ALL SELECT {KEY}, {level}::FLOAT, {visits}"
+    );
+    world.table(tenant, "shop", "customers", &select).await;
+}
+
+async fn erase(world: &World, tenant: &TenantName, new: &NewErasure) -> ErasureId {
+    erasures::request(&world.store, tenant, new, &by())
+        .await
+        .expect("a request")
+        .into_erasure()
+        .erasure
+}
+
+async fn told(
+    world: &World,
+    tenant: &TenantName,
+    erasure: ErasureId,
+) -> (ErasureRecord, Vec<StepRecord>) {
+    erasures::find(&world.store, tenant, erasure).await.expect("an answer").expect("the erasure")
+}
+
+/// How many rows of the key the tables of all kept generations of a service have.
+async fn rows_of_key(world: &World, service: &Service<'_>) -> i64 {
+    let mut rows = 0;
+    for kept in service.generations().await.iter().filter(|kept| kept.dropped_at.is_none()) {
+        let sql = format!(
+            "select count(*) from tenant_{}.{}_g{} where user_id = {KEY}",
+            service.path.tenant, service.path.service, kept.generation
+        );
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut world.connection().await).await;
+        rows += row.expect("the table").get::<i64, _>(0);
+    }
+    rows
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+/// Files below a folder that hold the key as text or in the byte orders of Parquet and of Postgres.
+fn files_with_key(folder: &Path) -> Vec<PathBuf> {
+    let wanted =
+        [KEY.to_string().into_bytes(), KEY.to_le_bytes().to_vec(), KEY.to_be_bytes().to_vec()];
+    let holds = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        wanted.iter().any(|one| bytes.windows(one.len()).any(|window| window == one))
+    };
+    files(folder).into_iter().filter(holds).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_erases_a_customer_everywhere_and_no_run_brings_them_back() {
+    let world = World::start().await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    let clv = world.apply(&Bundle::new("marketing", "clv")).await;
+    let theirs = world.apply(&Bundle::new("crm", "gender")).await;
+    customers(&world, "crm", 1.0, "1").await;
+    theirs.publish("2024-03-01T18:00:00Z").await;
+    for day in 1..=2 {
+        customers(&world, "marketing", f64::from(day), "1").await;
+        gender.publish(&format!("2024-03-0{day}T18:00:00Z")).await;
+        clv.publish(&format!("2024-03-0{day}T18:00:00Z")).await;
+    }
+    customers(&world, "marketing", 3.0, "NULL").await;
+    let set_aside = gender.execute("2024-03-03T18:00:00Z").await;
+    assert_eq!(world.mirror().await, 6);
+    assert_eq!((rows_of_key(&world, &gender).await, rows_of_key(&world, &clv).await), (2, 2));
+
+    let tenant = &gender.path.tenant;
+    let erasure = erase(&world, tenant, &whom(&KEY.to_string())).await;
+    // What is served is clean with the answer; the rest follows.
+    let key = world.key(Some("marketing")).await;
+    for service in [&gender, &clv] {
+        let answer = world.get(&key, &format!("{}/predictions/{KEY}", service.url())).await;
+        assert_eq!(answer.status, 404, "{answer:?}");
+    }
+    world.assert_sound().await;
+    world.erase().await;
+    world.assert_sound().await;
+
+    let (record, steps) = told(&world, tenant, erasure).await;
+    assert_eq!(record.state, ErasureState::Done);
+    let removed = |place: &str| -> u64 {
+        steps.iter().filter(|step| step.place == place).map(|step| step.rows_removed).sum()
+    };
+    assert_eq!(
+        (removed("table"), removed("quarantine"), removed("mirror")),
+        (4, 1, 4),
+        "{steps:#?}"
+    );
+    assert!(steps.iter().all(|step| step.state == "done"), "{steps:#?}");
+    let again = steps.iter().filter(|step| step.place != "run");
+    assert!(
+        again.clone().count() > 0 && again.clone().all(|step| step.rows_found_again == Some(0))
+    );
+    assert_eq!((rows_of_key(&world, &gender).await, rows_of_key(&world, &clv).await), (0, 0));
+    let rows = quarantine::list(&world.store, tenant, set_aside.run).await.expect("rows");
+    assert!(rows.iter().all(|row| row.key != Some(KEY.to_string())), "{rows:?}");
+
+    // Both sides of the mirror are one again, and are what the generations say they hold.
+    for service in [&gender, &clv] {
+        let mirrored = outbox::list(&world.store, tenant, &service.path.service).await;
+        for (kept, mirror) in service.generations().await.iter().zip(mirrored.expect("the outbox"))
+        {
+            let found =
+                world.warehouse.digest(tenant, &service.path.service, kept.generation).await;
+            assert_eq!((found.ok(), mirror.digest), (kept.digest, kept.digest));
+        }
+    }
+
+    // Another tenant's customer of the same key is another customer.
+    assert_eq!(rows_of_key(&world, &theirs).await, 1);
+    let lake = world.place.folder.join("lake/marketing/predictions");
+    assert_eq!(files_with_key(&lake), Vec::<PathBuf>::new());
+    assert_eq!(files_with_key(&world.place.folder.join("scratch")), Vec::<PathBuf>::new());
+    assert_eq!(files_with_key(&world.place.folder.join("lake/crm/predictions")).len(), 1);
+
+    // The source still has them, and the next run leaves them out.
+    customers(&world, "marketing", 4.0, "1").await;
+    let next = gender.execute("2024-03-04T18:00:00Z").await;
+    let counts = next.counts.unwrap_or_else(|| panic!("{:?}", next.reason));
+    assert_eq!((counts.rows_read, counts.rows_scored, counts.rows_suppressed), (ROWS, ROWS - 1, 1));
+    assert_eq!(rows_of_key(&world, &gender).await, 0);
+    world.assert_sound().await;
+
+    // Until they come back.
+    let lifted = erasures::lift(
+        &world.store,
+        tenant,
+        &KEY.to_string(),
+        KeyType::Any,
+        "registered anew",
+        &by(),
+    )
+    .await
+    .expect("lifted");
+    assert_eq!(lifted.len(), 2, "as a number and as a text");
+    gender.publish("2024-03-05T18:00:00Z").await;
+    assert_eq!(rows_of_key(&world, &gender).await, 1);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_an_erased_key_is_left_in_the_bytes_of_the_database() {
+    // A cluster of its own, whose files are read; and a key that is text, which lies in them as written.
+    let world = World::on(cameo_tests::Cluster::start().await).await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    for day in 1..=2 {
+        customers(&world, "marketing", f64::from(day), "1").await;
+        gender.publish(&format!("2024-03-0{day}T18:00:00Z")).await;
+    }
+    customers(&world, "marketing", 3.0, "NULL").await;
+    gender.publish("2024-03-03T18:00:00Z").await;
+    let tenant = &gender.path.tenant;
+    let data = world.texts("select current_setting('data_directory')").await.remove(0);
+    let data = Path::new(&data).join("base");
+    world.sql("checkpoint").await;
+    assert!(!files_with_key(&data).is_empty(), "the search finds what is there");
+    let erasure = erase(&world, tenant, &whom(&KEY.to_string())).await;
+    world.erase().await;
+    assert_eq!(told(&world, tenant, erasure).await.0.state, ErasureState::Done);
+    // Files of dropped tables go with the next checkpoint.
+    world.sql("checkpoint").await;
+    assert_eq!(files_with_key(&data), Vec::<PathBuf>::new());
+    // Readers see the table that was written anew under its old name, by itself and through the view.
+    generations::refresh_views(&world.store).await.expect("the views");
+    let shown = world.texts("select count(*)::text from tenant_marketing.gender").await;
+    assert_eq!(shown, [(ROWS - 1).to_string()]);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_under_way_publishes_without_who_was_erased_meanwhile() {
+    let world = World::start().await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    customers(&world, "marketing", 1.0, "1").await;
+    let hold = world.hold_publications().await;
+    let run = gender.request("2024-03-01T18:00:00Z").await;
+    let worker = world.worker(world.worker_config()).await;
+    gender
+        .run_when("at its publication", run, |run| {
+            run.progress.as_ref().is_some_and(|progress| progress.stage == "publish")
+        })
+        .await;
+    let (store, tenant) = (world.store.clone(), gender.path.tenant.clone());
+    let asked = tokio::spawn(async move {
+        erasures::request(&store, &tenant, &whom(&KEY.to_string()), &by()).await
+    });
+    hold.release().await;
+    let erasure = asked.await.expect("it ends").expect("a request").into_erasure().erasure;
+    gender.run_when("published", run, |run| run.state.is_finished()).await;
+    worker.stop().await;
+    assert_eq!(rows_of_key(&world, &gender).await, 0, "be it before or after the publication");
+    world.mirror().await;
+    world.erase().await;
+    let (record, steps) = told(&world, &gender.path.tenant, erasure).await;
+    assert_eq!((record.state, record.rows_removed), (ErasureState::Done, 1), "{steps:#?}");
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chosen_service_is_gone_through_alone_and_the_same_request_is_the_same_erasure() {
+    let world = World::start().await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    let clv = world.apply(&Bundle::new("marketing", "clv")).await;
+    customers(&world, "marketing", 1.0, "1").await;
+    for service in [&gender, &clv] {
+        service.publish("2024-03-01T18:00:00Z").await;
+    }
+    let tenant = &gender.path.tenant;
+    let services = Some(vec![gender.path.service.clone()]);
+    let new = NewErasure { services, ..whom(&KEY.to_string()) };
+    let first = erase(&world, tenant, &new).await;
+    assert_eq!(erase(&world, tenant, &new).await, first);
+    world.erase().await;
+    assert_eq!((rows_of_key(&world, &gender).await, rows_of_key(&world, &clv).await), (0, 1));
+    assert_ne!(erase(&world, tenant, &new).await, first, "once it is done, one can ask again");
+    world.erase().await;
+    let next = clv.execute("2024-03-02T18:00:00Z").await;
+    assert_eq!(next.counts.expect("counts").rows_suppressed, 0);
+    world.assert_sound().await;
+}
