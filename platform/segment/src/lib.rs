@@ -3,4 +3,20 @@
 //! A condition is SQL over the columns of one or several services of a tenant, joined by customer.
 //! This crate is pure: it is handed predictions as sorted Arrow batches, and gives members.
 
+#[cfg(test)]
+mod arbitrary;
+mod condition;
+mod definition;
+mod evaluate;
 pub mod membership;
+mod share;
+
+pub use condition::{
+    CONDITION_BYTES_MAX, Catalog, ColumnRef, Condition, ConditionError, DEPTH_MAX, TOKENS_MAX,
+    Unnamed,
+};
+pub use definition::{
+    ATTRIBUTES_MAX, DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Draft, Read,
+};
+pub use evaluate::{Count, EvaluateError, Members, Selection, Source, count};
+pub use share::{BUCKETS, SALT_BYTES_MAX, Share, ShareError, bucket};

@@ -28,6 +28,7 @@ pub mod releases;
 mod row;
 pub mod runs;
 pub mod schedule;
+pub mod segments;
 pub mod services;
 pub mod snapshots;
 pub mod tenants;

@@ -64,6 +64,10 @@ pub(crate) enum Code {
     InvalidPackage,
     /// The bundle has problems, so it cannot be planned or applied.
     UnsoundBundle,
+    /// The segment does not fit what the tenant's services predict.
+    InvalidSegment,
+    /// The segment is defined in another place, and changed there.
+    SegmentDefinedElsewhere,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is JSON, but not of the expected shape.
@@ -84,7 +88,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
@@ -106,6 +110,8 @@ impl Code {
         Self::UnsupportedEncoding,
         Self::InvalidPackage,
         Self::UnsoundBundle,
+        Self::InvalidSegment,
+        Self::SegmentDefinedElsewhere,
         Self::UnsupportedMediaType,
         Self::InvalidBody,
         Self::RateLimited,
@@ -190,6 +196,12 @@ impl Code {
             Self::UnsoundBundle => {
                 ("unsound_bundle", S::UNPROCESSABLE_ENTITY, "The bundle has problems")
             }
+            Self::InvalidSegment => {
+                ("invalid_segment", S::UNPROCESSABLE_ENTITY, "The segment cannot be defined so")
+            }
+            Self::SegmentDefinedElsewhere => {
+                ("segment_defined_elsewhere", S::CONFLICT, "The segment is defined elsewhere")
+            }
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON")
             }
@@ -234,7 +246,7 @@ impl Code {
     }
 }
 
-/// Where in a body the reader stopped, counted from 1.
+/// Where in a body, or in the condition of a segment, the reader stopped, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Position {
     /// Line of the body.
@@ -395,6 +407,12 @@ impl From<StoreError> for Problem {
             StoreError::KeyEnded(why) => Self::new(Code::KeyEnded, why),
             error @ StoreError::NothingInProduction(_) => {
                 Self::new(Code::NothingInProduction, error.to_string())
+            }
+            error @ StoreError::SegmentDefinedElsewhere { .. } => {
+                Self::new(Code::SegmentDefinedElsewhere, error.to_string())
+            }
+            error @ StoreError::TooMany { what: "segments", .. } => {
+                Self::new(Code::InvalidSegment, error.to_string())
             }
             StoreError::UnknownRelease(why) => Self::new(Code::NotFound, why),
             StoreError::AmbiguousRelease(why) => Self::new(Code::InvalidRequest, why),

@@ -26,7 +26,7 @@ use crate::{
     problem::Problem,
     routes::{
         audit, card, deployments, erasures, explanations, generations, health, keys, lineage, me,
-        predictions, profiles, releases, runs, services, suppressions, tenants, verdicts,
+        predictions, profiles, releases, runs, segments, services, suppressions, tenants, verdicts,
     },
 };
 
@@ -85,6 +85,7 @@ fn constant(answer: Bytes) -> MethodRouter<App> {
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (read, run, promote) = (Scope::Read, Scope::Run, Scope::Promote);
     let (deploy, manage, erase) = (Scope::Deploy, Scope::Manage, Scope::Erase);
+    let segment = Scope::Segment;
     let batch = OpenApiRouter::new()
         .routes(scoped(read, routes!(predictions::batch_get_predictions)))
         .layer(DefaultBodyLimit::max(predictions::BATCH_BODY_BYTES_MAX));
@@ -122,6 +123,9 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(erase, routes!(suppressions::lift_suppressions)))
         .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))
         .routes(scoped(manage, routes!(tenants::get_access)))
+        .routes(scoped(read, routes!(segments::list_segments)))
+        .routes(scoped(read, routes!(segments::get_segment)))
+        .routes(scoped(segment, routes!(segments::define_segment, segments::remove_segment)))
         .routes(unscoped(routes!(me::get_me)))
         .split_for_parts();
     // The document's path of an action is not one that the router understands.

@@ -14,6 +14,7 @@ pub(crate) mod predictions;
 pub(crate) mod profiles;
 pub(crate) mod releases;
 pub(crate) mod runs;
+pub(crate) mod segments;
 pub(crate) mod services;
 pub(crate) mod suppressions;
 pub(crate) mod tenants;

@@ -16,6 +16,7 @@ mod profiles;
 mod provenance;
 mod releases;
 mod scopes;
+mod segments;
 mod sweep;
 mod tenancy;
 mod tokens;

@@ -108,6 +108,7 @@ impl Planted {
             erasure: planted.erasure.to_string(),
             release: version(tenant, service),
             prefix: self.prefix(tenant).to_owned(),
+            segment: segment(tenant),
             ..Names::of(tenant, service)
         }
     }
@@ -196,6 +197,11 @@ impl PlantedService {
 /// The service that this tenant alone has.
 pub(crate) fn only(tenant: &str) -> String {
     format!("{tenant}_only")
+}
+
+/// The segment that this tenant alone has.
+pub(crate) fn segment(tenant: &str) -> String {
+    format!("{tenant}_loyal")
 }
 
 fn mark(tenant: &str, service: &str) -> String {

@@ -189,6 +189,7 @@ impl<'a> Matrix<'a> {
                 ("run", Names { run: theirs.run, ..own.clone() }),
                 ("release", Names { release: theirs.release, ..own.clone() }),
                 ("prefix", Names { prefix: theirs.prefix, ..own.clone() }),
+                ("segment", Names { segment: theirs.segment, ..own.clone() }),
                 ("erasure", Names { erasure: theirs.erasure, ..own.clone() }),
             ];
             for (parameter, names) in crossings {
@@ -215,6 +216,7 @@ impl<'a> Matrix<'a> {
             "run" => (&names.run, replace(&mut nothing.run, "999999999")),
             "erasure" => (&names.erasure, replace(&mut nothing.erasure, "999999999")),
             "release" => (&names.release, replace(&mut nothing.release, "9.9.9-nothing")),
+            "segment" => (&names.segment, replace(&mut nothing.segment, "nothing_at_all")),
             _ => (&names.prefix, replace(&mut nothing.prefix, "zzzzzzzz")),
         };
         let asked =
