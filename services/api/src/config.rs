@@ -80,10 +80,9 @@ pub struct Config {
     pub deployments_in_flight_max: usize,
     /// What tenants may ask that are granted nothing else.
     pub tenant_limits: TenantLimits,
-    /// How long a connection should wait at most for its turn; while it takes longer, requests are refused.
+    /// A wait of connections for their turn that is never too long. On a slow machine it may be longer before
+    /// requests are refused.
     pub queue_target: Duration,
-    /// How many refusals are answered per second; more are answered later.
-    pub refusals_per_second: u32,
     /// Most bodies that are being received.
     pub bodies_in_flight_max: usize,
     /// Most bytes of them in memory.
@@ -133,8 +132,7 @@ impl Default for Config {
                 rate: RateLimit { requests_per_second: 10_000, burst: 20_000 },
                 requests_in_flight_max: 256,
             },
-            queue_target: Duration::from_millis(1),
-            refusals_per_second: 1_000,
+            queue_target: Duration::from_micros(500),
             bodies_in_flight_max: 4_096,
             body_bytes_max: 256 << 20,
             body_timeout: Duration::from_secs(8),

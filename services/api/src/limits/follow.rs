@@ -42,6 +42,7 @@ pub(super) async fn load(limits: Arc<Limits>, shutdown: CancellationToken) {
         let elapsed = ticked_at.elapsed();
         ticked_at = Instant::now();
         limits.pressure.tick(elapsed);
+        limits.pacer.follow(limits.pressure.rate());
         limits.metrics.note_shedding(limits.pressure.is_shedding());
         limits.tenants.tick();
         ticks = ticks.wrapping_add(1);

@@ -68,7 +68,7 @@ impl Limits {
             pressure: pressure::Pressure::new(config.queue_target),
             buckets: rate::Buckets::default(),
             tenants: tenants::Tenants::new(config.tenant_limits),
-            pacer: pacer::Pacer::new(config.refusals_per_second),
+            pacer: pacer::Pacer::new(),
             places: Places::new(
                 config.requests_in_flight_max,
                 config.bodies_in_flight_max,
@@ -104,8 +104,11 @@ impl Limits {
         self.refuse(Refusal::InFlight, "", problem)
     }
 
-    /// Waits until a refusal may be answered; nothing holds a place meanwhile.
+    /// Waits under overload until a refusal may be answered; nothing holds a place meanwhile.
     pub(crate) async fn pace(&self) {
+        if !self.is_shedding() {
+            return;
+        }
         let delay = self.pacer.delay();
         if delay > Duration::ZERO {
             tokio::time::sleep(delay).await;

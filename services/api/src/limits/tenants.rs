@@ -288,7 +288,7 @@ mod tests {
         const WORK: Duration = Duration::from_micros(100);
         let tenants = tenants(&["hot", "light"], 1_000);
         let (hot, light) = (tenants.find("hot"), tenants.find("light"));
-        let pressure = Pressure::new(Duration::from_millis(1));
+        let pressure = Pressure::new(Duration::from_micros(500));
         let steps_per_tick = TICK.as_micros() / WORK.as_micros();
         let mut free_at = 0_u128;
         let (mut served, mut refused) = ([0_u32; 2], [0_u32; 2]);

@@ -1,13 +1,15 @@
 //! A service with published predictions behind the API, for measurements of the API.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
+use cameo_api::SnapshotSettings;
 use cameo_domain::{RunState, Scope, Scopes, ServicePath};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    http::Connection,
     load::{Load, Requests},
     setting::Setting,
 };
@@ -17,6 +19,26 @@ use crate::{
     output::Output,
     roles::Roles,
 };
+
+/// How long a snapshot may take to be made, fetched and mapped.
+const SNAPSHOT_MAX: Duration = Duration::from_mins(2);
+const MAPPED: &str = "cameo_api_services_with_snapshot";
+
+/// Waits until the server has mapped the snapshot of the one service that it serves.
+pub(super) async fn mapped(address: SocketAddr) -> anyhow::Result<()> {
+    let looking = async {
+        loop {
+            let mut connection = Connection::open(address).await?;
+            connection.ask(b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n").await?;
+            let mapped = connection.body().lines().any(|line| line == format!("{MAPPED} 1"));
+            if mapped {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SNAPSHOT_MAX, looking).await.context("no snapshot was mapped")?
+}
 
 /// The running API.
 pub(super) struct Serving {
@@ -33,7 +55,12 @@ pub(super) struct Serving {
 impl Serving {
     /// Runs a bundle over `rows` generated customers and serves what it predicts.
     pub(super) async fn start(bundle: &Path, rows: u64, output: Output) -> anyhow::Result<Self> {
-        let setting = Setting::new().await?;
+        let mut setting = Setting::new().await?;
+        setting.deployment.api.snapshots = Some(SnapshotSettings {
+            folder: setting.deployment.places.data().join("snapshots"),
+            in_place: true,
+            bytes_max: u64::MAX,
+        });
         let deployment = &setting.deployment;
         demo_data::generate(deployment.places.lake(), rows).await?;
         let applied =
@@ -49,6 +76,7 @@ impl Serving {
         if ended.state != RunState::Published {
             bail!("{}", run::describe(&ended, output));
         }
+        mapped(address).await?;
         let scopes = Scopes::only(&[Scope::Read]);
         let key =
             keys::create(&deployment.store, Some(&path.tenant), "bench", scopes, None).await?;

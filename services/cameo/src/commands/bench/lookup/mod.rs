@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::load::{Control, Load, Observed, Requests};
-use super::{http::Connection, median, setting::Setting};
+use super::{median, serving::mapped, setting::Setting};
 use crate::{
     cli::BenchLookup,
     commands::{apply, demo_data, keys},
@@ -45,9 +45,6 @@ const FLIPS: u32 = 5;
 /// The share of the most requests per second at which a whole publication is measured: it loads, sorts and hashes
 /// on the same machine, and one that has nothing to spare shows its queue, not the server.
 const PUBLICATION_LOAD: f64 = 0.25;
-/// How long a snapshot may take to be made, fetched and mapped.
-const SNAPSHOT_MAX: Duration = Duration::from_mins(2);
-const MAPPED: &str = "cameo_api_services_with_snapshot";
 /// What the server answers that reads nothing: of the size of a prediction.
 const CONSTANT: &[u8] = br#"{"tenant":"marketing","service":"gender","key":2500000,"predictions":{"male_percentile":0.3141592653589793,"female_percentile":0.6858407346410207},"generation":1,"release":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","version":"0.0.1","predicted_at":"2026-03-01T18:00:00.123456Z","watermark":null,"age_seconds":5040,"stale":false}"#;
 
@@ -173,10 +170,10 @@ impl<'a> Bench<'a> {
         let with = Config {
             snapshots: Some(snapshots),
             constant_answer: Some(CONSTANT.into()),
-            ..Config::default()
+            ..deployment.api.clone()
         };
         let mut addresses = Vec::new();
-        for config in [with, Config::default()] {
+        for config in [with, deployment.api.clone()] {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             addresses.push(listener.local_addr()?);
             let dependencies = cameo_api::Dependencies {
@@ -192,24 +189,8 @@ impl<'a> Bench<'a> {
         let key = key.reveal().to_owned();
         let bench =
             Self { path, key, from_snapshot, from_postgres, servers, shutdown, wanted, setting };
-        bench.mapped().await?;
+        mapped(bench.from_snapshot).await?;
         Ok(bench)
-    }
-
-    /// Waits until the snapshot of what is shown is mapped.
-    async fn mapped(&self) -> anyhow::Result<()> {
-        let looking = async {
-            loop {
-                let mut connection = Connection::open(self.from_snapshot).await?;
-                connection.ask(b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n").await?;
-                let mapped = connection.body().lines().any(|line| line == format!("{MAPPED} 1"));
-                if mapped {
-                    return anyhow::Ok(());
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(SNAPSHOT_MAX, looking).await.context("no snapshot was mapped")?
     }
 
     fn head(&self, method: &str, rest: &str) -> String {
