@@ -104,7 +104,7 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
             for code in shared_codes(path, operation) {
                 answers::add_problem(operation, code);
             }
-            answers::complete(operation);
+            answers::complete(path, operation);
         }
     }
 }
@@ -129,6 +129,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
             Code::Unauthenticated,
             Code::MissingScope,
             Code::RateLimited,
+            Code::TooManyAtOnce,
             Code::Overloaded,
             Code::Unavailable,
         ]);
@@ -137,7 +138,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
         codes.push(Code::NotFound);
     }
     if operation.request_body.is_some() {
-        codes.extend([Code::BodyTooLarge, Code::BodyTooSlow]);
+        codes.extend([Code::BodyTooLarge, Code::BodyTooSlow, Code::UnsupportedEncoding]);
     }
     if bodies::is_json(operation) {
         codes.extend([Code::MalformedJson, Code::UnsupportedMediaType, Code::InvalidBody]);
