@@ -18,6 +18,7 @@
 // What a scenario's world needs either works or ends the scenario.
 #![allow(clippy::missing_panics_doc)]
 
+mod api;
 mod bundle;
 mod cluster;
 mod patience;
@@ -26,6 +27,7 @@ mod reader;
 mod service;
 mod world;
 
+pub use api::RunningApi;
 pub use bundle::Bundle;
 pub use cluster::Cluster;
 pub use patience::{PATIENCE, eventually};

@@ -37,15 +37,6 @@ pub const RUN: [&str; 22] = [
     "publish_committed",
 ];
 
-/// Every place in the making of a snapshot at which a worker can be killed, in its order.
-pub const SNAPSHOT: [&str; 5] = [
-    "snapshot_claimed",
-    "snapshot_written",
-    "snapshot_announced",
-    "snapshot_stored",
-    "snapshot_recorded",
-];
-
 /// Every place in an erasure at which who works on it can be killed, in the order in which they come.
 pub const ERASURE: [&str; 8] = [
     "erasure_claimed",
@@ -56,6 +47,15 @@ pub const ERASURE: [&str; 8] = [
     "erasure_copy_erased",
     "erasure_searched_again",
     "erasure_closing",
+];
+
+/// Every place in the making of a snapshot at which a worker can be killed, in its order.
+pub const SNAPSHOT: [&str; 5] = [
+    "snapshot_claimed",
+    "snapshot_written",
+    "snapshot_announced",
+    "snapshot_stored",
+    "snapshot_recorded",
 ];
 
 /// Dies here if the test asked for it.

@@ -50,16 +50,18 @@ impl FoundMany {
         matches!(self.answers, Answers::Snapshot(..))
     }
 
-    /// What the service says about each key, in the order asked.
-    pub fn into_rows(self) -> impl Iterator<Item = Option<Rows>> {
-        let (rows, values, snapshot) = match self.answers {
-            Answers::Snapshot(snapshot, rows) => (rows, Vec::new(), Some(snapshot)),
-            Answers::Values(values) => (Vec::new(), values, None),
-        };
-        let rows = rows
-            .into_iter()
-            .map(move |rows| Some(Rows::Snapshot(Arc::clone(snapshot.as_ref()?), rows?)));
-        rows.chain(values.into_iter().map(|values| values.map(Rows::Values)))
+    /// What the service says about each key in the order asked, or nothing.
+    pub fn into_rows(self) -> Vec<Option<Rows>> {
+        match self.answers {
+            Answers::Snapshot(snapshot, rows) => {
+                let rows = rows.into_iter();
+                rows.map(|rows| rows.map(|rows| Rows::Snapshot(Arc::clone(&snapshot), rows)))
+                    .collect()
+            }
+            Answers::Values(values) => {
+                values.into_iter().map(|values| values.map(Rows::Values)).collect()
+            }
+        }
     }
 
     /// Writes what the service says about the key at this place of those that were asked, as

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cameo_domain::{DataType, Key, KeyRef, ServiceName, ServicePath, TenantName};
+use cameo_domain::{DataType, Key, ServiceName, ServicePath, TenantName};
 use futures_util::future::join_all;
 
 use crate::{current::Current, error::LookupError, predictions::Predictions, render::Rows};
@@ -66,7 +66,7 @@ pub enum Said {
     Found {
         /// The key as the service declares it.
         key: Key,
-        /// What it says.
+        /// Its predictions.
         rows: Rows,
     },
     /// Nothing.
@@ -177,13 +177,13 @@ impl Predictions {
     ) -> ServiceAnswers {
         let keys: Vec<Option<Key>> =
             customers.iter().map(|customer| key_for(&current, customer)).collect();
-        let fitting: Vec<KeyRef<'_>> = keys.iter().flatten().map(Key::as_ref).collect();
+        let fitting: Vec<_> = keys.iter().flatten().map(Key::as_ref).collect();
         let found = match self.many(current.clone(), &fitting).await {
             Ok(found) => found,
             Err(error) => return ServiceAnswers { current, said: Err(error) },
         };
         let current = Arc::clone(&found.current);
-        let mut rows = found.into_rows();
+        let mut rows = found.into_rows().into_iter();
         let said = keys.into_iter().map(|key| match key {
             None => Said::Missing(Missing::KeyType),
             Some(key) => match rows.next().flatten() {
@@ -191,8 +191,7 @@ impl Predictions {
                 None => Said::Missing(Missing::UnknownKey),
             },
         });
-        let said = said.collect();
-        ServiceAnswers { current, said: Ok(said) }
+        ServiceAnswers { said: Ok(said.collect()), current }
     }
 }
 

@@ -184,8 +184,7 @@ macro_rules! served_sql {
         // The age limit is that of what is in production; where nothing is, and for everything else,
         // that of the release that made the generation.
         concat!(
-            "select g.*, cameo.rows_left(g) as rows_left, made.version,
-                    f.sha256 as snapshot_sha256, f.bytes as snapshot_bytes,
+            "select g.*, cameo.rows_left(g) as rows_left, made.version, f.sha256 as snapshot_sha256, f.bytes as snapshot_bytes,
                     coalesce(now_runs.stale_after_seconds, made.stale_after_seconds)
                         as stale_after_seconds
              from cameo.services s

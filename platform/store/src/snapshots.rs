@@ -12,7 +12,7 @@ use cameo_domain::{
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
+use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 
 use crate::{
     Store, StoreError,
@@ -230,10 +230,11 @@ pub async fn retry(
     held(task, returned)
 }
 
-/// Has the snapshot of a generation made anew, because its table changes in this transaction: once it is
-/// committed readers go back to the table, and the old file is deleted. Nothing where it has none.
-pub(crate) async fn renew(
-    connection: &mut PgConnection,
+/// Has the snapshots of a generation made anew, because its table has changed: readers go back to the table at
+/// once, and the old file is deleted. Nothing where it has none.
+pub async fn renew(
+    store: &Store,
+    tenant: &TenantName,
     generation: GenerationId,
 ) -> Result<(), StoreError> {
     sqlx::query(
@@ -242,12 +243,13 @@ pub(crate) async fn renew(
              set state = 'pending', epoch = epoch + 1, sha256 = null, bytes = null,
                  ready_at = null, not_before = now(),
                  unwanted = unwanted || array_remove(array[sha256], null)
-             where generation = $1 and state <> 'gone'
+             where generation = $1 and tenant = $2 and state <> 'gone'
              returning tenant || '/' || service as path)
          select pg_notify('cameo_publications', path) from renewed",
     )
     .bind(generation.0)
-    .fetch_all(connection)
+    .bind(tenant.as_str())
+    .fetch_all(store.control())
     .await?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! What an operator can set.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use cameo_webhook::Reach;
 
 use axum::body::Bytes;
 use cameo_access::OidcConfig;
@@ -76,11 +78,6 @@ pub struct Config {
     pub deployment_timeout: Duration,
     /// Most bundles that are planned or applied at once, because each may hold a model in memory.
     pub deployments_in_flight_max: usize,
-    /// Where snapshots are kept; without it every look-up goes to Postgres.
-    pub snapshots: Option<SnapshotSettings>,
-    /// What `/v1/tenants/{tenant}/services/{service}/constant/{key}` answers, behind everything that surrounds a
-    /// look-up: what look-ups are measured against. Not part of the API, and absent unless set.
-    pub constant_answer: Option<Bytes>,
     /// What tenants may ask that are granted nothing else.
     pub tenant_limits: TenantLimits,
     /// How long a connection should wait at most for its turn; while it takes longer, requests are refused.
@@ -97,6 +94,21 @@ pub struct Config {
     pub write_timeout: Duration,
     /// Most open connections from one address; none: as many as there may be.
     pub connections_per_address_max: Option<usize>,
+    /// Where snapshots are kept; without it every look-up goes to Postgres.
+    pub snapshots: Option<SnapshotSettings>,
+    /// What `/v1/tenants/{tenant}/services/{service}/constant/{key}` answers, behind everything that surrounds a
+    /// look-up: what look-ups are measured against. Not part of the API, and absent unless set.
+    pub constant_answer: Option<Bytes>,
+    /// Most exports of segments at once; more are refused.
+    pub exports_in_flight_max: usize,
+    /// Most of them for one tenant.
+    pub exports_per_tenant_max: usize,
+    /// Longest time in which a client must take a piece of an export, of some hundred kilobytes.
+    pub export_stall: Duration,
+    /// Folder for files that go as soon as they have been used.
+    pub scratch: PathBuf,
+    /// Which addresses webhooks may have.
+    pub webhook_reach: Reach,
     /// Most open connections; more wait in the system's queue.
     pub connections_max: usize,
     /// How long to go on after `/readyz` began to fail, so that load balancers notice.
@@ -117,8 +129,6 @@ impl Default for Config {
             batches_in_flight_max: 16,
             deployment_timeout: Duration::from_mins(15),
             deployments_in_flight_max: 2,
-            snapshots: None,
-            constant_answer: None,
             tenant_limits: TenantLimits {
                 rate: RateLimit { requests_per_second: 10_000, burst: 20_000 },
                 requests_in_flight_max: 256,
@@ -130,6 +140,13 @@ impl Default for Config {
             body_timeout: Duration::from_secs(8),
             write_timeout: Duration::from_secs(15),
             connections_per_address_max: None,
+            snapshots: None,
+            constant_answer: None,
+            exports_in_flight_max: 8,
+            exports_per_tenant_max: 3,
+            export_stall: Duration::from_mins(1),
+            scratch: std::env::temp_dir(),
+            webhook_reach: Reach::Public,
             connections_max: 10_000,
             drain_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

@@ -7,7 +7,10 @@ use axum::{
     http::{header, request::Parts},
 };
 use cameo_domain::{ServiceName, TenantName};
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 
 use crate::{
     app::App,
@@ -119,6 +122,28 @@ impl FromRequest<App> for JsonBytes {
     }
 }
 
+/// The integer that a number is: to JSON, `42.0` is one as well.
+#[expect(clippy::cast_possible_truncation, reason = "the comparison finds what does not fit")]
+pub(crate) fn whole(number: f64) -> Option<i64> {
+    let integer = number as i64;
+    let same = integer as f64;
+    // Beyond 2^53 a number of a fraction's form says less than its digits do.
+    (same.total_cmp(&number).is_eq() && number.abs() <= 9_007_199_254_740_992.0).then_some(integer)
+}
+
+/// Reads an integer in either form, for a member that may be left out.
+pub(crate) fn whole_number<'de, D: Deserializer<'de>, T: TryFrom<i64>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let integer = number.as_i64().or_else(|| number.as_f64().and_then(whole));
+    let fitting = integer.and_then(|integer| T::try_from(integer).ok());
+    let wrong = || D::Error::custom(format_args!("expected an integer in range, found {number}"));
+    fitting.map(Some).ok_or_else(wrong)
+}
+
 /// A body that may be left out: nothing, or JSON.
 pub(crate) struct OptionalJsonBytes(pub(crate) Option<JsonBytes>);
 
@@ -142,4 +167,18 @@ impl FromRequest<App> for OptionalJsonBytes {
 fn is_json(kind: &[u8]) -> bool {
     let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_an_integer_in_either_form() {
+        assert_eq!(whole(42.0), Some(42));
+        assert_eq!(whole(-3.0), Some(-3));
+        for other in [1.5, f64::NAN, f64::INFINITY, 1e300, 9_223_372_036_854_775_808.0] {
+            assert_eq!(whole(other), None, "{other}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod body;
 mod compression;
 mod config;
 mod envelope;
+mod exports;
 mod extract;
 mod freshness;
 mod limits;
@@ -36,6 +37,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use cameo_serving::SnapshotSettings;
+pub use cameo_webhook::Reach;
 pub use config::{Config, RateLimit, TenantLimits};
 pub use router::document;
 
@@ -112,9 +114,9 @@ pub fn router(
 }
 
 fn app(config: Config, dependencies: Dependencies, shutdown: CancellationToken) -> app::App {
-    let store = dependencies.store.clone();
     let snapshots = config.snapshots.clone().filter(|_| !config.operations_only);
     let snapshots = snapshots.and_then(|settings| open_snapshots(settings, &dependencies));
+    let store = dependencies.store.clone();
     let predictions = Predictions::start(store.clone(), snapshots, shutdown.clone());
     let app = app::Shared::new(config, dependencies, Arc::new(predictions));
     app.limits.start(store, shutdown);

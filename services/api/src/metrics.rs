@@ -148,12 +148,6 @@ impl Metrics {
         }
     }
 
-    /// Counts keys by where they were looked for: in a snapshot, or in Postgres.
-    pub(crate) fn count_source(&self, is_snapshot: bool, keys: u64) {
-        let source = if is_snapshot { &self.from_snapshots } else { &self.from_postgres };
-        source.inc_by(keys);
-    }
-
     /// Counts a refusal. Only known tenants are named, so the number of labels is bounded.
     pub(crate) fn refuse(&self, refusal: Refusal, tenant: &str) {
         if matches!(refusal, Refusal::Queue | Refusal::InFlight) {
@@ -170,6 +164,12 @@ impl Metrics {
     /// Counts a connection that was cut.
     pub(crate) fn cut(&self, why: Cut) {
         self.cut.get_or_create(&[("reason", why.as_str())]).inc();
+    }
+
+    /// Counts keys by where they were looked for: in a snapshot, or in Postgres.
+    pub(crate) fn count_source(&self, is_snapshot: bool, keys: u64) {
+        let source = if is_snapshot { &self.from_snapshots } else { &self.from_postgres };
+        source.inc_by(keys);
     }
 
     /// Records one answered request.

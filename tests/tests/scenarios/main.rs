@@ -9,6 +9,7 @@ mod golden;
 mod mirror;
 mod openlineage;
 mod plan;
+mod profiles;
 mod promotion;
 mod publication;
 mod quarantine;

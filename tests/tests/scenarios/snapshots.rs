@@ -3,11 +3,7 @@
 use std::{fs, path::Path};
 
 use cameo_api::{Config, SnapshotSettings};
-use cameo_store::{
-    By,
-    erasures::{self, KeyType, NewErasure},
-    snapshots,
-};
+use cameo_store::snapshots;
 use cameo_tests::{AnotherApi, Bundle, Service, World, eventually};
 use serde_json::{Value, json};
 
@@ -179,12 +175,12 @@ async fn the_file_of_a_dropped_generation_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_erased_is_in_no_snapshot_and_no_copy_of_one() {
+async fn a_table_that_has_changed_is_answered_from_at_once_and_copies_of_its_old_file_go() {
     let world = World::start().await;
     world.customers("marketing", ROWS, 1.0).await;
     let gender = world.apply(&Bundle::new("marketing", "gender")).await;
     let key = world.key(Some("marketing")).await;
-    gender.publish("2024-03-01T18:00:00Z").await;
+    let generation = gender.publish("2024-03-01T18:00:00Z").await;
     world.make_snapshots().await;
     let folder = tempfile::tempdir().expect("a folder");
     let api = world.another_api(settings(folder.path(), false, 1 << 30));
@@ -195,10 +191,11 @@ async fn who_is_erased_is_in_no_snapshot_and_no_copy_of_one() {
     };
     let before = names();
 
-    let new =
-        NewErasure { key: "1".to_owned(), key_type: KeyType::Any, services: None, reason: None };
-    let by = By::new("cli:ada", "test");
-    erasures::request(&world.store, &gender.path.tenant, &new, &by).await.expect("a request");
+    world
+        .sql(&format!("delete from tenant_marketing.gender_g{generation} where user_id = 1"))
+        .await;
+    let tenant = &gender.path.tenant;
+    snapshots::renew(&world.store, tenant, generation).await.expect("renewed");
     let path = format!("{}/predictions/1", gender.url());
     eventually("the customer is gone", async || {
         let answer = api.get(&key, &path).await;

@@ -210,8 +210,7 @@ async fn publish(world: &World, service: &str, generation: &Generation) {
     let digest = writer.finish().await.expect("the rows arrive");
     generations::seal(store, &begun).await.expect("a sealed generation");
     let rows = digest.rows;
-    let counts =
-        RunCounts { rows_read: rows, rows_scored: rows, rows_quarantined: 0, rows_suppressed: 0 };
+    let counts = RunCounts { rows_read: rows, rows_scored: rows, ..RunCounts::default() };
     generations::publish(store, run.run, run.epoch, &begun, digest, &counts)
         .await
         .expect("a publication");

@@ -11,7 +11,6 @@ use crate::{
     StoreError,
     generations::{Table, hash_sql},
     row::{quoted, signed},
-    snapshots,
 };
 
 /// The keys that are being erased from a service, in the type of its key.
@@ -103,9 +102,6 @@ async fn erase_rows(
         .execute(&mut *connection)
         .await?;
         removed.push((erasure, gone));
-    }
-    if !removed.is_empty() {
-        snapshots::renew(connection, generation).await?;
     }
     Ok(removed)
 }

@@ -3,15 +3,13 @@
 use arrow::{array::AsArray, datatypes::Int64Type};
 use cameo_domain::{Reason, Sha256};
 use cameo_store::{
-    StoreError,
-    erasures::{self, KeyType, NewErasure},
-    generations, lookup, outbox,
+    StoreError, generations, lookup, outbox,
     snapshots::{self, SnapshotFile},
 };
 use chrono::Utc;
 use futures_util::TryStreamExt;
 
-use crate::support::{World, by, crm, tenant};
+use crate::support::{World, crm, tenant};
 
 fn file() -> SnapshotFile {
     SnapshotFile { sha256: Sha256::of("file"), bytes: 1_000 }
@@ -101,25 +99,19 @@ async fn a_snapshot_goes_with_its_table() {
 }
 
 #[tokio::test]
-async fn a_table_from_which_somebody_was_erased_gets_another_snapshot() {
+async fn a_table_that_has_changed_gets_another_snapshot() {
     let world = World::start().await;
     world.service("crm", "gender").await;
     let store = &world.store;
     let generation = world.published("gender", "2026-03-01T00:00:00Z", 10).await;
     let task = snapshots::claim(store, 60).await.expect("a claim").expect("a task");
     snapshots::complete(store, &task, &file()).await.expect("recorded");
-    assert!(snapshots::files(store).await.expect("files").contains(&file().sha256));
-    let erase = |key: &str| NewErasure {
-        key: key.to_owned(),
-        key_type: KeyType::Any,
-        services: None,
-        reason: None,
-    };
-    erasures::request(store, &crm(), &erase("77"), &by("ada")).await.expect("a request");
+    snapshots::renew(store, &tenant("other"), generation.id).await.expect("nothing");
     assert!(snapshots::find(store, &crm(), generation.id).await.expect("an answer").is_some());
-    erasures::request(store, &crm(), &erase("7"), &by("ada")).await.expect("a request");
-    assert_eq!(snapshots::find(store, &crm(), generation.id).await.expect("an answer"), None);
+    assert!(snapshots::files(store).await.expect("files").contains(&file().sha256));
+    snapshots::renew(store, &crm(), generation.id).await.expect("renewed");
     assert!(snapshots::files(store).await.expect("files").is_empty());
+    assert_eq!(snapshots::find(store, &crm(), generation.id).await.expect("an answer"), None);
     let again = snapshots::claim(store, 60).await.expect("a claim").expect("the task again");
     assert_eq!((again.wanted, &again.unwanted[..]), (true, &[file().sha256][..]));
 }

@@ -26,7 +26,7 @@ use utoipa::{
 
 use crate::{
     app::App,
-    extract::{JsonBytes, PathParams},
+    extract::{JsonBytes, PathParams, whole},
     freshness,
     limits::KEYS_PER_REQUEST,
     openapi::example,
@@ -97,7 +97,7 @@ pub(crate) enum Predictions {
 }
 
 /// A key: an integer or a text, as the service declares it.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum KeyView {
     /// Declared `INT`.
@@ -106,6 +106,19 @@ pub(crate) enum KeyView {
     /// Declared `STRING`.
     #[schema(example = "c-17")]
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for KeyView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match AskedKey::deserialize(deserializer)? {
+            AskedKey::Int(key) => Ok(Self::Int(key)),
+            AskedKey::Text(key) => Ok(Self::Text(key.into_owned())),
+            AskedKey::Other(found) => {
+                let expected = format_args!("expected an integer or a text, found {found}");
+                Err(D::Error::custom(expected))
+            }
+        }
+    }
 }
 
 impl From<Key> for KeyView {
@@ -428,7 +441,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for AskedKey<'a> {
             }
 
             fn visit_f64<E>(self, key: f64) -> Result<AskedKey<'de>, E> {
-                Ok(AskedKey::Other(key.into()))
+                Ok(whole(key).map_or_else(|| AskedKey::Other(key.into()), AskedKey::Int))
             }
 
             fn visit_borrowed_str<E>(self, key: &'de str) -> Result<AskedKey<'de>, E> {

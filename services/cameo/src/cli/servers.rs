@@ -7,6 +7,7 @@ use std::{
 
 use cameo_api::SnapshotSettings;
 use cameo_openlineage::{Receiver, ReceiverError};
+use cameo_webhook::Reach;
 use clap::Args;
 
 use super::{Role, oidc::Oidc};
@@ -22,9 +23,11 @@ pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) signers: Signers,
     #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
     pub(crate) snapshots: Snapshots,
     #[command(flatten)]
-    pub(crate) limits: Limits,
+    pub(crate) webhooks: Webhooks,
     #[command(flatten)]
     pub(crate) oidc: Oidc,
     /// Bundles to apply at the start.
@@ -50,36 +53,6 @@ pub(crate) struct Signers {
         value_delimiter = ','
     )]
     pub(crate) trusted_keys: Vec<PathBuf>,
-}
-
-/// Where the API keeps generations as files that it maps into memory.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Snapshots {
-    /// Folder into which the API copies the predictions that it serves, to answer from them instead of from
-    /// Postgres; unless named they are in the data directory, or are used where the artifacts are.
-    #[arg(long = "snapshots", id = "snapshots", value_name = "DIR", env = "CAMEO_SNAPSHOTS")]
-    folder: Option<PathBuf>,
-    /// Most bytes of these files; 0 lets Postgres answer everything.
-    #[arg(
-        long = "snapshots-max-bytes",
-        id = "snapshots_max_bytes",
-        value_name = "BYTES",
-        env = "CAMEO_SNAPSHOTS_MAX_BYTES",
-        default_value_t = 8 << 30
-    )]
-    bytes_max: u64,
-}
-
-impl Snapshots {
-    /// What the API is told; none where there is to be no file.
-    pub(crate) fn settings(&self, data: &Path) -> Option<SnapshotSettings> {
-        (self.bytes_max > 0).then(|| SnapshotSettings {
-            folder: self.folder.clone().unwrap_or_else(|| data.join("snapshots")),
-            // A folder that somebody names is one to copy to.
-            in_place: self.folder.is_none(),
-            bytes_max: self.bytes_max,
-        })
-    }
 }
 
 /// What callers may ask of the API.
@@ -123,6 +96,60 @@ impl Limits {
             connections_per_address_max: self.connections_per_address,
             ..cameo_api::Config::default()
         }
+    }
+}
+
+/// Where the API keeps generations as files that it maps into memory.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Snapshots {
+    /// Folder into which the API copies the predictions that it serves, to answer from them instead of from
+    /// Postgres; unless named they are in the data directory, or are used where the artifacts are.
+    #[arg(long = "snapshots", id = "snapshots", value_name = "DIR", env = "CAMEO_SNAPSHOTS")]
+    folder: Option<PathBuf>,
+    /// Most bytes of these files; 0 lets Postgres answer everything.
+    #[arg(
+        long = "snapshots-max-bytes",
+        id = "snapshots_max_bytes",
+        value_name = "BYTES",
+        env = "CAMEO_SNAPSHOTS_MAX_BYTES",
+        default_value_t = 8 << 30
+    )]
+    bytes_max: u64,
+}
+
+impl Snapshots {
+    /// What the API is told; none where there is to be no file.
+    pub(crate) fn settings(&self, data: &Path) -> Option<SnapshotSettings> {
+        (self.bytes_max > 0).then(|| SnapshotSettings {
+            folder: self.folder.clone().unwrap_or_else(|| data.join("snapshots")),
+            // A folder that somebody names is one to copy to.
+            in_place: self.folder.is_none(),
+            bytes_max: self.bytes_max,
+        })
+    }
+}
+
+/// Where webhooks may lead, and what they lead back to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Webhooks {
+    /// Let webhooks have private addresses and plain HTTP: for trials on one machine, or where every tenant is
+    /// trusted with the network that this runs in.
+    #[arg(long = "webhooks-private", id = "webhooks_private", env = "CAMEO_WEBHOOKS_PRIVATE")]
+    private: bool,
+    /// Where the API is for those who are told by webhooks, such as https://cameo.example.
+    #[arg(long = "public-url", id = "public_url", env = "CAMEO_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+}
+
+impl Webhooks {
+    /// Which addresses they may have.
+    pub(crate) fn reach(&self) -> Reach {
+        if self.private { Reach::Anywhere } else { Reach::Public }
+    }
+
+    /// Where the API is, as far as that is said.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        self.public_url.clone().filter(|url| !url.is_empty())
     }
 }
 
@@ -178,9 +205,11 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) signers: Signers,
     #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
     pub(crate) snapshots: Snapshots,
     #[command(flatten)]
-    pub(crate) limits: Limits,
+    pub(crate) webhooks: Webhooks,
     #[command(flatten)]
     pub(crate) oidc: Oidc,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.

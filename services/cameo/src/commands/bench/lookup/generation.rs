@@ -53,12 +53,8 @@ pub(super) async fn publish(
         sent = RowDigest { rows: sent.rows + part.rows, checksum: sent.checksum ^ part.checksum };
     }
     let sealed = generations::seal(store, &generation).await?;
-    let counts = RunCounts {
-        rows_read: sent.rows,
-        rows_scored: sent.rows,
-        rows_quarantined: 0,
-        rows_suppressed: 0,
-    };
+    let rows = sent.rows;
+    let counts = RunCounts { rows_read: rows, rows_scored: rows, ..RunCounts::default() };
     let (run, epoch) = (claimed.run, claimed.epoch);
     if sealed != sent {
         bail!("expected {sent:?} in the table, found {sealed:?}");

@@ -8,7 +8,7 @@ mod peer;
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use cameo_api::{Config, RateLimit, SnapshotSettings, TenantLimits};
+use cameo_api::{Config, SnapshotSettings};
 use cameo_domain::{Scope, Scopes, ServicePath};
 use cameo_runtime::{
     clock::SystemClock,
@@ -45,8 +45,6 @@ const FLIPS: u32 = 5;
 /// The share of the most requests per second at which a whole publication is measured: it loads, sorts and hashes
 /// on the same machine, and one that has nothing to spare shows its queue, not the server.
 const PUBLICATION_LOAD: f64 = 0.25;
-/// Requests per second that no machine reaches.
-const RATE_MAX: u32 = 10_000_000;
 /// How long a snapshot may take to be made, fetched and mapped.
 const SNAPSHOT_MAX: Duration = Duration::from_mins(2);
 const MAPPED: &str = "cameo_api_services_with_snapshot";
@@ -172,21 +170,13 @@ impl<'a> Bench<'a> {
             in_place: true,
             bytes_max: u64::MAX,
         };
-        // Everything is counted and held against its limit, but no limit is reached: the load comes from the same
-        // machine, whose queue would be taken for overload.
-        let unlimited = RateLimit { requests_per_second: RATE_MAX, burst: RATE_MAX };
-        let plain = Config {
-            tenant_limits: TenantLimits { rate: unlimited, ..Config::default().tenant_limits },
-            queue_target: Duration::from_secs(1),
-            ..Config::default()
-        };
         let with = Config {
             snapshots: Some(snapshots),
             constant_answer: Some(CONSTANT.into()),
-            ..plain.clone()
+            ..Config::default()
         };
         let mut addresses = Vec::new();
-        for config in [with, plain] {
+        for config in [with, Config::default()] {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             addresses.push(listener.local_addr()?);
             let dependencies = cameo_api::Dependencies {
