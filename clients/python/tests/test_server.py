@@ -83,6 +83,22 @@ def test_services_runs_and_generations_are_managed(client: Client, marketing: Te
     assert raised.value.code == "promotion_refused"
 
 
+def test_keys_are_made_rotated_and_revoked(client: Client, marketing: Tenant, server: tuple[str, str]) -> None:
+    me = client.me()
+    assert me.tenants[0].tenant == "marketing" and "manage" in me.tenants[0].scopes
+    made = marketing.create_key("campaigns", ["read"], services=["gender"], expires_days=30)
+    assert made.secret not in repr(made)
+    with Client(server[0], made.secret) as campaigns:
+        assert list(campaigns.tenant("marketing").profile(17, missing=True).services) == ["gender"]
+        with pytest.raises(ProblemError, match="manage"):
+            campaigns.tenant("marketing").keys()
+    rotated = marketing.rotate_key(made.key.prefix, overlap_seconds=60)
+    assert rotated.key.services == ["gender"]
+    assert marketing.revoke_key(rotated.key.prefix).active is False
+    listed = {key.prefix: key for key in marketing.keys()}
+    assert listed[made.key.prefix].successor == rotated.key.prefix
+
+
 def test_what_is_not_the_callers_is_not_there(client: Client, server: tuple[str, str]) -> None:
     for call in (client.tenant("crm").services, client.tenant("nobody").services):
         with pytest.raises(ProblemError) as raised:

@@ -1,7 +1,7 @@
 //! What can go wrong in the store.
 
 use cameo_batch::RowDigest;
-use cameo_domain::{Epoch, GenerationId, RunId, RunState, TenantName, key::KeyError};
+use cameo_domain::{Epoch, GenerationId, RunId, RunState, SegmentName, TenantName, key::KeyError};
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,24 @@ pub enum StoreError {
     /// The lease of a task, to mirror a generation or to make its snapshot, was lost to another claim.
     #[error("the task of generation {0} is no longer held")]
     StaleTask(GenerationId),
+    /// The segment was taken by another worker, because the lease ran out, or it has another version.
+    #[error("the segment {tenant}/{segment} is no longer held")]
+    StaleSegment {
+        /// Whose.
+        tenant: TenantName,
+        /// Which.
+        segment: SegmentName,
+    },
+    /// A segment is changed where it is defined.
+    #[error(
+        "the segment `{segment}` is defined in {place}; change it there, or choose another name"
+    )]
+    SegmentDefinedElsewhere {
+        /// Which.
+        segment: SegmentName,
+        /// Where.
+        place: String,
+    },
     /// The generation's table was dropped after its pointer was read. Read the pointer again.
     #[error("generation {0} is no longer served")]
     StaleGeneration(GenerationId),

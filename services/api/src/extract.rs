@@ -132,15 +132,16 @@ pub(crate) fn whole(number: f64) -> Option<i64> {
 }
 
 /// Reads an integer in either form, for a member that may be left out.
-pub(crate) fn whole_number<'de, D: Deserializer<'de>>(
+pub(crate) fn whole_number<'de, D: Deserializer<'de>, T: TryFrom<i64>>(
     deserializer: D,
-) -> Result<Option<i64>, D::Error> {
+) -> Result<Option<T>, D::Error> {
     let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
         return Ok(None);
     };
     let integer = number.as_i64().or_else(|| number.as_f64().and_then(whole));
-    let wrong = || D::Error::custom(format_args!("expected an integer, found {number}"));
-    integer.map(Some).ok_or_else(wrong)
+    let fitting = integer.and_then(|integer| T::try_from(integer).ok());
+    let wrong = || D::Error::custom(format_args!("expected an integer in range, found {number}"));
+    fitting.map(Some).ok_or_else(wrong)
 }
 
 /// A body that may be left out: nothing, or JSON.

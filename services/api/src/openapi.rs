@@ -59,6 +59,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
         (name = "runs", description = "The executions that make predictions."),
         (name = "generations", description = "What was published, and going back."),
         (name = "releases", description = "The versions of bundles, and which of them is in production."),
+        (name = "segments", description = "The customers for whom a condition over predictions holds."),
+        (name = "webhooks", description = "Being told of changes."),
         (name = "keys", description = "Who may do what: API keys, and the caller itself."),
         (name = "erasures", description = "Customers who ask to be forgotten, and whom runs leave out."),
         (name = "health", description = "For what runs the process. No API key needed."),

@@ -28,6 +28,8 @@ pub(crate) enum Code {
     InvalidRequest,
     /// The key is not of the type that the service declares.
     InvalidKey,
+    /// The cursor is none that was given, or not for this.
+    InvalidCursor,
     /// No API key, or one that is not valid.
     Unauthenticated,
     /// The API key has not the scope that the route needs.
@@ -38,6 +40,12 @@ pub(crate) enum Code {
     UnknownKey,
     /// The route exists, the method does not.
     MethodNotAllowed,
+    /// There is no answer in a format that the caller takes.
+    NotAcceptable,
+    /// The segment was not materialised yet.
+    NotMaterialised,
+    /// The materialisation of the segment is no longer kept.
+    MaterialisationGone,
     /// The service has not published predictions yet.
     NotPublished,
     /// The generation is not explained.
@@ -64,6 +72,10 @@ pub(crate) enum Code {
     InvalidPackage,
     /// The bundle has problems, so it cannot be planned or applied.
     UnsoundBundle,
+    /// The segment does not fit what the tenant's services predict.
+    InvalidSegment,
+    /// The segment is defined in another place, and changed there.
+    SegmentDefinedElsewhere,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is JSON, but not of the expected shape.
@@ -84,15 +96,19 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
+        Self::InvalidCursor,
         Self::Unauthenticated,
         Self::MissingScope,
         Self::NotFound,
         Self::UnknownKey,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::NotMaterialised,
+        Self::MaterialisationGone,
         Self::NotPublished,
         Self::NotExplained,
         Self::ExplanationNotStored,
@@ -106,6 +122,8 @@ impl Code {
         Self::UnsupportedEncoding,
         Self::InvalidPackage,
         Self::UnsoundBundle,
+        Self::InvalidSegment,
+        Self::SegmentDefinedElsewhere,
         Self::UnsupportedMediaType,
         Self::InvalidBody,
         Self::RateLimited,
@@ -144,6 +162,7 @@ impl Code {
             Self::InvalidKey => {
                 ("invalid_key", S::BAD_REQUEST, "The key is not of the declared type")
             }
+            Self::InvalidCursor => ("invalid_cursor", S::BAD_REQUEST, "The cursor cannot be used"),
             Self::Unauthenticated => {
                 ("unauthenticated", S::UNAUTHORIZED, "A valid API key is needed")
             }
@@ -152,6 +171,13 @@ impl Code {
             Self::UnknownKey => ("unknown_key", S::NOT_FOUND, "No prediction for this key"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "The route has no such method")
+            }
+            Self::NotAcceptable => ("not_acceptable", S::NOT_ACCEPTABLE, "There is no such format"),
+            Self::NotMaterialised => {
+                ("not_materialised", S::CONFLICT, "The segment has no members yet")
+            }
+            Self::MaterialisationGone => {
+                ("materialisation_gone", S::GONE, "The materialisation is no longer kept")
             }
             Self::NotPublished => {
                 ("not_published", S::CONFLICT, "The service has not published predictions yet")
@@ -190,6 +216,12 @@ impl Code {
             Self::UnsoundBundle => {
                 ("unsound_bundle", S::UNPROCESSABLE_ENTITY, "The bundle has problems")
             }
+            Self::InvalidSegment => {
+                ("invalid_segment", S::UNPROCESSABLE_ENTITY, "The segment cannot be defined so")
+            }
+            Self::SegmentDefinedElsewhere => {
+                ("segment_defined_elsewhere", S::CONFLICT, "The segment is defined elsewhere")
+            }
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON")
             }
@@ -223,6 +255,7 @@ impl Code {
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::REQUEST_TIMEOUT => Self::BodyTooSlow,
             StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
+            StatusCode::NOT_ACCEPTABLE => Self::NotAcceptable,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::UNPROCESSABLE_ENTITY => Self::InvalidBody,
@@ -234,7 +267,7 @@ impl Code {
     }
 }
 
-/// Where in a body the reader stopped, counted from 1.
+/// Where in a body, or in the condition of a segment, the reader stopped, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Position {
     /// Line of the body.
@@ -396,8 +429,17 @@ impl From<StoreError> for Problem {
             error @ StoreError::NothingInProduction(_) => {
                 Self::new(Code::NothingInProduction, error.to_string())
             }
+            error @ StoreError::SegmentDefinedElsewhere { .. } => {
+                Self::new(Code::SegmentDefinedElsewhere, error.to_string())
+            }
+            error @ StoreError::TooMany { what: "segments", .. } => {
+                Self::new(Code::InvalidSegment, error.to_string())
+            }
             StoreError::UnknownRelease(why) => Self::new(Code::NotFound, why),
             StoreError::AmbiguousRelease(why) => Self::new(Code::InvalidRequest, why),
+            error @ StoreError::TooMany { .. } => {
+                Self::new(Code::InvalidRequest, error.to_string())
+            }
             StoreError::Key(error) => Self::new(Code::InvalidKey, error.to_string()),
             error if error.is_transient() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the database failed");

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use cameo_client::{
-    Client, Code, DataType, Error, MissingReason, ProfileQuery, RunFilter, RunState, Stage, Status,
+    Client, Code, DataType, Error, KeyRequest, MissingReason, ProfileQuery, RunFilter, RunState,
+    Stage, Status,
 };
 use serde::Deserialize;
 
@@ -100,6 +101,31 @@ async fn services_runs_and_releases_are_managed() {
     let nobody = Client::new(&server.api.url, "cameo_wrong").expect("a client");
     let refused = nobody.tenants().await.expect_err("no key");
     assert_eq!(refused.code(), Some(&Code::Unauthenticated));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_made_rotated_and_revoked() {
+    let server = Server::start().await;
+    let client = Client::new(&server.api.url, &server.key).expect("a client");
+    let me = client.me().await.expect("the caller");
+    assert_eq!((me.tenants[0].tenant.as_str(), me.everywhere), ("marketing", None));
+    let marketing = client.tenant("marketing");
+    let wanted = KeyRequest::new("campaigns", ["read"]).services(["gender"]).expires_days(30);
+    let made = marketing.create_key(&wanted).await.expect("a key");
+    assert!(!format!("{made:?}").contains(&made.secret), "a secret is not printed");
+    let campaigns = Client::new(&server.api.url, &made.secret).expect("a client");
+    let profile = campaigns.tenant("marketing").profile(17, &ProfileQuery::default()).await;
+    assert_eq!(profile.expect("of its services").services.len(), 1);
+    let refused = campaigns.tenant("marketing").keys().await.expect_err("it may read alone");
+    assert_eq!(refused.code(), Some(&Code::MissingScope));
+    let rotated = marketing.rotate_key(&made.key.prefix, Some(60)).await.expect("a successor");
+    assert_eq!(rotated.key.services, made.key.services);
+    let revoked = marketing.revoke_key(&rotated.key.prefix).await.expect("revoked");
+    assert!(!revoked.active);
+    let keys = marketing.keys().await.expect("keys");
+    let first = keys.iter().find(|key| key.prefix == made.key.prefix).expect("listed");
+    assert_eq!(first.successor.as_ref(), Some(&rotated.key.prefix));
     server.stop().await;
 }
 

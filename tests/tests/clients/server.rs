@@ -18,6 +18,8 @@ pub(crate) struct Server {
     pub(crate) api: RunningApi,
     /// A key of marketing.
     pub(crate) key: String,
+    /// The public part of another key, to be ended.
+    spare: String,
     worker: RunningWorker,
 }
 
@@ -36,7 +38,9 @@ impl Server {
         }
         let config = world.worker_config();
         let worker = world.worker(config).await;
-        Self { key: world.key(Some("marketing")).await, api: world.serve().await, world, worker }
+        let [key, spare] = [world.key(Some("marketing")).await, world.key(Some("marketing")).await];
+        let spare = spare.split('_').nth(1).expect("a key has a public part").to_owned();
+        Self { key, spare, api: world.serve().await, world, worker }
     }
 
     pub(crate) async fn stop(self) {
@@ -51,6 +55,7 @@ impl Server {
             .current_dir(repository())
             .env("CAMEO_SERVER", &self.api.url)
             .env("CAMEO_API_KEY", &self.key)
+            .env("CAMEO_SPARE_KEY", &self.spare)
             .env("CAMEO_CUSTOMERS", CUSTOMERS.to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1");
         command

@@ -22,6 +22,7 @@ from ._errors import (
 from ._async import AsyncClient, AsyncService, AsyncTenant
 from ._sync import Client, Service, Tenant
 from ._types import (
+    ApiKey,
     Attributes,
     Batch,
     Column,
@@ -29,7 +30,10 @@ from ._types import (
     Generation,
     Key,
     KeyResult,
+    Me,
+    Membership,
     Missing,
+    NewKey,
     Prediction,
     Profile,
     Promotion,
@@ -42,6 +46,7 @@ from ._types import (
 )
 
 __all__ = [
+    "ApiKey",
     "AsyncClient",
     "AsyncService",
     "AsyncTenant",
@@ -54,8 +59,11 @@ __all__ = [
     "Generation",
     "Key",
     "KeyResult",
+    "Me",
+    "Membership",
     "Missing",
     "MovingError",
+    "NewKey",
     "NotCameoError",
     "NotUnderstoodError",
     "Prediction",

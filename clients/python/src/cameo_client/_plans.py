@@ -8,9 +8,12 @@ from typing import Any, TypeVar
 from ._errors import MovingError, NotUnderstoodError, ProblemError
 from ._http import Ask
 from ._types import (
+    ApiKey,
     Batch,
     Generation,
     Key,
+    Me,
+    NewKey,
     Prediction,
     Profile,
     Promotion,
@@ -180,6 +183,34 @@ def unknown(detail: str) -> ProblemError:
     title = "No prediction for this key"
     told = {"status": 404, "code": "unknown_key", "title": title, "detail": detail, "request_id": ""}
     return ProblemError(told)
+
+
+def me() -> Steps[Me]:
+    body = yield from one(Ask("GET", ("v1", "me")))
+    return Me.read(body)
+
+
+def keys(tenant: str) -> Steps[list[ApiKey]]:
+    body = yield from one(Ask("GET", ("v1", "tenants", tenant, "keys")))
+    return [ApiKey.read(key) for key in body["keys"]]
+
+
+def create_key(tenant: str, wanted: Mapping[str, Any]) -> Steps[NewKey]:
+    told = {member: value for member, value in wanted.items() if value is not None}
+    body = yield from one(Ask("POST", ("v1", "tenants", tenant, "keys"), body=told, harmless=False))
+    return NewKey.read(body)
+
+
+def rotate_key(tenant: str, prefix: str, overlap_seconds: int | None) -> Steps[NewKey]:
+    told = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
+    path = ("v1", "tenants", tenant, "keys", f"{prefix}:rotate")
+    body = yield from one(Ask("POST", path, body=told, harmless=False))
+    return NewKey.read(body)
+
+
+def revoke_key(tenant: str, prefix: str) -> Steps[ApiKey]:
+    body = yield from one(Ask("DELETE", ("v1", "tenants", tenant, "keys", prefix)))
+    return ApiKey.read(body)
 
 
 def understood(steps: Steps[T], answers: Sequence[Any] | None) -> Sequence[Ask]:

@@ -10,9 +10,12 @@ from . import _frames, _http, _plans
 from ._errors import TimedOutError
 from ._http import Ask, Refusal, Settings
 from ._types import (
+    ApiKey,
     Batch,
     Generation,
     Key,
+    Me,
+    NewKey,
     Prediction,
     Profile,
     Promotion,
@@ -66,6 +69,10 @@ class Client:
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()
+
+    def me(self) -> Me:
+        """Who the key speaks for, and what it may do."""
+        return self._run(_plans.me())
 
     def tenants(self) -> list[str]:
         """The tenants that the key may see, by name."""
@@ -135,6 +142,31 @@ class Tenant:
     ) -> list[Profile]:
         """The profiles of any number of customers, in the order asked; without services where none knows them."""
         return self._client._run(_plans.profiles(self.name, keys, services, missing))
+
+    def keys(self) -> list[ApiKey]:
+        """The tenant's API keys, the newest first."""
+        return self._client._run(_plans.keys(self.name))
+
+    def create_key(
+        self,
+        name: str,
+        scopes: Iterable[str],
+        *,
+        services: Iterable[str] | None = None,
+        expires_days: int | None = None,
+    ) -> NewKey:
+        """Makes a key that may do no more than the caller's own."""
+        named = None if services is None else list(services)
+        wanted = {"name": name, "scopes": list(scopes), "services": named, "expires_days": expires_days}
+        return self._client._run(_plans.create_key(self.name, wanted))
+
+    def rotate_key(self, prefix: str, *, overlap_seconds: int | None = None) -> NewKey:
+        """Makes a key that may do the same as this one, which ends after the overlap; a day unless given."""
+        return self._client._run(_plans.rotate_key(self.name, prefix, overlap_seconds))
+
+    def revoke_key(self, prefix: str) -> ApiKey:
+        """Ends a key for good."""
+        return self._client._run(_plans.revoke_key(self.name, prefix))
 
 
 class Service:

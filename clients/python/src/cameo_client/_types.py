@@ -1,7 +1,7 @@
 """What the API says, as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -213,6 +213,70 @@ class ServiceInfo:
             next_due_at=maybe_instant(body["next_due_at"]),
             predicted_at=maybe_instant(body["predicted_at"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key, without its secret."""
+
+    prefix: str
+    """The public part, which names it."""
+    name: str
+    scopes: list[str]
+    services: list[str] | None
+    """For which services it is; none for all of the tenant."""
+    active: bool
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    successor: str | None
+    """The key that takes over, where it was rotated."""
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        plain = ("prefix", "name", "scopes", "services", "active", "successor")
+        return cls(
+            **{name: body[name] for name in plain},
+            expires_at=maybe_instant(body["expires_at"]),
+            revoked_at=maybe_instant(body["revoked_at"]),
+            last_used_at=maybe_instant(body["last_used_at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was made. Its secret is shown this once."""
+
+    secret: str = field(repr=False)
+    key: ApiKey
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        return cls(body["secret"], ApiKey.read(body["key"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a caller may do with a tenant."""
+
+    tenant: str
+    scopes: list[str]
+    services: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """Who calls, and what the caller may do."""
+
+    actor: str
+    everywhere: list[str] | None
+    """What holds for every tenant that is not listed; none for everybody but the platform's operators."""
+    tenants: list[Membership]
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        tenants = [Membership(one["tenant"], one["scopes"], one["services"]) for one in body["tenants"]]
+        return cls(body["actor"], body["everywhere"], tenants)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ mod random_stages;
 mod ranking;
 mod records;
 mod schedule;
+mod segments;
 mod serving;
 mod snapshots;
 mod stages;

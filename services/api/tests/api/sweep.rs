@@ -59,6 +59,8 @@ pub(crate) struct Names {
     pub(crate) erasure: String,
     pub(crate) release: String,
     pub(crate) prefix: String,
+    pub(crate) segment: String,
+    pub(crate) webhook: String,
 }
 
 impl Names {
@@ -72,6 +74,8 @@ impl Names {
             erasure: "1".to_owned(),
             release: "0.0.1".to_owned(),
             prefix: "aaaaaaaa".to_owned(),
+            segment: "loyal".to_owned(),
+            webhook: "campaigns".to_owned(),
         }
     }
 
@@ -86,6 +90,8 @@ impl Names {
             ("erasure", &self.erasure),
             ("release", &self.release),
             ("prefix", &self.prefix),
+            ("segment", &self.segment),
+            ("webhook", &self.webhook),
         ] {
             path = path.replace(&format!("{{{parameter}}}"), value);
         }

@@ -17,6 +17,8 @@ pub(crate) enum Bench {
     Overload(BenchOverload),
     /// Look-ups beside thousands of connections that send or read next to nothing.
     Slow(BenchSlow),
+    /// Counting and materialising a segment over several services, beside Postgres on the same rows.
+    Segments(BenchSegments),
     /// Peak memory of a run over ever more generated customers.
     Memory(BenchMemory),
     /// Rows per CPU second of the scorer on five models, beside ONNX Runtime and the libraries that
@@ -65,6 +67,16 @@ pub(crate) struct BenchLookup {
     /// The bundle whose predictions are looked up.
     #[arg(long, default_value = "tenants/marketing/gender")]
     pub(crate) bundle: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchSegments {
+    /// Customers of each service.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) profiles: u64,
+    /// How often each is measured; the middle is shown.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeats: u32,
 }
 
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use access::{Audit, AuditList, KeyScope, Keys};
 pub(crate) use bench::{
     Bench, BenchCheck, BenchExplain, BenchLookup, BenchMemory, BenchOverload, BenchRun,
-    BenchScoring, BenchSlow,
+    BenchScoring, BenchSegments, BenchSlow,
 };
 pub(crate) use bundles::{
     Apply, Check, Dialect, Keygen, New, Package, PackageCommand, Plan, Sql, SqlRender,

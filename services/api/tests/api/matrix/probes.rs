@@ -189,6 +189,8 @@ impl<'a> Matrix<'a> {
                 ("run", Names { run: theirs.run, ..own.clone() }),
                 ("release", Names { release: theirs.release, ..own.clone() }),
                 ("prefix", Names { prefix: theirs.prefix, ..own.clone() }),
+                ("segment", Names { segment: theirs.segment, ..own.clone() }),
+                ("webhook", Names { webhook: theirs.webhook, ..own.clone() }),
                 ("erasure", Names { erasure: theirs.erasure, ..own.clone() }),
             ];
             for (parameter, names) in crossings {
@@ -215,6 +217,8 @@ impl<'a> Matrix<'a> {
             "run" => (&names.run, replace(&mut nothing.run, "999999999")),
             "erasure" => (&names.erasure, replace(&mut nothing.erasure, "999999999")),
             "release" => (&names.release, replace(&mut nothing.release, "9.9.9-nothing")),
+            "segment" => (&names.segment, replace(&mut nothing.segment, "nothing_at_all")),
+            "webhook" => (&names.webhook, replace(&mut nothing.webhook, "nothing_at_all")),
             _ => (&names.prefix, replace(&mut nothing.prefix, "zzzzzzzz")),
         };
         let asked =
@@ -354,6 +358,10 @@ fn bodies(operation: &Operation) -> Vec<Option<Sent>> {
         "batchGetProfiles" => bodies.push(json(json!({"keys": [1, "2"]}))),
         "eraseCustomer" => bodies.push(json(json!({"key": 998, "services": [BOTH]}))),
         "liftSuppressions" => bodies.push(json(json!({"key": 999, "reason": "back"}))),
+        "putWebhook" => bodies.push(json(json!({"url": "https://told.example/"}))),
+        "acknowledgeChanges" => {
+            bodies.push(json(json!({"consumer": "braze", "materialisation": 1})));
+        }
         "createKey" => bodies.push(json(json!({"name": "another", "scopes": ["read"]}))),
         _ => {}
     }

@@ -12,6 +12,7 @@ mod overload;
 mod peer;
 mod run;
 mod scoring;
+mod segments;
 mod serving;
 mod setting;
 mod slow;
@@ -28,6 +29,7 @@ pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode
         Bench::Overload(wanted) => overload::run(wanted, output).await,
         Bench::Slow(wanted) => slow::run(wanted, output).await,
         Bench::Memory(wanted) => memory::run(wanted, output).await,
+        Bench::Segments(wanted) => segments::run(wanted, output).await,
         Bench::Scoring(wanted) => scoring::run(&wanted, output),
         Bench::Explain(wanted) => explain::run(&wanted, output),
     }

@@ -1,0 +1,168 @@
+//! Segments: defined in one place, materialised once for what is shown.
+
+use std::collections::BTreeMap;
+
+use cameo_domain::{SegmentName, ServiceName, Sha256, TenantName};
+use cameo_segment::{Catalog, Draft};
+use cameo_store::{
+    By, Store, StoreError, audit,
+    segments::{self, Defined, Made, NewSegment, SegmentTask},
+};
+use chrono::Utc;
+
+use crate::support::{World, scores, tenant};
+
+const LEASE_SECONDS: u32 = 60;
+
+fn name(text: &str) -> SegmentName {
+    text.parse().expect("a segment name")
+}
+
+fn ann() -> By {
+    By::new("key:ann", "api")
+}
+
+/// A segment over `gender` (the schema of the tests: `user_id`, `score` and more).
+fn segment(text: &str, condition: &str) -> NewSegment {
+    let services: BTreeMap<ServiceName, _> =
+        [("gender".parse().expect("a name"), scores())].into_iter().collect();
+    let draft = Draft { condition: condition.to_owned(), ..Draft::default() };
+    let read = draft.read(&Catalog::new(services)).expect("a sound definition");
+    let services = read.definition.services(&read.condition);
+    NewSegment { segment: name(text), definition: read.definition, services }
+}
+
+fn made(task: &SegmentTask) -> Made {
+    let sha256 = Sha256::of(format!("{}/{}", task.segment, task.number));
+    Made { members: 3, profiles: 10, sha256, bytes: 100 }
+}
+
+async fn define(store: &Store, of: &TenantName, new: &NewSegment) -> Defined {
+    segments::define(store, of, new, &ann()).await.expect("a definition")
+}
+
+async fn claim(world: &World) -> Option<SegmentTask> {
+    segments::claim(&world.store, LEASE_SECONDS).await.expect("a claim")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_keeps_its_versions_and_is_changed_where_it_is_defined() {
+    let world = World::start().await;
+    let crm = tenant("crm");
+    world.service("crm", "gender").await;
+    assert_eq!(define(&world.store, &crm, &segment("keen", "score > 0.5")).await, Defined::Created);
+    assert_eq!(define(&world.store, &crm, &segment("keen", "score>.5")).await, Defined::Unchanged);
+    assert_eq!(define(&world.store, &crm, &segment("keen", "score > 0.6")).await, Defined::Changed);
+    let found = segments::find(&world.store, &crm, &name("keen")).await.expect("found");
+    let found = found.expect("a segment");
+    assert_eq!((found.version, found.changed_by.as_str()), (2, "key:ann"));
+    assert_eq!(found.definition.condition, "gender.score > 0.6");
+    // Another tenant sees nothing of it.
+    let other = world.tenant("other", 1).await;
+    assert!(segments::list(&world.store, &other).await.expect("a list").is_empty());
+    assert!(!segments::remove(&world.store, &other, &name("keen"), &ann()).await.expect("no"));
+
+    let gender: ServiceName = "gender".parse().expect("a name");
+    let bundled = [segment("loyal", "score > 0.1"), segment("lost", "score < 0.1")];
+    let sync = |wanted: Vec<NewSegment>| {
+        let (store, crm, gender) = (world.store.clone(), crm.clone(), gender.clone());
+        async move { segments::define_of_bundle(&store, &crm, &gender, &wanted, &ann()).await }
+    };
+    sync(bundled.to_vec()).await.expect("defined by the bundle");
+    let refused =
+        segments::define(&world.store, &crm, &segment("loyal", "score > 1"), &ann()).await;
+    let said = refused.expect_err("a segment of a bundle").to_string();
+    assert!(said.contains("SEGMENT_CONFIG of the bundle of `gender`"), "{said}");
+    let refused = sync(vec![segment("keen", "score > 1")]).await;
+    assert!(
+        matches!(refused, Err(StoreError::SegmentDefinedElsewhere { place, .. }) if place == "the API")
+    );
+    // What the bundle no longer has is removed, and the name is free.
+    sync(vec![bundled[0].clone()]).await.expect("defined by the bundle");
+    assert!(segments::find(&world.store, &crm, &name("lost")).await.expect("found").is_none());
+    assert_eq!(define(&world.store, &crm, &segment("lost", "score < 0")).await, Defined::Created);
+
+    assert!(segments::remove(&world.store, &crm, &name("keen"), &ann()).await.expect("removed"));
+    assert!(!segments::remove(&world.store, &crm, &name("keen"), &ann()).await.expect("not twice"));
+    let filter = audit::AuditFilter { tenant: Some(crm.clone()), ..Default::default() };
+    let trail = audit::list(&world.store, &filter).await.expect("the trail");
+    let actions = |segment: &str| -> Vec<String> {
+        let own = trail.iter().filter(|entry| entry.subject == segment);
+        own.map(|entry| entry.action.clone()).collect()
+    };
+    assert_eq!(actions("keen"), ["segment.removed", "segment.changed", "segment.created"]);
+    world.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_made_once_for_what_is_shown_and_a_late_worker_is_refused() {
+    let world = World::start().await;
+    let crm = tenant("crm");
+    world.service("crm", "gender").await;
+    define(&world.store, &crm, &segment("keen", "score > 0.5")).await;
+    assert!(claim(&world).await.is_none(), "nothing is shown yet");
+
+    let first = world.published("gender", "2026-03-01T18:00:00Z", 10).await;
+    let late = claim(&world).await.expect("a segment that is due");
+    assert_eq!(late.generations().values().copied().collect::<Vec<_>>(), [first.id]);
+    assert!(claim(&world).await.is_none(), "it is held");
+    // The lease of the first worker ends without an answer.
+    segments::heartbeat(&world.store, &late, 0).await.expect("held");
+    let task = claim(&world).await.expect("the segment again");
+    assert!(matches!(
+        segments::complete(&world.store, &late, made(&late)).await,
+        Err(StoreError::StaleSegment { .. })
+    ));
+    segments::complete(&world.store, &task, made(&task)).await.expect("recorded");
+    assert!(segments::complete(&world.store, &task, made(&task)).await.is_err(), "not twice");
+    assert!(claim(&world).await.is_none(), "nothing changed since");
+
+    // Another definition, then another generation: each is looked at once.
+    define(&world.store, &crm, &segment("keen", "score > 0.7")).await;
+    let task = claim(&world).await.expect("another version");
+    assert_eq!((task.version, task.number), (2, 2));
+    segments::refuse(&world.store, &task, "a column is gone").await.expect("refused");
+    assert!(claim(&world).await.is_none(), "the same would be refused again");
+    let found = segments::find(&world.store, &crm, &name("keen")).await.expect("found");
+    assert_eq!(found.expect("a segment").reason.as_deref(), Some("a column is gone"));
+    world.published("gender", "2026-03-02T18:00:00Z", 10).await;
+    let task = claim(&world).await.expect("another generation");
+    segments::retry(&world.store, &task, None, Utc::now()).await.expect("given back");
+    let task = claim(&world).await.expect("once more");
+    segments::complete(&world.store, &task, made(&task)).await.expect("recorded");
+    let list = segments::materialisations(&world.store, &crm, &name("keen")).await.expect("a list");
+    assert_eq!(list.iter().map(|one| one.number).collect::<Vec<_>>(), [2, 1]);
+    world.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_materialisations_are_kept_and_those_that_somebody_reads() {
+    let world = World::start().await;
+    let crm = tenant("crm");
+    world.service("crm", "gender").await;
+    world.published("gender", "2026-03-01T18:00:00Z", 10).await;
+    let made_now = segments::KEPT + 3;
+    for nth in 0..made_now {
+        define(&world.store, &crm, &segment("keen", &format!("score > 0.{}", nth + 1))).await;
+        let task = claim(&world).await.expect("another version");
+        segments::complete(&world.store, &task, made(&task)).await.expect("recorded");
+    }
+    let soon = Utc::now() + chrono::Duration::hours(1);
+    let keen = name("keen");
+    let pin = |number| segments::pin(&world.store, &crm, &keen, number, soon);
+    assert!(pin(2).await.expect("pinned"));
+    let files = segments::expired(&world.store).await.expect("files");
+    assert_eq!(files.iter().map(|file| file.number).collect::<Vec<_>>(), [1, 3]);
+    assert!(!pin(1).await.expect("an answer"), "what was given up cannot be read any more");
+    segments::removed(&world.store, &files[0]).await.expect("recorded");
+    let files = segments::expired(&world.store).await.expect("files");
+    assert_eq!(
+        files.iter().map(|file| file.number).collect::<Vec<_>>(),
+        [3],
+        "until it is deleted"
+    );
+    segments::remove(&world.store, &crm, &keen, &ann()).await.expect("removed");
+    let files = segments::expired(&world.store).await.expect("files");
+    assert_eq!(files.len(), made_now as usize - 2, "all but the deleted and the pinned one");
+    world.store.close().await;
+}
