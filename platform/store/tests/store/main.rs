@@ -18,3 +18,4 @@ mod serving;
 mod stages;
 mod support;
 mod verdicts;
+mod webhooks;

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod export;
 mod http;
 mod lookup;
 mod measure;
@@ -24,6 +25,7 @@ pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode
         Bench::Memory(wanted) => memory::run(wanted, output).await,
         Bench::Scoring(wanted) => scoring::run(&wanted, output),
         Bench::Explain(wanted) => explain::run(&wanted, output),
+        Bench::Export(wanted) => export::run(wanted, output).await,
     }
 }
 
