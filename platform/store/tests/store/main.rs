@@ -20,3 +20,4 @@ mod snapshots;
 mod stages;
 mod support;
 mod verdicts;
+mod webhooks;

@@ -18,12 +18,12 @@ fn name(text: &str) -> SegmentName {
     text.parse().expect("a segment name")
 }
 
-fn ann() -> By {
+pub(crate) fn ann() -> By {
     By::new("key:ann", "api")
 }
 
 /// A segment over `gender` (the schema of the tests: `user_id`, `score` and more).
-fn segment(text: &str, condition: &str) -> NewSegment {
+pub(crate) fn segment(text: &str, condition: &str) -> NewSegment {
     let services: BTreeMap<ServiceName, _> =
         [("gender".parse().expect("a name"), scores())].into_iter().collect();
     let draft = Draft { condition: condition.to_owned(), ..Draft::default() };
@@ -32,7 +32,7 @@ fn segment(text: &str, condition: &str) -> NewSegment {
     NewSegment { segment: name(text), definition: read.definition, services }
 }
 
-fn made(task: &SegmentTask) -> Made {
+pub(crate) fn made(task: &SegmentTask) -> Made {
     let sha256 = Sha256::of(format!("{}/{}", task.segment, task.number));
     Made { members: 3, profiles: 10, sha256, bytes: 100 }
 }

@@ -176,10 +176,10 @@ async fn a_consumer_gets_what_changed_since_what_it_acknowledged() {
     assert!(rows(&world.get(key, &of_braze).await.body).is_empty());
 
     let second = materialise(&world, &[(2, 0.2), (3, 0.9), (4, 0.4)]).await;
-    let changed = world.get(key, &format!("{of_braze}&attributes=true")).await;
-    assert_eq!(changed.header("cameo-materialisation"), second.to_string());
+    let second_ones = world.get(key, &format!("{of_braze}&attributes=true")).await;
+    assert_eq!(second_ones.header("cameo-materialisation"), second.to_string());
     assert_eq!(
-        rows(&changed.body),
+        rows(&second_ones.body),
         [
             json!({"key": 1, "change": "left", "gender.score": null}),
             json!({"key": 3, "change": "changed", "gender.score": 0.9}),
@@ -190,7 +190,7 @@ async fn a_consumer_gets_what_changed_since_what_it_acknowledged() {
     let page = world.get(key, &format!("{of_braze}&attributes=true&limit=2")).await;
     let cursor = page.header("cameo-next-cursor");
     let next = world.get(key, &format!("{LOYAL}/changes?limit=2&cursor={cursor}")).await;
-    assert_eq!(page.body.clone() + &next.body, changed.body);
+    assert_eq!(page.body.clone() + &next.body, second_ones.body);
     assert_eq!(next.header("cameo-next-cursor"), "");
     let elsewhere = world.get(key, &format!("{LOYAL}/members?cursor={cursor}")).await;
     assert_eq!(elsewhere.code(), "invalid_cursor");

@@ -28,6 +28,8 @@ pub(crate) enum Bench {
     Check(BenchCheck),
     /// Exact contributions of every row, beside those of XGBoost and LightGBM.
     Explain(BenchExplain),
+    /// Exports of a segment over HTTP in each format: rows per second and peak memory.
+    Export(BenchExport),
 }
 
 #[derive(Debug, Args)]
@@ -179,4 +181,14 @@ pub(crate) struct BenchExplain {
     /// What runs the peers.
     #[arg(long, default_value = "tests/peers/scoring_peer.py")]
     pub(crate) peer_script: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchExport {
+    /// Members of the segment.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) members: u64,
+    /// The bundle over whose predictions the segment is defined.
+    #[arg(long, default_value = "tenants/marketing/gender")]
+    pub(crate) bundle: PathBuf,
 }

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use access::{Audit, AuditList, KeyScope, Keys};
 pub(crate) use bench::{
-    Bench, BenchCheck, BenchExplain, BenchLookup, BenchMemory, BenchOverload, BenchRun,
+    Bench, BenchCheck, BenchExplain, BenchExport, BenchLookup, BenchMemory, BenchOverload, BenchRun,
     BenchScoring, BenchSegments, BenchSlow,
 };
 pub(crate) use bundles::{

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod export;
 mod http;
 mod load;
 mod lookup;
@@ -32,6 +33,7 @@ pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode
         Bench::Segments(wanted) => segments::run(wanted, output).await,
         Bench::Scoring(wanted) => scoring::run(&wanted, output),
         Bench::Explain(wanted) => explain::run(&wanted, output),
+        Bench::Export(wanted) => export::run(wanted, output).await,
     }
 }
 
