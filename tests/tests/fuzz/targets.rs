@@ -1,6 +1,7 @@
 //! Everything that reads what strangers send.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read, Write},
     path::{Path, PathBuf},
@@ -8,15 +9,20 @@ use std::{
 };
 
 use axum::http::{HeaderMap, Request, Uri, header};
-use cameo_access::{ApiKey, PresentedKey};
+use cameo_access::{ApiKey, OidcConfig, PresentedKey, oidc::check_header};
 use cameo_bundle::{discover, load, render_human};
-use cameo_domain::{DataType, Key, Scopes, ServicePath, TenantName};
+use cameo_domain::{
+    Column, DataType, Key, PredictionSchema, Scopes, ServiceName, ServicePath, TenantName,
+};
 use cameo_package::Package;
+use cameo_segment::{Catalog, Condition};
 
 use crate::driver::{Target, fuzz};
 
 /// For parsers of a line of text.
 const QUICK: Duration = Duration::from_millis(250);
+/// A condition of this length stays within all bounds however it is written.
+const CERTAINLY_SHORT_BYTES: usize = 512;
 /// For those that read files.
 const SLOW: Duration = Duration::from_secs(3);
 
@@ -41,6 +47,105 @@ fn api_keys() {
         assert!(text.contains(key.prefix()), "the key names itself");
         let _ = key.hash();
         true
+    });
+}
+
+#[test]
+fn headers_of_tokens() {
+    // {"alg":"RS256","kid":"a"} and {"alg":"ES256","kid":"b","typ":"JWT"}; the rest is nobody's.
+    let target = Target {
+        name: "headers_of_tokens",
+        corpus: texts(&[
+            "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.e30.c2ln",
+            "eyJhbGciOiJFUzI1NiIsImtpZCI6ImIiLCJ0eXAiOiJKV1QifQ.e30.c2ln",
+        ]),
+        words: &[".", "eyJhbGciOiJub25lIn0", "eyJhbGciOiJIUzI1NiJ9", "=", "-_", "+/", "e30"],
+        share: 1.0,
+        time_max: QUICK,
+        bytes_max: 1 << 20,
+    };
+    let algorithms = ["RS256", "ES256"].map(|name| name.parse().expect("an algorithm"));
+    let config = OidcConfig::new("https://issuer.example", "cameo", &algorithms).expect("a config");
+    fuzz(&target, |input| {
+        let text = String::from_utf8_lossy(input);
+        match check_header(&config, &text) {
+            Ok(()) => true,
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                false
+            }
+        }
+    });
+}
+
+#[test]
+fn conditions_of_segments() {
+    let schema = |columns: &[(&str, DataType)]| {
+        let column = |(name, data_type): &(&str, DataType)| Column {
+            name: name.parse().expect("a column"),
+            data_type: *data_type,
+        };
+        PredictionSchema::new(columns.iter().map(column).collect()).expect("a schema")
+    };
+    let service = |name: &str| name.parse::<ServiceName>().expect("a service");
+    let key = ("user_id", DataType::Int);
+    let services = BTreeMap::from([
+        (service("gender"), schema(&[key, ("female_percentile", DataType::Float64)])),
+        (service("clv"), schema(&[key, ("tier", DataType::String), ("at", DataType::Timestamp)])),
+        (service("churn"), schema(&[key, ("churned", DataType::Bool), ("day", DataType::Date)])),
+    ]);
+    let catalog = Catalog::new(services);
+    let target = Target {
+        name: "conditions_of_segments",
+        corpus: texts(&[
+            "gender.female_percentile >= 0.8 and clv.tier = 'High' and not coalesce(churn.churned, false)",
+            "clv.tier in ('High', 'Low') or clv.tier like 'H%' or clv.tier is null",
+            "churn.day between date '2026-01-01' and date '2026-02-01'",
+        ]),
+        words: &[
+            " and ",
+            " or ",
+            "not ",
+            "((",
+            "))",
+            "case when ",
+            "in (",
+            "--",
+            "/*",
+            "*/",
+            "''",
+            "`",
+            "cast(",
+            " as int64)",
+            "timestamp '",
+            "select ",
+            "-",
+            "nan",
+            "::",
+            " is not true",
+        ],
+        share: 0.5,
+        time_max: QUICK,
+        bytes_max: 32 << 20,
+    };
+    fuzz(&target, |input| {
+        let text = String::from_utf8_lossy(input);
+        match Condition::parse(&text, &catalog) {
+            Ok(condition) => {
+                // The names of services that are added may make a long one too long.
+                if text.len() < CERTAINLY_SHORT_BYTES {
+                    let canonical = condition.to_string();
+                    let again = Condition::parse(&canonical, &catalog);
+                    let again = again.expect("its own text is read");
+                    assert_eq!(again.to_string(), canonical, "and is the same");
+                }
+                true
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                false
+            }
+        }
     });
 }
 

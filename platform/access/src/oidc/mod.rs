@@ -11,5 +11,5 @@ mod key_set;
 mod token;
 
 pub use config::{COOL_DOWN, OidcConfig, OidcConfigError, TokenAlgorithm};
-pub use token::{LIFETIME_MAX, TOKEN_BYTES_MAX, TokenError};
+pub use token::{LIFETIME_MAX, TOKEN_BYTES_MAX, TokenError, check_header};
 pub(crate) use token::{Tokens, Verified};

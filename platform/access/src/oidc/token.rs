@@ -106,7 +106,7 @@ impl Tokens {
 
     /// What the token says, if it is to be believed.
     pub(crate) async fn verify(&self, text: &str) -> Result<Verified, TokenError> {
-        let (header, algorithm) = self.header(text)?;
+        let (header, algorithm) = header(&self.config, text)?;
         let name = header.kid.unwrap_or_default();
         let read = self.issuer.keys_with(&name).await.map_err(TokenError::Issuer)?;
         let key = read.keys.find(&name).ok_or(TokenError::UnknownKey)?;
@@ -121,32 +121,6 @@ impl Tokens {
     pub(crate) async fn still_vouch_for(&self, token: &Verified) -> bool {
         let read = self.issuer.keys_with(&token.key).await;
         read.is_ok_and(|read| read.keys.find(&token.key).is_some())
-    }
-
-    /// The header, of which nothing is believed but the name of the key.
-    fn header(&self, text: &str) -> Result<(Header, TokenAlgorithm), TokenError> {
-        if text.len() > TOKEN_BYTES_MAX {
-            return Err(TokenError::TooLong);
-        }
-        if text.split('.').filter(|part| !part.is_empty()).count() != 3 {
-            return Err(TokenError::Shape);
-        }
-        let header = decode_header(text).map_err(|_| {
-            TokenError::Header("cannot be read, or names an algorithm that does not exist")
-        })?;
-        let algorithm = TokenAlgorithm::of(header.alg).ok_or(TokenError::Algorithm)?;
-        let is_allowed = self.config.algorithms.contains(&algorithm);
-        if !passes(Check::TokenAlgorithm, is_allowed) {
-            return Err(TokenError::Algorithm);
-        }
-        if header.crit.is_some() {
-            return Err(TokenError::Header("asks for extensions that this server does not know"));
-        }
-        let key_id_bytes = header.kid.as_ref().map_or(0, String::len);
-        if !(1..=KEY_ID_BYTES_MAX).contains(&key_id_bytes) {
-            return Err(TokenError::Header("names no key (`kid`), or with too long a name"));
-        }
-        Ok((header, algorithm))
     }
 
     /// The claims, once signature, issuer, audience and times are right.
@@ -197,6 +171,40 @@ impl Tokens {
         let groups = groups_of(&claims.others, &self.config.groups_claim)?;
         Ok(Verified { subject: claims.sub, groups, ends_at: Instant::now() + left, key })
     }
+}
+
+/// Reads the header of a token as far as that goes without the issuer's keys: what anyone can write.
+///
+/// # Errors
+/// [`TokenError`] where no key could make the token one that is believed.
+pub fn check_header(config: &OidcConfig, text: &str) -> Result<(), TokenError> {
+    header(config, text).map(|_| ())
+}
+
+/// The header, of which nothing is believed but the name of the key.
+fn header(config: &OidcConfig, text: &str) -> Result<(Header, TokenAlgorithm), TokenError> {
+    if text.len() > TOKEN_BYTES_MAX {
+        return Err(TokenError::TooLong);
+    }
+    if text.split('.').filter(|part| !part.is_empty()).count() != 3 {
+        return Err(TokenError::Shape);
+    }
+    let header = decode_header(text).map_err(|_| {
+        TokenError::Header("cannot be read, or names an algorithm that does not exist")
+    })?;
+    let algorithm = TokenAlgorithm::of(header.alg).ok_or(TokenError::Algorithm)?;
+    let is_allowed = config.algorithms.contains(&algorithm);
+    if !passes(Check::TokenAlgorithm, is_allowed) {
+        return Err(TokenError::Algorithm);
+    }
+    if header.crit.is_some() {
+        return Err(TokenError::Header("asks for extensions that this server does not know"));
+    }
+    let key_id_bytes = header.kid.as_ref().map_or(0, String::len);
+    if !(1..=KEY_ID_BYTES_MAX).contains(&key_id_bytes) {
+        return Err(TokenError::Header("names no key (`kid`), or with too long a name"));
+    }
+    Ok((header, algorithm))
 }
 
 /// The groups that a claim lists; none where it is missing. A claim whose name begins with a slash is a

@@ -255,7 +255,7 @@ impl<'a> Bench<'a> {
         let store = &self.setting.deployment.store;
         generation::publish(store, &self.path, self.wanted.rows.cast_signed(), 2).await?;
         make_snapshots(&self.setting).await?;
-        self.mapped().await?;
+        mapped(self.from_snapshot).await?;
         control.stop();
         let [before, during] = running.await??;
         Ok([
