@@ -34,4 +34,4 @@ pub use patience::{PATIENCE, eventually};
 pub use place::{Place, RunningWorker};
 pub use reader::Answer;
 pub use service::{Served, Service};
-pub use world::{Hold, World, at};
+pub use world::{AnotherApi, Hold, World, at};

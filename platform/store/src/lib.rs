@@ -30,6 +30,7 @@ pub mod runs;
 pub mod schedule;
 pub mod segments;
 pub mod services;
+pub mod snapshots;
 pub mod tenants;
 pub mod verdicts;
 

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use axum::body::Bytes;
 use cameo_access::OidcConfig;
+use cameo_serving::SnapshotSettings;
 use cameo_store::limits::TenantRequestLimits;
 
 /// How many requests per second, and how many of them at once.
@@ -90,6 +92,11 @@ pub struct Config {
     pub write_timeout: Duration,
     /// Most open connections from one address; none: as many as there may be.
     pub connections_per_address_max: Option<usize>,
+    /// Where snapshots are kept; without it every look-up goes to Postgres.
+    pub snapshots: Option<SnapshotSettings>,
+    /// What `/v1/tenants/{tenant}/services/{service}/constant/{key}` answers, behind everything that surrounds a
+    /// look-up: what look-ups are measured against. Not part of the API, and absent unless set.
+    pub constant_answer: Option<Bytes>,
     /// Most open connections; more wait in the system's queue.
     pub connections_max: usize,
     /// How long to go on after `/readyz` began to fail, so that load balancers notice.
@@ -121,6 +128,8 @@ impl Default for Config {
             body_timeout: Duration::from_secs(8),
             write_timeout: Duration::from_secs(15),
             connections_per_address_max: None,
+            snapshots: None,
+            constant_answer: None,
             connections_max: 10_000,
             drain_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

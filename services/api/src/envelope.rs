@@ -20,9 +20,9 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use cameo_runtime::telemetry::continue_trace;
+use cameo_runtime::telemetry::{continue_trace, exports_traces};
 use futures_util::FutureExt;
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Level, Span, field};
 
 use crate::{
     app::App,
@@ -74,7 +74,10 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     let duration = started.elapsed();
     let status = response.status();
     app.metrics.observe(route, &method, status, duration);
-    span.record("status", status.as_u16());
+    // The log rewrites all that it keeps of the span: only where somebody reads it.
+    if status.is_server_error() || exports_traces() || tracing::enabled!(Level::DEBUG) {
+        span.record("status", status.as_u16());
+    }
     if status.is_server_error() && !is_refused {
         tracing::warn!(parent: &span, seconds = duration.as_secs_f64(), "answered with an error");
     } else {

@@ -29,12 +29,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use cameo_bundle::ArtifactStore;
 use cameo_package::TrustedKeys;
-use cameo_serving::Predictions;
+use cameo_serving::{Predictions, Snapshots};
 use cameo_store::Store;
 use cameo_warehouse::Warehouse;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use cameo_serving::SnapshotSettings;
 pub use config::{Config, RateLimit, TenantLimits};
 pub use router::document;
 
@@ -111,9 +112,29 @@ pub fn router(
 }
 
 fn app(config: Config, dependencies: Dependencies, shutdown: CancellationToken) -> app::App {
+    let snapshots = config.snapshots.clone().filter(|_| !config.operations_only);
+    let snapshots = snapshots.and_then(|settings| open_snapshots(settings, &dependencies));
     let store = dependencies.store.clone();
-    let predictions = Arc::new(Predictions::start(store.clone(), shutdown.clone()));
-    let app = app::Shared::new(config, dependencies, predictions);
+    let predictions = Predictions::start(store.clone(), snapshots, shutdown.clone());
+    let app = app::Shared::new(config, dependencies, Arc::new(predictions));
     app.limits.start(store, shutdown);
     app
+}
+
+/// The place for snapshots. Answers are worth more than their speed: where it cannot be used, Postgres
+/// answers.
+fn open_snapshots(
+    settings: SnapshotSettings,
+    dependencies: &Dependencies,
+) -> Option<Arc<Snapshots>> {
+    match Snapshots::open(dependencies.artifacts.clone(), settings) {
+        Ok(snapshots) => Some(Arc::new(snapshots)),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "snapshots cannot be used; every look-up goes to Postgres"
+            );
+            None
+        }
+    }
 }

@@ -49,6 +49,16 @@ pub(crate) struct Metrics {
     pub(crate) lookups_invalid: Counter,
     /// Answers from a generation that was stale.
     pub(crate) served_stale: Counter,
+    from_snapshots: Counter,
+    from_postgres: Counter,
+    /// Services that show something.
+    pub(crate) services_shown: Gauge,
+    /// Services that are answered from a snapshot.
+    pub(crate) services_with_snapshot: Gauge,
+    /// Size of the snapshots that are here.
+    pub(crate) snapshot_bytes: Gauge,
+    /// How often a snapshot could not be had.
+    pub(crate) snapshot_failures: Gauge,
 }
 
 impl Metrics {
@@ -61,6 +71,12 @@ impl Metrics {
             Family::default(),
         );
         let outcome = |outcome| lookups.get_or_create_owned(&[("outcome", outcome)]);
+        let sources: Family<[(&str, &str); 1], Counter> = process.register(
+            "cameo_api_lookup_sources",
+            "Keys looked up, by where they were looked for",
+            Family::default(),
+        );
+        let source = |source| sources.get_or_create_owned(&[("source", source)]);
         Self {
             requests: process.register_with_unit(
                 "cameo_api_request_duration",
@@ -106,6 +122,29 @@ impl Metrics {
                 "Answers from a generation older than its service allows",
                 Counter::default(),
             ),
+            from_snapshots: source("snapshot"),
+            from_postgres: source("postgres"),
+            services_shown: process.register(
+                "cameo_api_services",
+                "Services that show a generation",
+                Gauge::default(),
+            ),
+            services_with_snapshot: process.register(
+                "cameo_api_services_with_snapshot",
+                "Services that are answered from a snapshot instead of Postgres",
+                Gauge::default(),
+            ),
+            snapshot_bytes: process.register_with_unit(
+                "cameo_api_snapshots",
+                "Size of the snapshots that are here, shown or not",
+                Unit::Bytes,
+                Gauge::default(),
+            ),
+            snapshot_failures: process.register(
+                "cameo_api_snapshot_failures",
+                "How often a snapshot could not be fetched, verified or kept since the start",
+                Gauge::default(),
+            ),
         }
     }
 
@@ -125,6 +164,12 @@ impl Metrics {
     /// Counts a connection that was cut.
     pub(crate) fn cut(&self, why: Cut) {
         self.cut.get_or_create(&[("reason", why.as_str())]).inc();
+    }
+
+    /// Counts keys by where they were looked for: in a snapshot, or in Postgres.
+    pub(crate) fn count_source(&self, is_snapshot: bool, keys: u64) {
+        let source = if is_snapshot { &self.from_snapshots } else { &self.from_postgres };
+        source.inc_by(keys);
     }
 
     /// Records one answered request.

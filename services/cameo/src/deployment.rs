@@ -77,6 +77,11 @@ impl Places {
         &self.lake
     }
 
+    /// For files that go as soon as they have been used.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.data.join("scratch")
+    }
+
     pub(crate) fn postgres(&self) -> PathBuf {
         self.data.join("postgres")
     }
@@ -153,7 +158,7 @@ impl Deployment {
         let options = ConnectOptions::from_url(url)
             .context("expected a URL such as postgresql://user@host/database")?;
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
-        let warehouse = open_lake(places.lake(), &places.data.join("scratch"))?;
+        let warehouse = open_lake(places.lake(), &places.scratch())?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
         Ok(Self {
             places,

@@ -25,7 +25,7 @@ impl Roles {
     ) -> Self {
         let metrics = Metrics::new();
         let clock = Arc::new(SystemClock);
-        let Deployment { store, warehouse, artifacts, openlineage, trusted_keys, api, .. } =
+        let Deployment { places, store, warehouse, artifacts, openlineage, trusted_keys, api } =
             deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
@@ -49,7 +49,11 @@ impl Roles {
                 metrics: cameo_worker::WorkerMetrics::register(&metrics),
             };
             started.spawn(cameo_worker::run(
-                cameo_worker::Config { openlineage, ..cameo_worker::Config::default() },
+                cameo_worker::Config {
+                    openlineage,
+                    scratch: places.scratch(),
+                    ..cameo_worker::Config::default()
+                },
                 dependencies,
                 shutdown.clone(),
             ));

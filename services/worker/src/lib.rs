@@ -11,9 +11,11 @@ mod execution;
 mod housekeeping;
 mod lineage;
 mod metrics;
+mod snapshot_metrics;
+mod snapshots;
 mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
@@ -35,6 +37,7 @@ pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
 pub use comparison::compare_next;
 pub use erasing::erase_next;
 pub use metrics::WorkerMetrics;
+pub use snapshots::step as make_next_snapshot;
 
 /// How a worker behaves.
 #[derive(Debug, Clone)]
@@ -55,6 +58,8 @@ pub struct Config {
     pub drain: Duration,
     /// Cap on the memory that any bundle may ask for, in MiB.
     pub memory_max_mb: u64,
+    /// Where snapshots are written before they are stored; they may be as large as the largest generation.
+    pub scratch: PathBuf,
     /// Who is told of each attempt by OpenLineage events.
     pub openlineage: Option<Receiver>,
 }
@@ -71,6 +76,7 @@ impl Default for Config {
             poll: Duration::from_millis(500),
             drain: Duration::from_secs(30),
             memory_max_mb: 8 * 1024,
+            scratch: std::env::temp_dir(),
             openlineage: None,
         }
     }
@@ -103,6 +109,11 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         tokio::spawn(housekeeping::run(dependencies.clone(), shutdown.child_token()));
     let comparison =
         tokio::spawn(comparison::run(dependencies.store.clone(), shutdown.child_token()));
+    let snapshots = tokio::spawn(snapshots::run(
+        Arc::clone(&config),
+        dependencies.clone(),
+        shutdown.child_token(),
+    ));
 
     let erasing = tokio::spawn(erasing::run(
         dependencies.clone(),
@@ -144,7 +155,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = tokio::join!(housekeeping, comparison, erasing);
+    let _ = tokio::join!(housekeeping, comparison, snapshots, erasing);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;

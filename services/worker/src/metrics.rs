@@ -16,6 +16,8 @@ use prometheus_client::{
     registry::Unit,
 };
 
+use crate::snapshot_metrics::SnapshotMetrics;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
     tenant: String,
@@ -54,6 +56,7 @@ pub struct WorkerMetrics {
     pub(crate) erasures: Counter,
     pub(crate) erasure_errors: Counter,
     pub(crate) openlineage: Counters,
+    pub(crate) snapshots: SnapshotMetrics,
     ended: Family<Ended, Counter>,
     duration: Family<Service, Histogram, fn() -> Histogram>,
     rows: Family<Rows, Counter>,
@@ -76,6 +79,7 @@ impl WorkerMetrics {
             erasures: Counter::default(),
             erasure_errors: Counter::default(),
             openlineage: Counters::default(),
+            snapshots: SnapshotMetrics::register(registry),
             ended: Family::default(),
             duration: Family::new_with_constructor(buckets),
             rows: Family::default(),

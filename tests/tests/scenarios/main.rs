@@ -18,3 +18,5 @@ mod ranking;
 mod readers;
 mod schedule;
 mod shadow;
+mod snapshots;
+mod two_paths;

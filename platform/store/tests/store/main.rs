@@ -16,6 +16,7 @@ mod records;
 mod schedule;
 mod segments;
 mod serving;
+mod snapshots;
 mod stages;
 mod support;
 mod verdicts;

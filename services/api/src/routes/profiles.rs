@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::predictions::{KeyView, Predictions, answer, write_json, write_values};
+use super::predictions::{KeyView, Predictions, answer, write_json};
 use crate::{
     app::App,
     authorise::lacks,
@@ -385,7 +385,7 @@ impl<'a> Writer<'a> {
         for ServiceAnswers { current, said } in answers {
             let service = &current.served.path.service;
             match said.as_ref().map(|said| said.get(customer)) {
-                Ok(Some(Said::Found { key, values })) => {
+                Ok(Some(Said::Found { key, rows })) => {
                     body.extend_from_slice(if found == 0 {
                         b"{\"service\":"
                     } else {
@@ -395,7 +395,7 @@ impl<'a> Writer<'a> {
                     body.extend_from_slice(b",\"key\":");
                     write_json(body, key)?;
                     body.extend_from_slice(b",\"predictions\":");
-                    write_values(body, current, values)?;
+                    rows.write(body, current);
                     body.push(b',');
                     let at = current.freshness(self.now);
                     freshness::write_members(body, current, &at);

@@ -9,7 +9,8 @@ pub(crate) enum Bench {
     /// One run from features to mirror: seconds and peak memory by step, beside the bare feature
     /// query and a peer pipeline.
     Run(BenchRun),
-    /// Point look-ups over HTTP, beside `pgbench -S` on the same rows.
+    /// Look-ups over HTTP from a snapshot and from Postgres, one key and 1,000 at once and during a publication,
+    /// beside a constant answer and `pgbench -S` on the same rows.
     Lookup(BenchLookup),
     /// Look-ups at four times the load that the API can bear: what it still serves, how fast, and how soon it
     /// is well again.
@@ -52,14 +53,17 @@ pub(crate) struct BenchRun {
 #[derive(Debug, Args)]
 pub(crate) struct BenchLookup {
     /// Rows of the generation.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rows: u64,
     /// Connections.
     #[arg(long, default_value_t = 64)]
     pub(crate) connections: usize,
-    /// Seconds of load.
-    #[arg(long, default_value_t = 10)]
+    /// Seconds of load of each measurement.
+    #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: u32,
     /// The bundle whose predictions are looked up.
     #[arg(long, default_value = "tenants/marketing/gender")]
     pub(crate) bundle: PathBuf,

@@ -1,7 +1,11 @@
 //! Servers: started here, or asked elsewhere.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
+use cameo_api::SnapshotSettings;
 use cameo_openlineage::{Receiver, ReceiverError};
 use clap::Args;
 
@@ -19,6 +23,8 @@ pub(crate) struct Up {
     pub(crate) signers: Signers,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) snapshots: Snapshots,
     #[command(flatten)]
     pub(crate) oidc: Oidc,
     /// Bundles to apply at the start.
@@ -90,6 +96,36 @@ impl Limits {
     }
 }
 
+/// Where the API keeps generations as files that it maps into memory.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Snapshots {
+    /// Folder into which the API copies the predictions that it serves, to answer from them instead of from
+    /// Postgres; unless named they are in the data directory, or are used where the artifacts are.
+    #[arg(long = "snapshots", id = "snapshots", value_name = "DIR", env = "CAMEO_SNAPSHOTS")]
+    folder: Option<PathBuf>,
+    /// Most bytes of these files; 0 lets Postgres answer everything.
+    #[arg(
+        long = "snapshots-max-bytes",
+        id = "snapshots_max_bytes",
+        value_name = "BYTES",
+        env = "CAMEO_SNAPSHOTS_MAX_BYTES",
+        default_value_t = 8 << 30
+    )]
+    bytes_max: u64,
+}
+
+impl Snapshots {
+    /// What the API is told; none where there is to be no file.
+    pub(crate) fn settings(&self, data: &Path) -> Option<SnapshotSettings> {
+        (self.bytes_max > 0).then(|| SnapshotSettings {
+            folder: self.folder.clone().unwrap_or_else(|| data.join("snapshots")),
+            // A folder that somebody names is one to copy to.
+            in_place: self.folder.is_none(),
+            bytes_max: self.bytes_max,
+        })
+    }
+}
+
 /// Whom workers tell what each run reads and writes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OpenLineage {
@@ -143,6 +179,8 @@ pub(crate) struct Serve {
     pub(crate) signers: Signers,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) snapshots: Snapshots,
     #[command(flatten)]
     pub(crate) oidc: Oidc,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.

@@ -21,9 +21,13 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let shutdown = shutdown::on_signals();
     let openlineage = serve.openlineage.receiver()?;
     let trusted_keys = trusted_keys(&serve.signers.trusted_keys)?;
-    let api = cameo_api::Config { oidc: serve.oidc.config()?, ..serve.limits.config() };
-    let deployment =
-        Deployment { openlineage, trusted_keys, api, ..Deployment::find(global).await? };
+    let found = Deployment::find(global).await?;
+    let api = cameo_api::Config {
+        oidc: serve.oidc.config()?,
+        snapshots: serve.snapshots.settings(found.places.data()),
+        ..serve.limits.config()
+    };
+    let deployment = Deployment { openlineage, trusted_keys, api, ..found };
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;

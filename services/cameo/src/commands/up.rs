@@ -44,7 +44,8 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
     };
     let trusted_keys = trusted_keys(&up.signers.trusted_keys)?;
     let opened = Deployment::open(places.clone(), &url).await?;
-    let api = cameo_api::Config { oidc, ..up.limits.config() };
+    let snapshots = up.snapshots.settings(places.data());
+    let api = cameo_api::Config { oidc, snapshots, ..up.limits.config() };
     let deployment = Deployment { openlineage, trusted_keys, api, ..opened };
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
