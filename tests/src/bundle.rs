@@ -26,6 +26,7 @@ pub struct Bundle {
     null_defaults: String,
     features: String,
     predictions: Option<String>,
+    key_type: &'static str,
     runs_max: u32,
 }
 
@@ -46,6 +47,7 @@ impl Bundle {
             null_defaults: String::new(),
             features: "SELECT user_id, level, visits FROM shop.customers".to_owned(),
             predictions: None,
+            key_type: "INT",
             runs_max: 2,
         }
     }
@@ -107,6 +109,13 @@ impl Bundle {
         self
     }
 
+    /// Customers whose keys are texts: `c/1` instead of 1.
+    #[must_use]
+    pub fn keyed_by_text(mut self) -> Self {
+        self.key_type = "STRING";
+        self.features("SELECT CONCAT('c/', CAST(user_id AS STRING)) AS user_id, level, visits FROM shop.customers")
+    }
+
     /// `MAX_CONCURRENT_RUNS` of the tenant.
     #[must_use]
     pub fn runs_max(mut self, runs: u32) -> Self {
@@ -140,7 +149,7 @@ impl Bundle {
     }
 
     fn config(&self) -> String {
-        let Self { service, version, cron, timezone, null_defaults, .. } = self;
+        let Self { service, version, cron, timezone, null_defaults, key_type, .. } = self;
         let mut config = format!(
             "MODEL_CONFIG:
   MODEL_PATH: model.onnx
@@ -154,7 +163,7 @@ FEATURE_CONFIG:
   PREDICTION_SCHEDULE: \"{cron}\"
   PREDICTION_TIMEZONE: {timezone}
   PREDICTION_NAMES: [user_id, score, twin]
-  PREDICTION_NAMES_DATATYPE: [INT, FLOAT64, FLOAT64]
+  PREDICTION_NAMES_DATATYPE: [{key_type}, FLOAT64, FLOAT64]
 "
         );
         config.push_str(&self.explanation);

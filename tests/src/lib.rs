@@ -18,6 +18,7 @@
 // What a scenario's world needs either works or ends the scenario.
 #![allow(clippy::missing_panics_doc)]
 
+mod api;
 mod bundle;
 mod cluster;
 mod patience;
@@ -26,10 +27,11 @@ mod reader;
 mod service;
 mod world;
 
+pub use api::RunningApi;
 pub use bundle::Bundle;
 pub use cluster::Cluster;
 pub use patience::{PATIENCE, eventually};
 pub use place::{Place, RunningWorker};
 pub use reader::Answer;
 pub use service::{Served, Service};
-pub use world::{Hold, World, at};
+pub use world::{AnotherApi, Hold, World, at};

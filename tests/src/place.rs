@@ -27,7 +27,9 @@ impl Place {
         self.folder.join("lake")
     }
 
-    pub(crate) fn artifact_folder(&self) -> PathBuf {
+    /// Where the artifacts are.
+    #[must_use]
+    pub fn artifact_folder(&self) -> PathBuf {
         self.folder.join("artifacts")
     }
 

@@ -33,6 +33,8 @@ use crate::{Answer, Bundle, Cluster, Place, RunningWorker, Service, eventually, 
 const BEGINNING: &str = "2024-03-01T00:00:00Z";
 /// A mirror that has more to do than this goes round in circles.
 const MIRROR_STEPS_MAX: usize = 100;
+/// The same of a worker that makes snapshots.
+const SNAPSHOT_STEPS_MAX: usize = 100;
 
 /// A whole Cameo.
 pub struct World {
@@ -216,6 +218,34 @@ impl World {
         worker.stop().await;
     }
 
+    /// Makes and deletes snapshots until there is nothing left to do; gives how many tasks it took.
+    pub async fn make_snapshots(&self) -> usize {
+        let config = self.worker_config();
+        let dependencies = self.place.worker("cameo-worker", self.clock.clone()).await;
+        for steps in 0..SNAPSHOT_STEPS_MAX {
+            let worked = cameo_worker::make_next_snapshot(&config, &dependencies).await;
+            if !worked.expect("the queue answers") {
+                return steps;
+            }
+        }
+        panic!("there were snapshots to make after {SNAPSHOT_STEPS_MAX} steps");
+    }
+
+    /// Another API over the same database and artifacts.
+    #[must_use]
+    pub fn another_api(&self, config: cameo_api::Config) -> AnotherApi {
+        let stop = CancellationToken::new();
+        let dependencies = cameo_api::Dependencies {
+            store: self.store.clone(),
+            metrics: Metrics::new(),
+            warehouse: self.place.warehouse(),
+            artifacts: self.place.artifacts(),
+            trusted_keys: None,
+        };
+        let router = cameo_api::router(config, dependencies, stop.clone());
+        AnotherApi { router, _stop: stop.drop_guard() }
+    }
+
     /// Compares what has run beside production until nothing is left to compare.
     pub async fn compare(&self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
@@ -343,6 +373,34 @@ impl World {
     pub async fn assert_sound(&self) {
         let breaches = invariants::check(&self.store).await.expect("the check");
         assert!(breaches.is_empty(), "{breaches:#?}");
+    }
+}
+
+/// An API beside the world's own.
+pub struct AnotherApi {
+    router: Router,
+    _stop: DropGuard,
+}
+
+impl AnotherApi {
+    /// Asks it.
+    pub async fn get(&self, key: &str, path: &str) -> Answer {
+        reader::ask(self.router.clone(), Method::GET, key, path, &[], None).await
+    }
+
+    /// Posts JSON to it.
+    pub async fn post(&self, key: &str, path: &str, body: &Value) -> Answer {
+        reader::ask(self.router.clone(), Method::POST, key, path, &[], Some(body)).await
+    }
+
+    /// What a metric says, all of its labels together.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.get("none", "/metrics").await.body;
+        let values = text.lines().filter_map(|line| {
+            let (found, value) = line.rsplit_once(' ')?;
+            (found.split('{').next() == Some(name)).then(|| value.parse::<u64>().ok())?
+        });
+        values.sum()
     }
 }
 

@@ -35,6 +35,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-serving", &["axum", "http", "tower-http"]),
     ("cameo-erasure", &["sqlx", "axum", "http", "tower-http"]),
 ];
+/// What is for programs elsewhere knows the server by its API alone.
+const CLIENTS: &str = "clients";
 /// The binary alone composes the services.
 const COMPOSER: &str = "cameo";
 /// Ways to the environment and the system clock, which these crates are handed instead.
@@ -87,7 +89,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn product_sources() -> Vec<PathBuf> {
-    [sources(&root().join("platform")), sources(&root().join("services"))].concat()
+    ["clients", "platform", "services"].map(|folder| sources(&root().join(folder))).concat()
 }
 
 /// Lines of code that contain one of `words`; comments do not count.
@@ -127,6 +129,8 @@ fn no_crate_imports_what_the_architecture_forbids() {
             }
         } else if folder.starts_with(root().join("platform")) {
             forbidden.extend(&services);
+        } else if folder.starts_with(root().join(CLIENTS)) {
+            forbidden.extend(crates.keys().map(String::as_str));
         }
         let found = dependencies.iter().filter(|found| forbidden.contains(found.as_str()));
         breaches.extend(found.map(|found| format!("{name} imports {found}")));

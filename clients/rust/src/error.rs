@@ -172,6 +172,8 @@ codes! {
     PromotionRefused = "promotion_refused",
     /// The bundle would break consumers of the service.
     BreaksConsumers = "breaks_consumers",
+    /// The API key opens nothing any more, or was rotated already.
+    KeyEnded = "key_ended",
     /// No release of the service is in production.
     NothingInProduction = "nothing_in_production",
     /// The body exceeds the route's limit.

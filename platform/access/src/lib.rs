@@ -12,7 +12,6 @@ pub mod caller;
 mod groups;
 pub mod key;
 pub mod oidc;
-mod reach;
 mod records;
 
 pub use authenticator::{AuthenticateError, Authenticator};

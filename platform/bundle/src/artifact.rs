@@ -66,6 +66,14 @@ pub enum ArtifactError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// The file cannot be written.
+    #[error("`{path}` cannot be written")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
     /// The object store refuses or cannot be reached; trying again may help.
     #[error("the object store failed at `{location}`")]
     Store {

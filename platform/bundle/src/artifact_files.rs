@@ -36,7 +36,7 @@ impl ArtifactStore {
 
     /// Writes what is stored under `hash` to a new file at `to`, without a look at its digest.
     pub async fn get_file(&self, hash: &Sha256, to: &Path) -> Result<(), ArtifactError> {
-        let unwritten = |source| ArtifactError::Read { path: to.to_owned(), source };
+        let unwritten = |source| ArtifactError::Write { path: to.to_owned(), source };
         let path = self.path(hash);
         let failed = |error| ArtifactError::of_store(path.as_ref(), error);
         let mut chunks = self.store.get(&path).await.map_err(failed)?.into_stream();

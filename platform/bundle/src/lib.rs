@@ -69,5 +69,5 @@ pub use schema::{json_schema, tenant_json_schema};
 pub use source::{SourceFile, TEXT_BYTES_MAX};
 pub use sql::SqlFile;
 pub use steps::{ModelPort, StepColumn, Steps, check_steps};
-pub use tenant::{TENANT_FILE, Tenant, TenantConfig};
+pub use tenant::{TENANT_FILE, Tenant, TenantConfig, TenantLimits};
 pub use yaml::NESTING_MAX;

@@ -22,9 +22,17 @@ pub(crate) const CONCURRENT_RUNS_MAX: u32 = 64;
 /// Most owners.
 const OWNERS_MAX: usize = 100;
 
+/// Most requests per second that a tenant's keys can be granted, and at once.
+pub(crate) const REQUESTS_MAX: u32 = 1_000_000;
+/// Most requests of a tenant in flight.
+pub(crate) const CONCURRENT_REQUESTS_MAX: u32 = 100_000;
+
 /// The keys of `tenant.yaml`.
 pub(crate) const KEYS: &[Key] =
-    &[optional("OWNERS"), optional("MAX_CONCURRENT_RUNS"), optional("ACCESS")];
+    &[optional("OWNERS"), optional("MAX_CONCURRENT_RUNS"), optional("ACCESS"), optional("LIMITS")];
+/// The keys of its `LIMITS`.
+pub(crate) const LIMITS_KEYS: &[Key] =
+    &[optional("REQUESTS_PER_SECOND"), optional("BURST"), optional("CONCURRENT_REQUESTS")];
 
 /// A team's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +59,34 @@ pub struct TenantConfig {
     /// Which groups of the identity provider may do what with the tenant.
     #[schemars(with = "AccessDocument")]
     pub access: GroupAccess,
+    /// What the tenant may ask of the API.
+    pub limits: TenantLimits,
 }
 
 impl Default for TenantConfig {
     fn default() -> Self {
-        Self { owners: Vec::new(), max_concurrent_runs: 2, access: GroupAccess::default() }
+        Self {
+            owners: Vec::new(),
+            max_concurrent_runs: 2,
+            access: GroupAccess::default(),
+            limits: TenantLimits::default(),
+        }
     }
+}
+
+/// What a tenant may ask of the API; what is not said is what the operators grant everybody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields, default)]
+pub struct TenantLimits {
+    /// How many requests each of the tenant's keys may make per second.
+    #[schemars(range(min = 1, max = REQUESTS_MAX))]
+    pub requests_per_second: Option<u32>,
+    /// How many of them it may make at once.
+    #[schemars(range(min = 1, max = REQUESTS_MAX))]
+    pub burst: Option<u32>,
+    /// How many requests of the tenant may be in flight.
+    #[schemars(range(min = 1, max = CONCURRENT_REQUESTS_MAX))]
+    pub concurrent_requests: Option<u32>,
 }
 
 /// Reads a tenant's folder, adding every problem of it to `problems`.
@@ -124,6 +154,18 @@ fn read(source: &SourceFile, problems: &mut Vec<Diagnostic>) -> Option<TenantCon
             && let Some(section) = reader.section(node, "ACCESS", access_config::KEYS)
         {
             config.access = access_config::read(&mut reader, &section);
+        }
+        if let Some(node) = section.get("LIMITS")
+            && let Some(limits) = reader.section(node, "LIMITS", LIMITS_KEYS)
+        {
+            let mut limit = |key: &str, max: u32| {
+                limits.get(key).and_then(|node| reader.integer(node, key, 1..=max))
+            };
+            config.limits = TenantLimits {
+                requests_per_second: limit("REQUESTS_PER_SECOND", REQUESTS_MAX),
+                burst: limit("BURST", REQUESTS_MAX),
+                concurrent_requests: limit("CONCURRENT_REQUESTS", CONCURRENT_REQUESTS_MAX),
+            };
         }
     }
     let clean = reader.problems.is_empty();

@@ -46,9 +46,9 @@ pub enum Check {
     AuditListed,
     /// A list of keys holds those that reach no further than the caller's.
     KeysListed,
-    /// A profile is told from the services of the caller's tenants.
-    TenantsOfProfile,
-    /// A profile is told from the caller's services.
+    /// A profile is of a tenant of the caller.
+    TenantOfProfile,
+    /// A profile is made from the services of the caller.
     ServicesOfProfile,
     /// A run is of the tenant that the path names.
     TenantOfRun,
@@ -90,7 +90,7 @@ impl Check {
         Self::RunsListed,
         Self::AuditListed,
         Self::KeysListed,
-        Self::TenantsOfProfile,
+        Self::TenantOfProfile,
         Self::ServicesOfProfile,
         Self::TenantOfRun,
         Self::ServiceOfRun,

@@ -49,6 +49,15 @@ pub const ERASURE: [&str; 8] = [
     "erasure_closing",
 ];
 
+/// Every place in the making of a snapshot at which a worker can be killed, in its order.
+pub const SNAPSHOT: [&str; 5] = [
+    "snapshot_claimed",
+    "snapshot_written",
+    "snapshot_announced",
+    "snapshot_stored",
+    "snapshot_recorded",
+];
+
 /// Dies here if the test asked for it.
 #[cfg(not(feature = "enabled"))]
 #[inline(always)]

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use cameo_bundle::{Diagnostic, discover};
+use cameo_bundle::{Diagnostic, TenantConfig, discover};
 use cameo_domain::{ReleaseId, ServicePath, Stage};
 use cameo_store::{
     By, Store, StoreError,
+    limits::{self, RequestLimits},
     releases::{self, Applied},
     services::{self, ServiceRecord},
     tenants::{self, TenantSettings},
@@ -121,6 +122,8 @@ async fn apply_tree(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutco
     for tenant in &tenants {
         let settings = TenantSettings { max_concurrent_runs: tenant.config.max_concurrent_runs };
         tenants::ensure(server.store, &tenant.name, &settings).await?;
+        let granted = request_limits(&tenant.config);
+        limits::grant(server.store, &tenant.name, granted).await?;
         tenants::grant(server.store, &tenant.name, &tenant.config.access).await?;
     }
     let mut applied = unaffected(server.store, &outlook.unaffected).await?;
@@ -137,6 +140,16 @@ async fn apply_tree(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutco
     let archived = prune(server.store, &removed, &wanted.by).await?;
     let tenants = outlook.tenants;
     Ok(TreeOutcome::Applied(AppliedTree { tenants, services: applied, archived, accepted_in_vain }))
+}
+
+/// What `tenant.yaml` grants, as the store keeps it.
+pub(crate) fn request_limits(config: &TenantConfig) -> RequestLimits {
+    let limits = config.limits;
+    RequestLimits {
+        requests_per_second: limits.requests_per_second,
+        burst: limits.burst,
+        concurrent_requests: limits.concurrent_requests,
+    }
 }
 
 /// Takes a service out of use.

@@ -16,6 +16,7 @@
 use std::collections::HashMap;
 use std::env;
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -39,6 +40,9 @@ const FILTER_DEFAULT: &str =
 /// How long the end of the process may wait for the last spans to be sent.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 const TRACES_PATH: &str = "/v1/traces";
+
+/// Whether [`init`] found a collector for traces.
+static EXPORTS_TRACES: AtomicBool = AtomicBool::new(false);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +133,7 @@ pub fn init(service: &str, config: TelemetryConfig) -> Result<Guard, TelemetryEr
         .map_err(|source| TelemetryError::Filter { filter, source })?;
     global::set_text_map_propagator(TraceContextPropagator::new());
     let provider = traces_endpoint.map(|endpoint| provider(service, endpoint)).transpose()?;
+    EXPORTS_TRACES.store(provider.is_some(), Ordering::Relaxed);
     let traces = provider.as_ref().map(|provider| {
         // The exporter's own requests must not become spans, or it would never rest.
         let own = EnvFilter::new("info,hyper=off,reqwest=off,opentelemetry=off,h2=off");
@@ -142,18 +147,26 @@ pub fn init(service: &str, config: TelemetryConfig) -> Result<Guard, TelemetryEr
     Ok(Guard { provider })
 }
 
+/// Whether spans are sent anywhere. Where they are not, what is noted on one is read only by the log lines within
+/// it, and noting costs as much as a look-up.
+#[must_use]
+pub fn exports_traces() -> bool {
+    EXPORTS_TRACES.load(Ordering::Relaxed)
+}
+
 /// Makes `span` a part of the caller's trace, when the caller sent one (`traceparent`, `tracestate`).
 ///
 /// Call it before the span is entered. `header` gives the value of a header by its name.
 pub fn continue_trace<'a>(span: &Span, header: impl Fn(&str) -> Option<&'a str>) {
     let names = ["traceparent", "tracestate"];
+    // Most callers send none, and this is asked for every request.
+    if names.iter().all(|name| header(name).is_none()) {
+        return;
+    }
     let sent: HashMap<String, String> = names
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), header(name)?.to_owned())))
         .collect();
-    if sent.is_empty() {
-        return;
-    }
     let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Carrier(&sent)));
     // It fails only when traces are off, and then there is nothing to continue.
     let _ = span.set_parent(parent);

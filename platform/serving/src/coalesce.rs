@@ -2,24 +2,25 @@
 //!
 //! A worker takes what is queued the moment its connection frees: alone, a look-up waits for
 //! nothing; under load, one round trip answers hundreds. Measured against one query per look-up on
-//! a pool, that is 2.7 times the requests per second. The queue is bounded, so overload is refused
+//! a pool, that is 2.7 times the requests per second, and the more the fewer workers there are: the longer a
+//! queue waits, the more of it one query answers. The queue is bounded, so overload is refused
 //! here and not discovered in the pool. Queries run in the workers' own tasks and are never cut off
 //! by a caller that goes away.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use cameo_domain::{GenerationId, Key};
-use cameo_store::{Store, StoreError, lookup};
+use cameo_store::{Store, StoreError, lookup::Reader};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::{current::Current, error::LookupError, predictions::Values};
+use crate::{current::Current, error::LookupError, render::Values};
 
 /// Most look-ups that wait.
 pub(crate) const QUEUE_MAX: usize = 4_096;
 /// Most look-ups of one query.
 const BATCH_MAX: usize = 512;
-/// How many queries run at once.
-const WORKERS: usize = 4;
+/// Fewest and most queries that run at once: one per core, but never one alone, which a slow query would hold.
+const WORKERS: RangeInclusive<usize> = 2..=8;
 
 type Answer = Result<Option<Values>, Arc<StoreError>>;
 
@@ -39,8 +40,9 @@ impl Coalescer {
     pub(crate) fn start(store: &Store) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..WORKERS {
-            tokio::spawn(work(store.clone(), waiting.clone()));
+        let cores = std::thread::available_parallelism().map_or(*WORKERS.start(), usize::from);
+        for _ in 0..cores.clamp(*WORKERS.start(), *WORKERS.end()) {
+            tokio::spawn(work(Reader::new(store.clone()), waiting.clone()));
         }
         Self { queue }
     }
@@ -58,7 +60,7 @@ impl Coalescer {
     }
 }
 
-async fn work(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
+async fn work(mut reader: Reader, waiting: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
     let mut lookups = Vec::with_capacity(BATCH_MAX);
     loop {
         // The lock is held while waiting: one worker waits, the others are busy or next.
@@ -77,19 +79,19 @@ async fn work(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
             let keys_max = group.first().map_or(BATCH_MAX, |first| first.current.served.keys_max());
             while group.len() > keys_max {
                 let rest = group.split_off(keys_max);
-                answer(&store, std::mem::replace(&mut group, rest)).await;
+                answer(&mut reader, std::mem::replace(&mut group, rest)).await;
             }
-            answer(&store, group).await;
+            answer(&mut reader, group).await;
         }
     }
 }
 
-async fn answer(store: &Store, group: Vec<Lookup>) {
+async fn answer(reader: &mut Reader, group: Vec<Lookup>) {
     let Some(first) = group.first() else { return };
     let current = first.current.clone();
     if group.len() == 1 {
         for lookup in group {
-            let found = lookup::one(store, &current.served, &lookup.key).await;
+            let found = reader.one(&current.served, &lookup.key).await;
             let found = found.map(|found| found.map(|found| found.values)).map_err(Arc::new);
             let _gone = lookup.reply.send(found);
         }
@@ -97,7 +99,7 @@ async fn answer(store: &Store, group: Vec<Lookup>) {
     }
     let (keys, replies): (Vec<Key>, Vec<_>) =
         group.into_iter().map(|lookup| (lookup.key, lookup.reply)).unzip();
-    match lookup::many(store, &current.served, &keys).await {
+    match reader.many(&current.served, &keys).await {
         Ok(found) => {
             for (found, reply) in found.into_iter().zip(replies) {
                 let _gone = reply.send(Ok(found.map(|found| found.values)));

@@ -1,7 +1,10 @@
 //! The generation that a service shows now, with what every answer says about it.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use cameo_domain::{Key, key::KeyError};
+use cameo_snapshot::Snapshot;
 use cameo_store::lookup::ServedGeneration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -27,6 +30,8 @@ pub struct Current {
     /// For each prediction column: its JSON name with what stands before and after it, so that the
     /// names and the values in turn, and a closing brace, are an object.
     pub column_members: Vec<Bytes>,
+    /// Its snapshot, from the moment on at which it is here.
+    snapshot: OnceLock<Arc<Snapshot>>,
 }
 
 /// How an answer says from when it is.
@@ -69,8 +74,22 @@ impl Current {
             release_text: text(served.release.to_string()),
             version_text: text(served.version.clone()),
             predicted_at_text: text(predicted_at),
+            snapshot: OnceLock::new(),
             served,
         }
+    }
+
+    /// The generation as a mapped file; where it is not here, Postgres answers.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.get()
+    }
+
+    /// From now on look-ups are answered from `snapshot`, which must be of this generation and have its columns.
+    pub(crate) fn attach(&self, snapshot: Arc<Snapshot>) -> bool {
+        let fits = snapshot.generation() == self.served.generation
+            && *snapshot.schema() == self.served.schema;
+        fits && self.snapshot.set(snapshot).is_ok()
     }
 
     /// Age and staleness at `now`.

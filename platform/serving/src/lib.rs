@@ -2,7 +2,8 @@
 //!
 //! - [`pointers`] keeps the list of current generations in memory, so a look-up is one query.
 //! - [`coalesce`] answers many single look-ups with one query each time a connection is free.
-//! - [`predictions`] are the use cases over both.
+//! - [`snapshots`] are generations as mapped files; what has one is answered without a query.
+//! - [`predictions`] are the use cases over all of them, and [`render`] writes what they found.
 //! - [`memberships`] are the members of segments, read from files.
 //! - [`profiles`] asks all services of a tenant about a customer.
 //! - [`card`] is what a team says of its model beside how the model does now.
@@ -11,11 +12,18 @@ pub mod card;
 mod coalesce;
 pub mod current;
 pub mod error;
+mod keeping;
 pub mod memberships;
 pub mod pointers;
 pub mod predictions;
 pub mod profiles;
+pub mod render;
+pub mod snapshots;
 
+pub use cameo_snapshot::Cell;
 pub use current::{Current, Freshness};
 pub use error::LookupError;
+pub use pointers::SnapshotState;
 pub use predictions::{Found, FoundMany, Predictions};
+pub use render::Rows;
+pub use snapshots::{SnapshotSettings, Snapshots};

@@ -1,20 +1,21 @@
 //! The use cases: one key, many keys.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use cameo_domain::{Key, ServicePath, TenantName};
-use cameo_store::{
-    Store, StoreError,
-    lookup::{self, Value},
-    services,
-};
+use cameo_domain::{Key, KeyRef, ServicePath, TenantName};
+use cameo_snapshot::Snapshot;
+use cameo_store::{Store, StoreError, lookup, services};
 use tokio_util::sync::CancellationToken;
 
-use crate::{coalesce::Coalescer, current::Current, error::LookupError, pointers::Pointers};
-
-/// The values of the prediction columns, in declared order; of a service that ranks, one row after the other
-/// by rank.
-pub type Values = Vec<Value>;
+use crate::{
+    coalesce::Coalescer,
+    current::Current,
+    error::LookupError,
+    keeping,
+    pointers::{Pointers, SnapshotState},
+    render::{Rows, Values, write_rows, write_values},
+    snapshots::Snapshots,
+};
 
 /// What a service says about one key.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct Found {
     /// The key as the service declares it.
     pub key: Key,
     /// What it says.
-    pub values: Values,
+    pub rows: Rows,
 }
 
 /// What a service says about many keys, all from one generation.
@@ -32,8 +33,54 @@ pub struct Found {
 pub struct FoundMany {
     /// The generation that says it.
     pub current: Arc<Current>,
-    /// For each key in the order asked: what it says, or nothing.
-    pub values: Vec<Option<Values>>,
+    answers: Answers,
+}
+
+/// For each key in the order asked: what the service says, or nothing.
+#[derive(Debug)]
+enum Answers {
+    Snapshot(Arc<Snapshot>, Vec<Option<Range<usize>>>),
+    Values(Vec<Option<Values>>),
+}
+
+impl FoundMany {
+    /// Whether a snapshot answered, and not Postgres.
+    #[must_use]
+    pub fn is_from_snapshot(&self) -> bool {
+        matches!(self.answers, Answers::Snapshot(..))
+    }
+
+    /// What the service says about each key in the order asked, or nothing.
+    pub fn into_rows(self) -> Vec<Option<Rows>> {
+        match self.answers {
+            Answers::Snapshot(snapshot, rows) => {
+                let rows = rows.into_iter();
+                rows.map(|rows| rows.map(|rows| Rows::Snapshot(Arc::clone(&snapshot), rows)))
+                    .collect()
+            }
+            Answers::Values(values) => {
+                values.into_iter().map(|values| values.map(Rows::Values)).collect()
+            }
+        }
+    }
+
+    /// Writes what the service says about the key at this place of those that were asked, as
+    /// [`Rows::write`] does, and gives whether it says anything. `before` is written before it.
+    pub fn write(&self, at: usize, before: &[u8], body: &mut Vec<u8>) -> bool {
+        match &self.answers {
+            Answers::Snapshot(snapshot, rows) => {
+                let Some(Some(rows)) = rows.get(at) else { return false };
+                body.extend_from_slice(before);
+                write_rows(body, &self.current, snapshot, rows.clone());
+            }
+            Answers::Values(values) => {
+                let Some(Some(values)) = values.get(at) else { return false };
+                body.extend_from_slice(before);
+                write_values(body, &self.current, values);
+            }
+        }
+        true
+    }
 }
 
 /// Looks predictions up.
@@ -44,11 +91,18 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Starts the workers and the task that keeps the list of current generations fresh until
-    /// `shutdown`; must be called within a Tokio runtime.
+    /// Starts the workers and the tasks that keep the list of current generations fresh, and their snapshots
+    /// where there is a place for them, until `shutdown`; must be called within a Tokio runtime.
     #[must_use]
-    pub fn start(store: Store, shutdown: CancellationToken) -> Self {
-        let pointers = Arc::new(Pointers::new(store.clone()));
+    pub fn start(
+        store: Store,
+        snapshots: Option<Arc<Snapshots>>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let pointers = Arc::new(Pointers::new(store.clone(), snapshots.clone()));
+        if let Some(snapshots) = snapshots {
+            tokio::spawn(keeping::keep(pointers.clone(), snapshots, shutdown.clone()));
+        }
         tokio::spawn(pointers.clone().keep_fresh(shutdown));
         Self { coalescer: Coalescer::start(&store), pointers, store }
     }
@@ -103,8 +157,23 @@ impl Predictions {
         Ok(self.pointers.of_tenant(tenant.as_str()))
     }
 
+    /// How things stand with snapshots.
+    #[must_use]
+    pub fn snapshots(&self) -> SnapshotState {
+        self.pointers.snapshots()
+    }
+
     /// What `current`, or its successor, says about `key`.
     pub async fn one(&self, current: Arc<Current>, key: Key) -> Result<Found, LookupError> {
+        if let Some(snapshot) = current.snapshot() {
+            return match snapshot.find(key.as_ref()) {
+                Some(rows) => {
+                    let rows = Rows::Snapshot(Arc::clone(snapshot), rows);
+                    Ok(Found { current, key, rows })
+                }
+                None => Err(LookupError::UnknownKey { current, key: key.to_string() }),
+            };
+        }
         let (current, found) = match self.coalescer.find(&current, key.clone()).await? {
             Err(error) if matches!(*error, StoreError::StaleGeneration(_)) => {
                 let current = self.successor(&current).await?;
@@ -114,7 +183,7 @@ impl Predictions {
             found => (current, found),
         };
         match found.map_err(LookupError::Unavailable)? {
-            Some(values) => Ok(Found { current, key, values }),
+            Some(values) => Ok(Found { current, key, rows: Rows::Values(values) }),
             None => Err(LookupError::UnknownKey { current, key: key.to_string() }),
         }
     }
@@ -123,16 +192,23 @@ impl Predictions {
     pub async fn many(
         &self,
         current: Arc<Current>,
-        keys: Vec<Key>,
+        keys: &[KeyRef<'_>],
     ) -> Result<FoundMany, LookupError> {
-        let keys = Arc::new(keys);
+        if let Some(snapshot) = current.snapshot() {
+            let snapshot = Arc::clone(snapshot);
+            // All of them before any is written: one look-up's wait for memory covers the next one's.
+            let rows: Vec<_> = keys.iter().map(|key| snapshot.find(*key)).collect();
+            snapshot.preload(rows.iter().flatten().cloned());
+            return Ok(FoundMany { current, answers: Answers::Snapshot(snapshot, rows) });
+        }
+        let keys = Arc::new(keys.iter().map(|key| key.to_key()).collect());
         match self.query_many(&current, &keys).await {
             Err(StoreError::StaleGeneration(_)) => {
                 let current = self.successor(&current).await?;
                 let values = self.query_many(&current, &keys).await?;
-                Ok(FoundMany { current, values })
+                Ok(FoundMany { current, answers: Answers::Values(values) })
             }
-            found => Ok(FoundMany { current, values: found? }),
+            found => Ok(FoundMany { current, answers: Answers::Values(found?) }),
         }
     }
 

@@ -8,11 +8,7 @@ use std::sync::Arc;
 use cameo_domain::{DataType, Key, ServiceName, ServicePath, TenantName};
 use futures_util::future::join_all;
 
-use crate::{
-    current::Current,
-    error::LookupError,
-    predictions::{Predictions, Values},
-};
+use crate::{current::Current, error::LookupError, predictions::Predictions, render::Rows};
 
 /// Most services of one profile: a tenant that hosts more names those it wants.
 pub const SERVICES_MAX: usize = 100;
@@ -70,8 +66,8 @@ pub enum Said {
     Found {
         /// The key as the service declares it.
         key: Key,
-        /// The values of its prediction columns.
-        values: Values,
+        /// Its predictions.
+        rows: Rows,
     },
     /// Nothing.
     Missing(Missing),
@@ -164,7 +160,7 @@ impl Predictions {
         };
         match self.one(current.clone(), key).await {
             Ok(found) => {
-                let said = Said::Found { key: found.key, values: found.values };
+                let said = Said::Found { key: found.key, rows: found.rows };
                 ServiceAnswers { current: found.current, said: Ok(vec![said]) }
             }
             Err(LookupError::UnknownKey { current, .. }) => {
@@ -181,20 +177,21 @@ impl Predictions {
     ) -> ServiceAnswers {
         let keys: Vec<Option<Key>> =
             customers.iter().map(|customer| key_for(&current, customer)).collect();
-        let fitting = keys.iter().flatten().cloned().collect();
-        let found = match self.many(current.clone(), fitting).await {
+        let fitting: Vec<_> = keys.iter().flatten().map(Key::as_ref).collect();
+        let found = match self.many(current.clone(), &fitting).await {
             Ok(found) => found,
             Err(error) => return ServiceAnswers { current, said: Err(error) },
         };
-        let mut values = found.values.into_iter();
+        let current = Arc::clone(&found.current);
+        let mut rows = found.into_rows().into_iter();
         let said = keys.into_iter().map(|key| match key {
             None => Said::Missing(Missing::KeyType),
-            Some(key) => match values.next().flatten() {
-                Some(values) => Said::Found { key, values },
+            Some(key) => match rows.next().flatten() {
+                Some(rows) => Said::Found { key, rows },
                 None => Said::Missing(Missing::UnknownKey),
             },
         });
-        ServiceAnswers { current: found.current, said: Ok(said.collect()) }
+        ServiceAnswers { said: Ok(said.collect()), current }
     }
 }
 

@@ -61,6 +61,21 @@ impl Column {
         }
     }
 
+    /// Something of the value's memory, whether it is null or not.
+    pub(crate) fn touch(&self, row: usize) -> u64 {
+        match self {
+            Self::Int(array) => array.values()[row].cast_unsigned(),
+            Self::Float(array) => array.values()[row].to_bits(),
+            Self::Bool(array) => u64::from(array.values().value(row)),
+            Self::Date(array) => u64::from(array.values()[row].cast_unsigned()),
+            Self::Timestamp(array) => array.values()[row].cast_unsigned(),
+            Self::Text(array) | Self::Json(array) => {
+                let start = usize::try_from(array.value_offsets()[row]).unwrap_or_default();
+                array.value_data().get(start).copied().map_or(0, u64::from)
+            }
+        }
+    }
+
     /// The value of a row of the batch.
     pub(crate) fn cell(&self, row: usize) -> Cell<'_> {
         match self {

@@ -171,6 +171,19 @@ impl Snapshot {
         self.columns[batch][column].cell(row)
     }
 
+    /// Brings the predictions of many rows into the processor's caches. A loop that does nothing else waits for
+    /// many reads of memory at once, while one that writes each row waits for them one by one.
+    pub fn preload(&self, rows: impl Iterator<Item = Range<usize>>) {
+        let mut touched = 0;
+        for row in rows.flatten() {
+            let (batch, row) = place(row);
+            for column in &self.columns[batch][1..] {
+                touched ^= column.touch(row);
+            }
+        }
+        std::hint::black_box(touched);
+    }
+
     /// The predictions of a row, in declared order, without the key.
     ///
     /// # Panics

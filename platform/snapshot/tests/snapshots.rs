@@ -159,6 +159,7 @@ proptest! {
         prop_assert_eq!(snapshot.bytes(), written.bytes);
         prop_assert_eq!(&concat_batches(&arrow_schema(&schema), snapshot.batches()).expect("rows"), &all);
 
+        snapshot.preload(rows.keys().filter_map(|(key, _)| snapshot.find(key.as_ref())));
         let ranked = schema.top_n().is_some();
         for (at, ((key, rank), values)) in rows.iter().enumerate() {
             let found = snapshot.find(key.as_ref()).expect("a known key");

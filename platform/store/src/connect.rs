@@ -91,6 +91,7 @@ pub struct Store {
     control: PgPool,
     lookups: PgPool,
     postgres: PgConnectOptions,
+    lookup_options: Arc<PgConnectOptions>,
     by: Option<Arc<By>>,
     tenant: Option<Arc<TenantName>>,
 }
@@ -131,7 +132,9 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(bounded(LOOKUP_STATEMENT_TIMEOUT));
-        Ok(Self { control, lookups, postgres: options.postgres.clone(), by: None, tenant: None })
+        let lookup_options = Arc::new(bounded(LOOKUP_STATEMENT_TIMEOUT));
+        let postgres = options.postgres.clone();
+        Ok(Self { control, lookups, postgres, lookup_options, by: None, tenant: None })
     }
 
     /// Brings the schema up to date, and rights and row security with it. Several processes may do so
@@ -170,6 +173,12 @@ impl Store {
 
     pub(crate) fn postgres(&self) -> &PgConnectOptions {
         &self.postgres
+    }
+
+    /// A connection outside the pools for one look-up after the other: a pool tests a connection each time that
+    /// it comes back, which is a round trip more.
+    pub(crate) async fn lookup_connection(&self) -> Result<PgConnection, StoreError> {
+        Ok(PgConnection::connect_with(&self.lookup_options).await?)
     }
 
     /// A connection outside the pools and without their time limits, for bulk work. It is closed on

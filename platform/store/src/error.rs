@@ -21,8 +21,8 @@ pub enum StoreError {
     /// Another worker goes on with the erasures of the tenant.
     #[error("the erasures of {0} are no longer held")]
     StaleTurn(TenantName),
-    /// The mirror task's lease was lost to another claim.
-    #[error("the mirror task of generation {0} is no longer held")]
+    /// The lease of a task, to mirror a generation or to make its snapshot, was lost to another claim.
+    #[error("the task of generation {0} is no longer held")]
     StaleTask(GenerationId),
     /// The segment was taken by another worker, because the lease ran out, or it has another version.
     #[error("the segment {tenant}/{segment} is no longer held")]

@@ -237,6 +237,14 @@ where r.purpose <> 'shadow' or r.state not in ('shadowed', 'halted', 'failed')
    or v.passed is distinct from (
        select bool_and((c ->> 'passed')::boolean) from jsonb_array_elements(v.checks) c)
 union all
+select 'a published generation is in the queue of snapshots, whose file is there as long as its table',
+       format('generation %s is %s, dropped at %s, its snapshot is %s', g.generation, g.state,
+              g.dropped_at, coalesce(f.state, 'missing'))
+from cameo.generations g left join cameo.snapshots f using (generation)
+where case when g.state <> 'published' then f.generation is not null
+           when g.dropped_at is null then f.state is null or f.state = 'gone'
+           else f.state <> 'gone' end
+union all
 select 'row security is forced on every table of the control plane', format('cameo.%s', c.relname)
 from pg_class c
 where c.relnamespace = 'cameo'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'migrations'

@@ -278,6 +278,18 @@ pub async fn rotate(
                     expires_at: lifetime.map(|lifetime| rotation.now + lifetime),
                 };
                 let new = add(&mut *connection, &new).await?;
+                // What limits the old key limits the new one.
+                sqlx::query(
+                    "update cameo.api_keys successor
+                     set requests_per_second = predecessor.requests_per_second
+                     from cameo.api_keys predecessor
+                     where successor.prefix = $2 and predecessor.prefix = $1
+                         and predecessor.requests_per_second is not null",
+                )
+                .bind(&rotation.prefix)
+                .bind(&rotation.successor)
+                .execute(&mut *connection)
+                .await?;
                 let old = sqlx::query_as(
                     "update cameo.api_keys
                      set successor = $2, expires_at = least(expires_at, $3) where prefix = $1

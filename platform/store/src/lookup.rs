@@ -1,9 +1,9 @@
 //! The hot path: predictions by key, and the pointers that say from which table.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use cameo_domain::{
-    DataType, GenerationId, Key, PredictionSchema, ReleaseId, ServicePath, TenantName,
+    DataType, GenerationId, Key, KeyRef, PredictionSchema, ReleaseId, ServicePath, TenantName,
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
@@ -18,10 +18,13 @@ use crate::{
     generations::Table,
     releases::ReleaseHashes,
     row::{Columns, get, quoted, signed},
+    snapshots::SnapshotFile,
 };
 
 mod hints;
+mod reader;
 pub use hints::{Hint, Hints, listen, wake};
+pub use reader::Reader;
 
 /// Most keys of one call of [`many`].
 pub const KEYS_MAX: usize = 10_000;
@@ -59,6 +62,8 @@ pub struct ServedGeneration {
     pub stale_after_seconds: u64,
     /// How many rows it has, less what was erased.
     pub rows: u64,
+    /// Its immutable file, where it has one already.
+    pub snapshot: Option<SnapshotFile>,
     one_sql: String,
     many_sql: String,
     first_sql: String,
@@ -98,6 +103,7 @@ impl FromRow<'_, PgRow> for ServedGeneration {
             published_at: row.try_get("published_at")?,
             stale_after_seconds: row.count("stale_after_seconds")?.unwrap_or_default(),
             rows: row.count("rows_left")?.unwrap_or_default(),
+            snapshot: SnapshotFile::of(row)?,
             one_sql: format!("{select} = $1{order}"),
             many_sql: format!("{select} = any($1){order}"),
             first_sql: format!("{all} order by {} limit $1", identity.join(", ")),
@@ -178,7 +184,7 @@ macro_rules! served_sql {
         // The age limit is that of what is in production; where nothing is, and for everything else,
         // that of the release that made the generation.
         concat!(
-            "select g.*, cameo.rows_left(g) as rows_left, made.version,
+            "select g.*, cameo.rows_left(g) as rows_left, made.version, f.sha256 as snapshot_sha256, f.bytes as snapshot_bytes,
                     coalesce(now_runs.stale_after_seconds, made.stale_after_seconds)
                         as stale_after_seconds
              from cameo.services s
@@ -187,6 +193,7 @@ macro_rules! served_sql {
             $generation,
             " join cameo.releases made
                   on (made.tenant, made.service, made.release) = (g.tenant, g.service, g.release)
+              left join cameo.snapshots f on f.generation = g.generation
               left join cameo.releases now_runs
                   on (now_runs.tenant, now_runs.service, now_runs.release)
                    = (s.tenant, s.service, s.release) ",
@@ -235,17 +242,8 @@ pub async fn one(
     key: &Key,
 ) -> Result<Option<Prediction>, StoreError> {
     check_key(served, key)?;
-    let rows = rows(store.lookups(), &served.one_sql, served, |query| match key {
-        Key::Int(key) => query.bind(*key),
-        Key::String(key) => query.bind(key.clone()),
-    })
-    .await?;
-    let mut rows = rows.iter().map(|row| read(row, &served.schema));
-    let Some(mut prediction) = rows.next().transpose()? else { return Ok(None) };
-    for row in rows {
-        prediction.values.extend(row?.values);
-    }
-    Ok(Some(prediction))
+    let rows = rows(store.lookups(), &served.one_sql, served, |query| bind_one(query, key)).await?;
+    of_one_key(&rows, served)
 }
 
 /// The predictions for up to [`ServedGeneration::keys_max`] keys, in the order of the keys, with none for unknown
@@ -255,41 +253,79 @@ pub async fn many(
     served: &ServedGeneration,
     keys: &[Key],
 ) -> Result<Vec<Option<Prediction>>, StoreError> {
-    let limit = served.keys_max();
-    if keys.len() > limit {
-        return Err(StoreError::TooMany { what: "keys", limit, found: keys.len() });
+    check_keys(served, keys)?;
+    let bind = |query| bind_many(query, served, keys);
+    let rows = rows(store.lookups(), &served.many_sql, served, bind).await?;
+    of_many_keys(&rows, served, keys)
+}
+
+fn bind_one(
+    query: Query<'static, Postgres, Arguments>,
+    key: &Key,
+) -> Query<'static, Postgres, Arguments> {
+    match key {
+        Key::Int(key) => query.bind(*key),
+        Key::String(key) => query.bind(key.clone()),
     }
-    for key in keys {
-        check_key(served, key)?;
+}
+
+fn bind_many(
+    query: Query<'static, Postgres, Arguments>,
+    served: &ServedGeneration,
+    keys: &[Key],
+) -> Query<'static, Postgres, Arguments> {
+    if served.schema.key().data_type == DataType::Int {
+        let keys = keys.iter().filter_map(|key| match key {
+            Key::Int(key) => Some(*key),
+            Key::String(_) => None,
+        });
+        query.bind(keys.collect::<Vec<_>>())
+    } else {
+        let keys = keys.iter().filter_map(|key| match key {
+            Key::String(key) => Some(key.clone()),
+            Key::Int(_) => None,
+        });
+        query.bind(keys.collect::<Vec<_>>())
     }
-    let rows = rows(store.lookups(), &served.many_sql, served, |query| {
-        if served.schema.key().data_type == DataType::Int {
-            let keys = keys.iter().filter_map(|key| match key {
-                Key::Int(key) => Some(*key),
-                Key::String(_) => None,
-            });
-            query.bind(keys.collect::<Vec<_>>())
-        } else {
-            let keys = keys.iter().filter_map(|key| match key {
-                Key::String(key) => Some(key.clone()),
-                Key::Int(_) => None,
-            });
-            query.bind(keys.collect::<Vec<_>>())
-        }
-    })
-    .await?;
-    let mut found: HashMap<Key, Prediction> = HashMap::with_capacity(keys.len());
-    for row in &rows {
+}
+
+fn of_one_key(rows: &[PgRow], served: &ServedGeneration) -> Result<Option<Prediction>, StoreError> {
+    let mut rows = rows.iter().map(|row| read(row, &served.schema));
+    let Some(mut prediction) = rows.next().transpose()? else { return Ok(None) };
+    for row in rows {
+        prediction.values.extend(row?.values);
+    }
+    Ok(Some(prediction))
+}
+
+fn of_many_keys(
+    rows: &[PgRow],
+    served: &ServedGeneration,
+    keys: &[Key],
+) -> Result<Vec<Option<Prediction>>, StoreError> {
+    // Where each key was asked for first: rows are put there, and copied only for keys that were asked twice.
+    let mut places: HashMap<KeyRef<'_>, usize> = HashMap::with_capacity(keys.len());
+    for (place, key) in keys.iter().enumerate() {
+        places.entry(key.as_ref()).or_insert(place);
+    }
+    let mut found: Vec<Option<Prediction>> = vec![None; keys.len()];
+    for row in rows {
         let prediction = read(row, &served.schema)?;
-        match found.entry(prediction.key.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(prediction);
-            }
+        let Some(place) = places.get(&prediction.key.as_ref()) else { continue };
+        match &mut found[*place] {
             // Rows come by rank, so the keys' rows stay in order.
-            Entry::Occupied(mut known) => known.get_mut().values.extend(prediction.values),
+            Some(known) => known.values.extend(prediction.values),
+            free => *free = Some(prediction),
         }
     }
-    Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+    for (at, key) in keys.iter().enumerate() {
+        let place = places[&key.as_ref()];
+        if place != at {
+            let copy = found[place].clone();
+            found[at] = copy;
+        }
+    }
+    Ok(found)
 }
 
 /// The predictions of the first `limit` rows in the order of their keys, for a look at a whole
@@ -325,6 +361,14 @@ async fn rows(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+fn check_keys(served: &ServedGeneration, keys: &[Key]) -> Result<(), StoreError> {
+    let limit = served.keys_max();
+    if keys.len() > limit {
+        return Err(StoreError::TooMany { what: "keys", limit, found: keys.len() });
+    }
+    keys.iter().try_for_each(|key| check_key(served, key))
 }
 
 fn check_key(served: &ServedGeneration, key: &Key) -> Result<(), StoreError> {

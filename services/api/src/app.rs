@@ -14,7 +14,8 @@ use cameo_warehouse::Warehouse;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Dependencies, config::Config, envelope::RequestIds, exports::Exports, metrics::Metrics,
+    Dependencies, config::Config, envelope::RequestIds, exports::Exports, limits::Limits,
+    metrics::Metrics,
 };
 
 /// Handed to every handler; a clone is a reference count.
@@ -29,9 +30,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) process_metrics: cameo_runtime::metrics::Metrics,
     pub(crate) request_ids: RequestIds,
-    /// Places for requests in flight.
-    pub(crate) in_flight: Semaphore,
-    /// Places for batch look-ups among them.
+    pub(crate) limits: Arc<Limits>,
+    /// Places for batch look-ups among the requests in flight.
     pub(crate) batches: Semaphore,
     pub(crate) deployments: Deployments,
     pub(crate) exports: Exports,
@@ -66,7 +66,7 @@ impl Shared {
         };
         let metrics = Metrics::register(&process_metrics);
         Arc::new(Self {
-            in_flight: Semaphore::new(config.requests_in_flight_max),
+            limits: Limits::new(&config, &metrics),
             batches: Semaphore::new(config.batches_in_flight_max),
             authenticator: Authenticator::new(store.clone(), config.oidc.clone()),
             deployments,

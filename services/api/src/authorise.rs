@@ -21,6 +21,7 @@ use cameo_domain::{Scope, Scopes, Services, TenantName};
 use crate::{
     app::App,
     extract::{PathParams, SERVICE, TENANT},
+    limits::limited,
     problem::{Code, Problem},
 };
 
@@ -60,9 +61,9 @@ pub(crate) async fn authorise(
 ) -> Response {
     match caller_of(&app, request.headers(), &params).await {
         Ok((caller, permit)) => {
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(Arc::clone(&caller));
             request.extensions_mut().insert(permit);
-            next.run(request).await
+            limited(&app, &caller, params.find(TENANT), request, next).await
         }
         Err(problem) => problem.into_response(),
     }

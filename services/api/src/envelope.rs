@@ -1,27 +1,33 @@
-//! What surrounds every request: its id and span, the limit on requests in flight, the time limit,
-//! panics, metrics, and the body of every error.
+//! What surrounds every request: its id and span, its place among the requests in flight, the time limit,
+//! panics, metrics, compression, and the body of every error.
 //!
 //! One layer rather than one per concern: the order matters (a refused or panicking request is still
 //! counted, named and answered as a problem), and each layer of the router costs an allocation.
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use axum::{
+    body::HttpBody,
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
 };
-use cameo_runtime::telemetry::continue_trace;
+use cameo_runtime::telemetry::{continue_trace, exports_traces};
 use futures_util::FutureExt;
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Level, Span, field};
 
 use crate::{
     app::App,
+    compression::{Accepted, compress},
+    limits::{Paced, Place},
     problem::{Code, PROBLEM_JSON, Problem},
     routes::deployments,
 };
@@ -30,47 +36,75 @@ use crate::{
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that a caller may choose.
 const REQUEST_ID_BYTES_MAX: usize = 64;
-/// Routes under this path count against the limit on requests in flight; health, metrics and docs
-/// must answer when nothing else does.
+/// Routes under this path need a place among the requests in flight; health, metrics and docs must answer when
+/// nothing else does.
 const LIMITED_PREFIX: &str = "/v1/";
 
 /// Wraps a request; see the module.
-pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = app.request_ids.id_of(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let limited = request.uri().path().starts_with(LIMITED_PREFIX);
+    let accepted = Accepted::of(request.headers());
     let span = span_of(&request, route.as_ref(), &request_id);
 
     app.metrics.in_flight.inc();
-    let permit = if limited { app.in_flight.try_acquire().map(Some) } else { Ok(None) };
-    let response = if let Ok(permit) = permit {
-        let response = answer(time_limit(&app, route.as_ref()), request, next);
-        let response = response.instrument(span.clone()).await;
-        drop(permit);
-        response
-    } else {
-        app.metrics.shed.inc();
-        Err(Problem::new(
-            Code::Overloaded,
-            "the server has as many requests in flight as it can bear; try again later",
-        ))
+    let admitted = if limited { app.limits.admit().map(Some) } else { Ok(None) };
+    let (response, is_refused) = match admitted {
+        Ok(place) => {
+            let _place = place.map(|place| keep(place, &mut request));
+            let response = answer(time_limit(&app, route.as_ref()), request, next);
+            let response = response.instrument(span.clone()).await;
+            let is_refused = response.as_ref().is_ok_and(is_refusal);
+            (response, is_refused)
+        }
+        Err(problem) => (Err(problem), true),
     };
     app.metrics.in_flight.dec();
+    if is_refused {
+        app.limits.pace().await;
+    }
 
     let mut response = finish(response, &request_id);
+    if let Some(accepted) = accepted.filter(|_| limited) {
+        response = compress(accepted, response).await;
+    }
     let duration = started.elapsed();
     let status = response.status();
     app.metrics.observe(route, &method, status, duration);
-    span.record("status", status.as_u16());
-    if status.is_server_error() {
+    // The log rewrites all that it keeps of the span: only where somebody reads it.
+    if status.is_server_error() || exports_traces() || tracing::enabled!(Level::DEBUG) {
+        span.record("status", status.as_u16());
+    }
+    if status.is_server_error() && !is_refused {
         tracing::warn!(parent: &span, seconds = duration.as_secs_f64(), "answered with an error");
     } else {
         tracing::debug!(parent: &span, seconds = duration.as_secs_f64(), "answered");
     }
     response.headers_mut().insert(REQUEST_ID, request_id.value);
     response
+}
+
+/// The place of a request until its answer; whoever receives its body may leave it meanwhile.
+enum Kept {
+    Here { _place: Place },
+    Shared { _place: Arc<Place> },
+}
+
+fn keep(place: Place, request: &mut Request) -> Kept {
+    if request.body().is_end_stream() {
+        return Kept::Here { _place: place };
+    }
+    let place = Arc::new(place);
+    request.extensions_mut().insert(Arc::clone(&place));
+    Kept::Shared { _place: place }
+}
+
+/// Whether an answer only costs whoever asks for it: it waits for its turn where there are many.
+fn is_refusal(response: &Response) -> bool {
+    response.status() == StatusCode::UNAUTHORIZED || response.extensions().get::<Paced>().is_some()
 }
 
 /// How long an answer may take: a bundle that is planned or applied takes longer than a look-up.

@@ -1,6 +1,9 @@
 //! How every answer with predictions says from when it is: in its body and in its headers.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
+};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use cameo_domain::Key;
@@ -46,7 +49,8 @@ pub(crate) fn headers(
 pub(crate) fn write_members(body: &mut Vec<u8>, current: &Current, freshness: &Freshness) {
     body.extend_from_slice(&current.members);
     body.extend_from_slice(b",\"age_seconds\":");
-    body.extend_from_slice(freshness.age_seconds.to_string().as_bytes());
+    // Writing into memory does not fail.
+    let _ = write!(body, "{}", freshness.age_seconds);
     body.extend_from_slice(if freshness.stale { b",\"stale\":true" } else { b",\"stale\":false" });
 }
 

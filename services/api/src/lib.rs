@@ -2,21 +2,26 @@
 //!
 //! A deployable role; it wires and translates. Who may see what is decided by `cameo_access`, what a
 //! service says about a key by `cameo_serving`, everything else by `cameo_store`. A request passes, from
-//! the outside: [`server`] (connections), [`envelope`] (id, limits, metrics, errors), [`authorise`] (key and
-//! tenant), its handler in [`routes`].
+//! the outside: [`server`] (connections), [`envelope`] (id, place, metrics, errors), [`authorise`] (key and
+//! tenant), [`limits`] (what the caller may use), its handler in [`routes`].
 
 mod acting;
 mod actions;
+mod addresses;
 mod app;
 mod authorise;
+mod body;
+mod compression;
 mod config;
 mod envelope;
 mod exports;
 mod extract;
 mod freshness;
+mod limits;
 mod metrics;
 mod openapi;
 mod problem;
+mod progress;
 mod router;
 mod routes;
 mod server;
@@ -25,14 +30,15 @@ use std::{net::SocketAddr, sync::Arc};
 
 use cameo_bundle::ArtifactStore;
 use cameo_package::TrustedKeys;
-use cameo_serving::Predictions;
+use cameo_serving::{Predictions, Snapshots};
 use cameo_store::Store;
 use cameo_warehouse::Warehouse;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use cameo_serving::SnapshotSettings;
 pub use cameo_webhook::Reach;
-pub use config::Config;
+pub use config::{Config, RateLimit, TenantLimits};
 pub use router::document;
 
 /// What the API stands on.
@@ -108,6 +114,29 @@ pub fn router(
 }
 
 fn app(config: Config, dependencies: Dependencies, shutdown: CancellationToken) -> app::App {
-    let predictions = Arc::new(Predictions::start(dependencies.store.clone(), shutdown));
-    app::Shared::new(config, dependencies, predictions)
+    let snapshots = config.snapshots.clone().filter(|_| !config.operations_only);
+    let snapshots = snapshots.and_then(|settings| open_snapshots(settings, &dependencies));
+    let store = dependencies.store.clone();
+    let predictions = Predictions::start(store.clone(), snapshots, shutdown.clone());
+    let app = app::Shared::new(config, dependencies, Arc::new(predictions));
+    app.limits.start(store, shutdown);
+    app
+}
+
+/// The place for snapshots. Answers are worth more than their speed: where it cannot be used, Postgres
+/// answers.
+fn open_snapshots(
+    settings: SnapshotSettings,
+    dependencies: &Dependencies,
+) -> Option<Arc<Snapshots>> {
+    match Snapshots::open(dependencies.artifacts.clone(), settings) {
+        Ok(snapshots) => Some(Arc::new(snapshots)),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "snapshots cannot be used; every look-up goes to Postgres"
+            );
+            None
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What the API measures, for Prometheus. Every label is bounded: routes are the templates of the
-//! router, methods and status classes are closed sets, and no tenant, key or path is a label.
+//! router, methods and status classes are closed sets, tenants those that the database knows, and no key or path
+//! is a label.
 
 use std::{
     fmt::Write,
@@ -30,8 +31,14 @@ pub(crate) struct Metrics {
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
     /// Requests that are being answered.
     pub(crate) in_flight: Gauge,
-    /// Requests refused because too many were in flight.
-    pub(crate) shed: Counter,
+    /// Requests refused because the server has too much to do.
+    shed: Counter,
+    /// Requests refused, by why and whose.
+    refused: Family<RefusalLabels, Counter>,
+    /// Whether requests are being shed.
+    shedding: Gauge,
+    /// Connections that were cut, by why.
+    cut: Family<[(&'static str, &'static str); 1], Counter>,
     /// Connections that are open.
     pub(crate) connections: Gauge,
     /// Keys for which a prediction was found.
@@ -42,6 +49,16 @@ pub(crate) struct Metrics {
     pub(crate) lookups_invalid: Counter,
     /// Answers from a generation that was stale.
     pub(crate) served_stale: Counter,
+    from_snapshots: Counter,
+    from_postgres: Counter,
+    /// Services that show something.
+    pub(crate) services_shown: Gauge,
+    /// Services that are answered from a snapshot.
+    pub(crate) services_with_snapshot: Gauge,
+    /// Size of the snapshots that are here.
+    pub(crate) snapshot_bytes: Gauge,
+    /// How often a snapshot could not be had.
+    pub(crate) snapshot_failures: Gauge,
 }
 
 impl Metrics {
@@ -54,6 +71,12 @@ impl Metrics {
             Family::default(),
         );
         let outcome = |outcome| lookups.get_or_create_owned(&[("outcome", outcome)]);
+        let sources: Family<[(&str, &str); 1], Counter> = process.register(
+            "cameo_api_lookup_sources",
+            "Keys looked up, by where they were looked for",
+            Family::default(),
+        );
+        let source = |source| sources.get_or_create_owned(&[("source", source)]);
         Self {
             requests: process.register_with_unit(
                 "cameo_api_request_duration",
@@ -68,8 +91,23 @@ impl Metrics {
             ),
             shed: process.register(
                 "cameo_api_requests_shed",
-                "Requests refused because too many were in flight",
+                "Requests refused because the server has too much to do",
                 Counter::default(),
+            ),
+            refused: process.register(
+                "cameo_api_requests_refused",
+                "Requests refused, by why and whose",
+                Family::default(),
+            ),
+            shedding: process.register(
+                "cameo_api_shedding",
+                "Whether requests wait so long that some are refused (1) or not (0)",
+                Gauge::default(),
+            ),
+            cut: process.register(
+                "cameo_api_connections_cut",
+                "Connections that were cut, by why",
+                Family::default(),
             ),
             connections: process.register(
                 "cameo_api_connections",
@@ -84,7 +122,54 @@ impl Metrics {
                 "Answers from a generation older than its service allows",
                 Counter::default(),
             ),
+            from_snapshots: source("snapshot"),
+            from_postgres: source("postgres"),
+            services_shown: process.register(
+                "cameo_api_services",
+                "Services that show a generation",
+                Gauge::default(),
+            ),
+            services_with_snapshot: process.register(
+                "cameo_api_services_with_snapshot",
+                "Services that are answered from a snapshot instead of Postgres",
+                Gauge::default(),
+            ),
+            snapshot_bytes: process.register_with_unit(
+                "cameo_api_snapshots",
+                "Size of the snapshots that are here, shown or not",
+                Unit::Bytes,
+                Gauge::default(),
+            ),
+            snapshot_failures: process.register(
+                "cameo_api_snapshot_failures",
+                "How often a snapshot could not be fetched, verified or kept since the start",
+                Gauge::default(),
+            ),
         }
+    }
+
+    /// Counts a refusal. Only known tenants are named, so the number of labels is bounded.
+    pub(crate) fn refuse(&self, refusal: Refusal, tenant: &str) {
+        if matches!(refusal, Refusal::Queue | Refusal::InFlight) {
+            self.shed.inc();
+        }
+        let labels = RefusalLabels { reason: refusal.as_str(), tenant: tenant.to_owned() };
+        self.refused.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn note_shedding(&self, is_shedding: bool) {
+        self.shedding.set(i64::from(is_shedding));
+    }
+
+    /// Counts a connection that was cut.
+    pub(crate) fn cut(&self, why: Cut) {
+        self.cut.get_or_create(&[("reason", why.as_str())]).inc();
+    }
+
+    /// Counts keys by where they were looked for: in a snapshot, or in Postgres.
+    pub(crate) fn count_source(&self, is_snapshot: bool, keys: u64) {
+        let source = if is_snapshot { &self.from_snapshots } else { &self.from_postgres };
+        source.inc_by(keys);
     }
 
     /// Records one answered request.
@@ -99,6 +184,63 @@ impl Metrics {
             RequestLabels { route: Route(route), method: Verb::of(method), status: Class(status) };
         self.requests.get_or_create(&labels).observe(duration.as_secs_f64());
     }
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Connections wait too long for their turn.
+    Queue,
+    /// All places for requests in flight, or for bodies, are taken.
+    InFlight,
+    /// The tenant has its share of places.
+    Concurrency,
+    /// The key made as many requests as it may.
+    Rate,
+    /// The body took too long.
+    SlowBody,
+    /// The body is too large, or would be once decompressed.
+    LargeBody,
+}
+
+impl Refusal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::InFlight => "in_flight",
+            Self::Concurrency => "concurrency",
+            Self::Rate => "rate",
+            Self::SlowBody => "slow_body",
+            Self::LargeBody => "large_body",
+        }
+    }
+}
+
+/// Why a connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Its client sends no head, or too slowly.
+    SlowHead,
+    /// Its client does not take its answer.
+    SlowReader,
+    /// Its address has as many as it may.
+    Address,
+}
+
+impl Cut {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::SlowHead => "slow_head",
+            Self::SlowReader => "slow_reader",
+            Self::Address => "address",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+    tenant: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -172,6 +314,8 @@ impl Class {
             304 => "304",
             401 => "401",
             404 => "404",
+            408 => "408",
+            429 => "429",
             503 => "503",
             504 => "504",
             100..=199 => "1xx",

@@ -128,6 +128,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
             Code::InvalidRequest,
             Code::Unauthenticated,
             Code::MissingScope,
+            Code::RateLimited,
             Code::Overloaded,
             Code::Unavailable,
         ]);
@@ -136,7 +137,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
         codes.push(Code::NotFound);
     }
     if operation.request_body.is_some() {
-        codes.push(Code::BodyTooLarge);
+        codes.extend([Code::BodyTooLarge, Code::BodyTooSlow]);
     }
     if bodies::is_json(operation) {
         codes.extend([Code::MalformedJson, Code::UnsupportedMediaType, Code::InvalidBody]);

@@ -62,8 +62,12 @@ pub(crate) enum Code {
     BreaksConsumers,
     /// No release of the service is in production, so nothing can run.
     NothingInProduction,
-    /// The body exceeds the route's limit.
+    /// The body exceeds the route's limit, or would once decompressed.
     BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTooSlow,
+    /// The body is compressed in a way that the server does not read.
+    UnsupportedEncoding,
     /// The body is no package, or not one that is trusted.
     InvalidPackage,
     /// The bundle has problems, so it cannot be planned or applied.
@@ -76,6 +80,10 @@ pub(crate) enum Code {
     UnsupportedMediaType,
     /// The body is JSON, but not of the expected shape.
     InvalidBody,
+    /// The key made as many requests as it may.
+    RateLimited,
+    /// The tenant has as many requests in flight as it may.
+    TooManyAtOnce,
     /// A fault of the server.
     Internal,
     /// The server has as much to do as it can bear.
@@ -88,7 +96,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
@@ -110,12 +118,16 @@ impl Code {
         Self::BreaksConsumers,
         Self::NothingInProduction,
         Self::BodyTooLarge,
+        Self::BodyTooSlow,
+        Self::UnsupportedEncoding,
         Self::InvalidPackage,
         Self::UnsoundBundle,
         Self::InvalidSegment,
         Self::SegmentDefinedElsewhere,
         Self::UnsupportedMediaType,
         Self::InvalidBody,
+        Self::RateLimited,
+        Self::TooManyAtOnce,
         Self::Internal,
         Self::Overloaded,
         Self::Unavailable,
@@ -190,6 +202,14 @@ impl Code {
                 ("nothing_in_production", S::CONFLICT, "No release is in production")
             }
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::BodyTooSlow => {
+                ("body_too_slow", S::REQUEST_TIMEOUT, "The body took too long to arrive")
+            }
+            Self::UnsupportedEncoding => (
+                "unsupported_encoding",
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "The body is compressed in an unknown way",
+            ),
             Self::InvalidPackage => {
                 ("invalid_package", S::UNPROCESSABLE_ENTITY, "The package cannot be used")
             }
@@ -208,6 +228,14 @@ impl Code {
             Self::InvalidBody => {
                 ("invalid_body", S::UNPROCESSABLE_ENTITY, "The body has not the expected shape")
             }
+            Self::RateLimited => {
+                ("rate_limited", S::TOO_MANY_REQUESTS, "The key made as many requests as it may")
+            }
+            Self::TooManyAtOnce => (
+                "too_many_at_once",
+                S::TOO_MANY_REQUESTS,
+                "The tenant has too many requests in flight",
+            ),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "The server failed"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "The server is overloaded"),
             Self::Unavailable => {
@@ -225,6 +253,8 @@ impl Code {
             StatusCode::FORBIDDEN => Self::MissingScope,
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            StatusCode::REQUEST_TIMEOUT => Self::BodyTooSlow,
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
             StatusCode::NOT_ACCEPTABLE => Self::NotAcceptable,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
@@ -274,8 +304,15 @@ impl Problem {
                     HeaderValue::from_static("Bearer realm=\"cameo\", charset=\"UTF-8\""),
                 ));
             }
-            Code::Overloaded | Code::Unavailable => {
+            Code::Overloaded | Code::Unavailable | Code::TooManyAtOnce => {
                 headers.push((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
+            }
+            // What is left of the body would be read as the next request.
+            Code::BodyTooSlow => {
+                headers.push((header::CONNECTION, HeaderValue::from_static("close")));
+            }
+            Code::UnsupportedEncoding => {
+                headers.push((header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd")));
             }
             _ => {}
         }

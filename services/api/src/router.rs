@@ -6,6 +6,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::DefaultBodyLimit,
+    http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
     routing::{MethodRouter, get, post},
 };
@@ -51,6 +52,12 @@ pub(crate) fn router(app: &App) -> Router {
     }
     let json = Bytes::from(document.to_json().unwrap_or_default());
     let actions = Arc::new(Actions::of(&document));
+    let tenants = match app.config.constant_answer.clone() {
+        Some(answer) => {
+            tenants.route(CONSTANT_PATH, guarded(Scope::Read, Breadth::Whole, constant(answer)))
+        }
+        None => tenants,
+    };
     let tenants = tenants
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(actions, exact_methods))
@@ -65,6 +72,14 @@ pub(crate) fn router(app: &App) -> Router {
         .fallback(|| async { Problem::not_found() })
         .layer(from_fn_with_state(app.clone(), envelope))
         .with_state(app.clone())
+}
+
+/// See [`crate::Config::constant_answer`].
+const CONSTANT_PATH: &str = "/v1/tenants/{tenant}/services/{service}/constant/{key}";
+
+fn constant(answer: Bytes) -> MethodRouter<App> {
+    let kind = HeaderValue::from_static("application/json");
+    get(move || async move { ([(header::CONTENT_TYPE, kind.clone())], answer.clone()) })
 }
 
 /// The routes that need a key, those that need none, and the document of all.
@@ -84,8 +99,8 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(predictions::get_prediction)))
         .merge(batch)
         .merge(bundles)
-        .routes(scoped(read, routes!(profiles::get_profile)))
-        .routes(scoped(read, routes!(profiles::batch_get_profiles)))
+        .routes(by_service(read, routes!(profiles::get_profile)))
+        .routes(by_service(read, routes!(profiles::batch_get_profiles)))
         .routes(scoped(deploy, routes!(deployments::archive_service)))
         .routes(by_service(read, routes!(tenants::list_tenants)))
         .routes(by_service(read, routes!(services::list_services)))

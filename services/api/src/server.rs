@@ -18,12 +18,23 @@ use tokio::{net::TcpListener, net::TcpStream, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
-use crate::{acting::Peer, app::App, config::Config};
+use crate::{
+    acting::Peer,
+    addresses::Addresses,
+    app::App,
+    config::Config,
+    limits::queue::Timed,
+    metrics::{Cut, Metrics},
+    progress::Progress,
+};
 
 /// Longest head that is read, in bytes; also the read buffer of a connection.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
+/// How long to wait between two connections while requests are shed: whoever connects anew for each request is
+/// slowed down like those that do not.
+const ACCEPT_PAUSE_SHEDDING: Duration = Duration::from_millis(1);
 /// How long to wait after the system could not accept a connection, which mostly means that no
 /// file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -38,6 +49,7 @@ pub(crate) async fn serve(
     let config = &app.config;
     let connections = Arc::new(Semaphore::new(config.connections_max));
     let graceful = GracefulShutdown::new();
+    let addresses = Addresses::new(config.connections_per_address_max);
     let builder = builder(config);
     let draining = drained(app, &shutdown);
     tokio::pin!(draining);
@@ -53,18 +65,26 @@ pub(crate) async fn serve(
             () = &mut draining => break,
             accepted = accept(&listener) => accepted,
         };
+        if app.limits.is_shedding() {
+            tokio::time::sleep(ACCEPT_PAUSE_SHEDDING).await;
+        }
+        let Some(of_address) = addresses.enter(peer.0) else {
+            app.metrics.cut(Cut::Address);
+            continue;
+        };
         let router = Extension(peer).layer(router.clone());
-        let connection =
-            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        let connection = graceful.watch(connection);
-        let gauge = app.metrics.connections.clone();
+        let stream = TokioIo::new(Progress::new(stream, config.write_timeout));
+        let connection = builder.serve_connection(stream, TowerToHyperService::new(router));
+        let connection = Timed::new(graceful.watch(connection));
+        let metrics = app.metrics.clone();
         tokio::spawn(async move {
-            gauge.inc();
+            metrics.connections.inc();
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended early");
+                note_cut(&metrics, &error);
             }
-            gauge.dec();
-            drop(place);
+            metrics.connections.dec();
+            drop((place, of_address));
         });
     }
     drop(listener);
@@ -97,6 +117,17 @@ async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Counts a connection that the server cut, not one that its client left.
+fn note_cut(metrics: &Metrics, error: &hyper::Error) {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
+        metrics.cut(Cut::SlowReader);
+    } else if error.is_timeout() {
+        metrics.cut(Cut::SlowHead);
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use cameo_access::OidcConfig;
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_openlineage::Receiver;
@@ -18,7 +17,6 @@ use cameo_store::{
     services::{self, ServiceRecord},
 };
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
-use cameo_webhook::Reach;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Global;
@@ -114,12 +112,10 @@ pub(crate) struct Deployment {
     pub(crate) openlineage: Option<Receiver>,
     /// Who may sign the bundles that are sent to the API; without any, they need no signature.
     pub(crate) trusted_keys: Option<TrustedKeys>,
-    /// Which addresses webhooks may have.
-    pub(crate) webhook_reach: Reach,
+    /// The API's settings.
+    pub(crate) api: cameo_api::Config,
     /// Where the API is for those who are told by webhooks.
     pub(crate) public_url: Option<String>,
-    /// Whose tokens the API takes beside API keys.
-    pub(crate) oidc: Option<OidcConfig>,
 }
 
 impl Deployment {
@@ -173,9 +169,8 @@ impl Deployment {
             artifacts,
             openlineage: None,
             trusted_keys: None,
-            webhook_reach: Reach::Public,
+            api: cameo_api::Config::default(),
             public_url: None,
-            oidc: None,
         })
     }
 }

@@ -32,8 +32,7 @@ impl Roles {
             artifacts,
             openlineage,
             trusted_keys,
-            oidc,
-            webhook_reach,
+            api,
             public_url,
         } = deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
@@ -61,7 +60,7 @@ impl Roles {
                 cameo_worker::Config {
                     openlineage,
                     scratch: places.scratch(),
-                    webhook_reach,
+                    webhook_reach: api.webhook_reach,
                     public_url,
                     ..cameo_worker::Config::default()
                 },
@@ -85,9 +84,7 @@ impl Roles {
         let config = cameo_api::Config {
             operations_only: !roles.contains(&Role::Api),
             scratch: places.scratch(),
-            webhook_reach,
-            oidc,
-            ..cameo_api::Config::default()
+            ..api
         };
         let dependencies =
             cameo_api::Dependencies { store, metrics, warehouse, artifacts, trusted_keys };

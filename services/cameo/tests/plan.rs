@@ -221,7 +221,8 @@ fn a_changed_macro_reaches_all_who_use_it(place: &Place) {
 
 fn tenants_and_what_is_gone(place: &Place) {
     let quota = |tree: &Path| {
-        fs::write(tree.join("marketing/tenant.yaml"), "MAX_CONCURRENT_RUNS: 3\n").expect("a quota");
+        let settings = "MAX_CONCURRENT_RUNS: 3\nLIMITS:\n  REQUESTS_PER_SECOND: 50\n";
+        fs::write(tree.join("marketing/tenant.yaml"), settings).expect("a quota");
     };
     insta::assert_snapshot!("tenant-quota", place.plan("human", quota));
     let remove = |path: &'static str| {

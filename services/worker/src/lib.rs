@@ -11,6 +11,8 @@ mod execution;
 mod housekeeping;
 mod lineage;
 mod metrics;
+mod snapshot_metrics;
+mod snapshots;
 mod verdict;
 mod webhooks;
 
@@ -37,6 +39,7 @@ pub use cameo_webhook::Reach;
 pub use comparison::compare_next;
 pub use erasing::erase_next;
 pub use metrics::WorkerMetrics;
+pub use snapshots::step as make_next_snapshot;
 
 /// How a worker behaves.
 #[derive(Debug, Clone)]
@@ -57,10 +60,11 @@ pub struct Config {
     pub drain: Duration,
     /// Cap on the memory that any bundle may ask for, in MiB.
     pub memory_max_mb: u64,
+    /// For files that go as soon as they have been used: snapshots, before they are stored, and members of
+    /// segments. They may be as large as the largest generation.
+    pub scratch: PathBuf,
     /// Who is told of each attempt by OpenLineage events.
     pub openlineage: Option<Receiver>,
-    /// Folder for files that go as soon as they have been used.
-    pub scratch: PathBuf,
     /// Which addresses webhooks may have.
     pub webhook_reach: Reach,
     /// Where the API is for those who are told by webhooks.
@@ -79,8 +83,8 @@ impl Default for Config {
             poll: Duration::from_millis(500),
             drain: Duration::from_secs(30),
             memory_max_mb: 8 * 1024,
-            openlineage: None,
             scratch: std::env::temp_dir(),
+            openlineage: None,
             webhook_reach: Reach::Public,
             public_url: None,
         }
@@ -114,6 +118,11 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         tokio::spawn(housekeeping::run(dependencies.clone(), shutdown.child_token()));
     let comparison =
         tokio::spawn(comparison::run(dependencies.store.clone(), shutdown.child_token()));
+    let snapshots = tokio::spawn(snapshots::run(
+        Arc::clone(&config),
+        dependencies.clone(),
+        shutdown.child_token(),
+    ));
 
     let webhooks = tokio::spawn(webhooks::run(
         Arc::clone(&config),
@@ -160,7 +169,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = tokio::join!(housekeeping, comparison, erasing, webhooks);
+    let _ = tokio::join!(housekeeping, comparison, snapshots, erasing, webhooks);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;

@@ -16,6 +16,8 @@ use prometheus_client::{
     registry::Unit,
 };
 
+use crate::snapshot_metrics::SnapshotMetrics;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
     tenant: String,
@@ -54,6 +56,7 @@ pub struct WorkerMetrics {
     pub(crate) erasures: Counter,
     pub(crate) erasure_errors: Counter,
     pub(crate) openlineage: Counters,
+    pub(crate) snapshots: SnapshotMetrics,
     pub(crate) webhooks_delivered: Counter,
     pub(crate) webhooks_failed: Counter,
     ended: Family<Ended, Counter>,
@@ -78,6 +81,7 @@ impl WorkerMetrics {
             erasures: Counter::default(),
             erasure_errors: Counter::default(),
             openlineage: Counters::default(),
+            snapshots: SnapshotMetrics::register(registry),
             webhooks_delivered: Counter::default(),
             webhooks_failed: Counter::default(),
             ended: Family::default(),

@@ -12,6 +12,7 @@ mod killed;
 mod mirror;
 mod ranking;
 mod shadow;
+mod snapshots;
 
 use cameo_tests::{Bundle, Service, World};
 

@@ -13,6 +13,7 @@ use cameo_bundle::{
 use cameo_domain::{GroupAccess, PredictionSchema, ServicePath, Sha256, Stage, TenantName};
 use cameo_store::{
     Store, StoreError,
+    limits::{self, RequestLimits},
     lookup::{self, ServedGeneration},
     releases,
     services::{self, ServiceRecord},
@@ -26,7 +27,7 @@ use super::{
     entry::Entry,
     settings::SettingChange,
 };
-use crate::inspection::Models;
+use crate::{apply::request_limits, inspection::Models};
 
 /// What a tree is compared with.
 #[derive(Clone, Copy)]
@@ -249,17 +250,22 @@ async fn tenant_changes(
     scope: &Scope,
 ) -> Result<Vec<TenantChange>, StoreError> {
     let known = tenants::list(store).await?;
+    let granted = limits::granted(store).await?;
     let mut changes = Vec::new();
     for tenant in found {
         let change = match known.iter().find(|known| known.tenant == tenant.name) {
             None => TenantChangeKind::Added {
                 max_concurrent_runs: tenant.config.max_concurrent_runs,
-                settings: access_changes(&GroupAccess::default(), &tenant.config.access),
+                settings: settings_beside_runs(None, RequestLimits::default(), &tenant.config),
             },
-            Some(known) => match settings(known, &tenant.config) {
-                settings if settings.is_empty() => continue,
-                settings => TenantChangeKind::Changed { settings },
-            },
+            Some(known) => {
+                let limits = granted.tenants.iter().find(|granted| granted.tenant == tenant.name);
+                let limits = limits.map(|granted| granted.limits).unwrap_or_default();
+                match settings(known, limits, &tenant.config) {
+                    settings if settings.is_empty() => continue,
+                    settings => TenantChangeKind::Changed { settings },
+                }
+            }
         };
         changes.push(TenantChange { tenant: tenant.name.clone(), change });
     }
@@ -274,7 +280,11 @@ async fn tenant_changes(
     Ok(changes)
 }
 
-fn settings(known: &TenantRecord, wanted: &TenantConfig) -> Vec<SettingChange> {
+fn settings(
+    known: &TenantRecord,
+    limits: RequestLimits,
+    wanted: &TenantConfig,
+) -> Vec<SettingChange> {
     let mut settings = Vec::new();
     let (old, new) = (known.max_concurrent_runs, wanted.max_concurrent_runs);
     if old != new {
@@ -285,8 +295,38 @@ fn settings(known: &TenantRecord, wanted: &TenantConfig) -> Vec<SettingChange> {
             new: Some(new.into()),
         });
     }
-    settings.extend(access_changes(&known.access, &wanted.access));
+    settings.extend(settings_beside_runs(Some(known), limits, wanted));
     settings
+}
+
+/// The settings whose defaults need no word where a tenant is new.
+fn settings_beside_runs(
+    known: Option<&TenantRecord>,
+    limits: RequestLimits,
+    wanted: &TenantConfig,
+) -> Vec<SettingChange> {
+    let none = GroupAccess::default();
+    let access = known.map_or(&none, |known| &known.access);
+    let mut settings = access_changes(access, &wanted.access);
+    settings.extend(limit_changes(limits, request_limits(wanted)));
+    settings
+}
+
+fn limit_changes(old: RequestLimits, new: RequestLimits) -> Vec<SettingChange> {
+    let limits = [
+        ("REQUESTS_PER_SECOND", old.requests_per_second, new.requests_per_second),
+        ("BURST", old.burst, new.burst),
+        ("CONCURRENT_REQUESTS", old.concurrent_requests, new.concurrent_requests),
+    ];
+    let changed = limits.into_iter().filter(|(_, old, new)| old != new);
+    changed
+        .map(|(key, old, new)| SettingChange {
+            section: cameo_bundle::TENANT_FILE.into(),
+            setting: format!("LIMITS.{key}"),
+            old: old.map(Into::into),
+            new: new.map(Into::into),
+        })
+        .collect()
 }
 
 /// Which groups get or lose what.

@@ -1,12 +1,12 @@
 //! The copies of generations in the warehouse, as far as the database knows of them.
 
 use cameo_batch::RowDigest;
-use cameo_domain::{DataType, ErasureId, GenerationId, Key, PredictionSchema, ServicePath};
+use cameo_domain::{ErasureId, GenerationId, Key, PredictionSchema, ServicePath};
 use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 
 use super::{
     ErasedKey, Turn,
-    places::found_again,
+    search::{found_again, type_of},
     turns::{hold, keys_of},
 };
 use crate::{
@@ -88,11 +88,9 @@ pub async fn mirror_places(
                 let keys = keys_of(connection, &turn).await?;
                 for place in &mut places {
                     let declared = place.schema.key().data_type;
-                    let fits = |key: &Key| matches!(key, Key::Int(_)) == (declared == DataType::Int);
+                    let fits = |key: &Key| type_of(key) == declared.as_str();
                     let asked = &place.asked;
-                    let mine = keys.iter().map(|(erased, _)| erased).filter(|erased| {
-                        asked.contains(&erased.erasure.0) && fits(&erased.key)
-                    });
+                    let mine = keys.iter().filter(|erased| asked.contains(&erased.erasure.0) && fits(&erased.key));
                     place.keys = mine.cloned().collect();
                 }
                 Ok(places)

@@ -8,20 +8,24 @@
 
 mod fingerprint;
 mod mirrored;
-mod places;
+mod quarantined;
 mod request;
 mod rows;
+mod search;
 mod suppressed;
+mod tables;
 mod turns;
 
 pub use fingerprint::Fingerprint;
 pub use mirrored::{Look, MirroredPlace, mirror_places, mirrored};
-pub use places::{erase_quarantine, erase_table, search_again, tables, to_rewrite};
+pub use quarantined::erase_quarantine;
 pub use request::{KeyType, NewErasure, Requested, request};
 pub(crate) use rows::erase_open;
+pub use search::search_again;
 pub use suppressed::{
     SUPPRESSIONS_MAX, Suppressed, SuppressionRecord, lift, suppressed, suppressions,
 };
+pub use tables::{erase_table, tables, to_rewrite};
 pub(crate) use turns::hold;
 pub use turns::{
     ERASURES_AT_ONCE, Turn, claim, close, discover, end, forget_keys, heartbeat, put_off,

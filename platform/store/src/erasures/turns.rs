@@ -1,10 +1,10 @@
 //! Working through the erasures of a tenant: one worker at a time, under a lease.
 
-use cameo_domain::{DataType, ErasureId, Key, Reason, ServiceName, TenantName};
+use cameo_domain::{DataType, ErasureId, Key, Reason, TenantName};
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
-use super::{ErasedKey, places::write_anew};
+use super::{ErasedKey, quarantined::write_anew};
 use crate::{
     Store, StoreError,
     row::{Columns, get},
@@ -213,14 +213,14 @@ pub async fn discover(store: &Store, turn: &Turn) -> Result<(), StoreError> {
         .await
 }
 
-/// The keys of the turn's erasures in every type that they are meant in, with the services.
+/// The keys of the turn's erasures, in every type that they are meant in.
 pub(super) async fn keys_of(
     connection: &mut PgConnection,
     turn: &Turn,
-) -> Result<Vec<(ErasedKey, Option<Vec<ServiceName>>)>, StoreError> {
+) -> Result<Vec<ErasedKey>, StoreError> {
     let rows = sqlx::query(
         "select e.erasure, k.key, e.fingerprint_int is not null as is_int,
-                e.fingerprint_string is not null as is_text, e.services
+                e.fingerprint_string is not null as is_text
          from cameo.erasures e join cameo.erasure_keys k using (erasure)
          where e.erasure = any ($1) order by e.erasure",
     )
@@ -231,13 +231,10 @@ pub(super) async fn keys_of(
     for row in &rows {
         let erasure = get(row, "erasure", ErasureId)?;
         let text: String = row.try_get("key")?;
-        let services: Option<Vec<String>> = row.try_get("services")?;
-        let services: Option<Vec<ServiceName>> =
-            services.map(|names| names.iter().filter_map(|name| name.parse().ok()).collect());
         for (kind, meant) in [(DataType::Int, "is_int"), (DataType::String, "is_text")] {
             if row.try_get::<bool, _>(meant)? {
                 let key = Key::parse(&text, kind)?;
-                keys.push((ErasedKey { erasure, key }, services.clone()));
+                keys.push(ErasedKey { erasure, key });
             }
         }
     }

@@ -3,6 +3,7 @@
 mod decode;
 mod rows;
 
+pub(crate) use rows::TableCopy;
 pub use rows::{RowStream, rows};
 
 use cameo_batch::RowDigest;

@@ -6,12 +6,13 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
+use cameo_domain::{Column, GenerationId, PredictionSchema};
 use futures_util::{Stream, TryStreamExt};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::mpsc;
 
 use super::{MirrorTask, decode::Decoder};
-use crate::{Store, StoreError, row::quoted};
+use crate::{Store, StoreError, generations::Table, row::quoted};
 
 /// Rows of a batch.
 pub(super) const BATCH_ROWS: usize = 16_384;
@@ -19,7 +20,7 @@ pub(super) const BATCH_ROWS: usize = 16_384;
 const BATCHES_WAITING_MAX: usize = 2;
 const UNDEFINED_TABLE: &str = "42P01";
 
-/// The rows of a generation, in no order. Dropping it ends the reading and closes its connection.
+/// The rows of a generation. Dropping it ends the reading and closes its connection.
 #[derive(Debug)]
 pub struct RowStream {
     received: mpsc::Receiver<Result<RecordBatch, StoreError>>,
@@ -37,45 +38,83 @@ impl Stream for RowStream {
 /// table: both sides are compared by a digest that does not depend on it, and a sort would cost more
 /// than the rest of the load.
 pub async fn rows(store: &Store, task: &MirrorTask) -> Result<RowStream, StoreError> {
-    let connection = store.dedicated().await?;
-    let (sender, received) = mpsc::channel(BATCHES_WAITING_MAX);
-    let task = task.clone();
-    tokio::spawn(async move {
-        // A reader that went away closes the channel: then the connection is closed as well.
-        if let Err(error) = copy_out(connection, &task, &sender).await {
-            let error = match error.sqlstate().as_deref() {
-                Some(UNDEFINED_TABLE) => StoreError::StaleGeneration(task.generation),
-                _ => error,
-            };
-            let _ = sender.send(Err(error)).await;
-        }
-    });
-    Ok(RowStream { received })
+    let copy = TableCopy {
+        generation: task.generation,
+        table: task.table.clone(),
+        schema: task.schema.clone(),
+        in_order: false,
+    };
+    copy.rows(store).await
 }
 
-async fn copy_out(
-    mut connection: PgConnection,
-    task: &MirrorTask,
-    sender: &mpsc::Sender<Result<RecordBatch, StoreError>>,
-) -> Result<(), StoreError> {
-    let columns: Vec<String> =
-        task.schema.columns().map(|column| quoted(column.name.as_str())).collect();
-    let statement =
-        format!("copy {} ({}) to stdout (format binary)", task.table.sql(), columns.join(", "));
-    let mut decoder = Decoder::new(&task.schema);
-    {
-        let mut stream = connection.copy_out_raw(&statement).await?;
-        while let Some(bytes) = stream.try_next().await? {
-            decoder.push(&bytes)?;
-            if decoder.rows() >= BATCH_ROWS && sender.send(decoder.batch()).await.is_err() {
-                return Ok(());
+/// Memory of the sort that gives rows in order; more goes to disk.
+const SORT_MEMORY: &str = "set work_mem = '128MB'";
+
+/// A generation's table on its way out.
+pub(crate) struct TableCopy {
+    pub(crate) generation: GenerationId,
+    pub(crate) table: Table,
+    pub(crate) schema: PredictionSchema,
+    /// Whether the rows come in the order of what names them.
+    pub(crate) in_order: bool,
+}
+
+impl TableCopy {
+    pub(crate) async fn rows(self, store: &Store) -> Result<RowStream, StoreError> {
+        let connection = store.dedicated().await?;
+        let (sender, received) = mpsc::channel(BATCHES_WAITING_MAX);
+        tokio::spawn(async move {
+            // A reader that went away closes the channel: then the connection is closed as well.
+            if let Err(error) = self.copy_out(connection, &sender).await {
+                let error = match error.sqlstate().as_deref() {
+                    Some(UNDEFINED_TABLE) => StoreError::StaleGeneration(self.generation),
+                    _ => error,
+                };
+                let _ = sender.send(Err(error)).await;
             }
+        });
+        Ok(RowStream { received })
+    }
+
+    fn statement(&self) -> String {
+        let listed = |columns: &mut dyn Iterator<Item = &Column>| {
+            columns.map(|column| quoted(column.name.as_str())).collect::<Vec<_>>().join(", ")
+        };
+        let (table, columns) = (self.table.sql(), listed(&mut self.schema.columns()));
+        if self.in_order {
+            // Texts are compared by bytes: so the table's columns are declared.
+            let names = listed(&mut self.schema.identity());
+            format!(
+                "copy (select {columns} from {table} order by {names}) to stdout (format binary)"
+            )
+        } else {
+            format!("copy {table} ({columns}) to stdout (format binary)")
         }
     }
-    decoder.finish()?;
-    if decoder.rows() > 0 {
-        let _ = sender.send(decoder.batch()).await;
+
+    async fn copy_out(
+        &self,
+        mut connection: PgConnection,
+        sender: &mpsc::Sender<Result<RecordBatch, StoreError>>,
+    ) -> Result<(), StoreError> {
+        if self.in_order {
+            connection.execute(SORT_MEMORY).await?;
+        }
+        let mut decoder = Decoder::new(&self.schema);
+        {
+            let mut stream = connection.copy_out_raw(&self.statement()).await?;
+            while let Some(bytes) = stream.try_next().await? {
+                decoder.push(&bytes)?;
+                if decoder.rows() >= BATCH_ROWS && sender.send(decoder.batch()).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        decoder.finish()?;
+        if decoder.rows() > 0 {
+            let _ = sender.send(decoder.batch()).await;
+        }
+        connection.close().await?;
+        Ok(())
     }
-    connection.close().await?;
-    Ok(())
 }

@@ -69,6 +69,7 @@ fn meaning(parameter: &Parameter) -> Option<(Limits, Value)> {
             (like(names, SERVICES_BYTES_MAX), json!("gender,clv"))
         }
         "key" => (text(1, KEY_BYTES_MAX), json!("17")),
+        "prefix" => (like("^[0-9A-Za-z]{8}$".to_owned(), 8), json!("1a2b3c4d")),
         "run" | "generation" => (Limits::Integer { least: 1, most: isize::MAX }, json!(42)),
         "release" => {
             let digits = "^[0-9A-Za-z][0-9A-Za-z.+_-]*$".to_owned();

@@ -8,9 +8,7 @@ use std::{future::Future, path::PathBuf, sync::Arc};
 
 use axum::{
     Extension, Json,
-    body::Bytes,
-    extract::{FromRequest, Request, State},
-    http::StatusCode,
+    extract::{Request, State},
 };
 use cameo_access::Caller;
 use cameo_bundle::{Diagnostic, discover};
@@ -30,6 +28,7 @@ use crate::{
     acting::Acting,
     app::{App, Deployments},
     authorise::{lacks, visible},
+    body,
     extract::{PathParams, QueryParams},
     openapi::example,
     problem::{Code, Problem, ProblemBody},
@@ -284,13 +283,7 @@ impl Sent {
         let turn = deployments.turns.clone().try_acquire_owned().map_err(|_| {
             Problem::new(Code::Overloaded, "other bundles are being looked at; try again soon")
         })?;
-        let bytes = Bytes::from_request(request, &()).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                let detail = format!("the package exceeds {PACKAGE_BYTES_MAX} bytes");
-                return Problem::new(Code::BodyTooLarge, detail);
-            }
-            Problem::new(Code::InvalidRequest, "the body ended before it was complete")
-        })?;
+        let bytes = body::receive_large(request, app).await?;
         let trusted = deployments.trusted_keys.clone();
         let unpacked = tokio::task::spawn_blocking(move || {
             let place = tempfile::tempdir().map_err(|error| {

@@ -7,11 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cameo_domain::{DataType, GenerationId};
-use cameo_serving::{Found, LookupError};
-use cameo_store::{
-    explanations::{self, Cohort, Explanation, FeatureImportance, Importance, Unit},
-    lookup::Value,
-};
+use cameo_serving::{Cell, Found, LookupError};
+use cameo_store::explanations::{self, Cohort, Explanation, FeatureImportance, Importance, Unit};
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -157,9 +154,9 @@ fn explained(
     at: &cameo_serving::Freshness,
 ) -> Result<PredictionExplanation, Problem> {
     let served = &found.current.served;
-    let mut columns = served.schema.predictions().iter().zip(&found.values);
+    let mut columns = served.schema.predictions().iter().zip(found.rows.cells());
     let stored = match columns.find(|(column, _)| column.data_type == DataType::Json) {
-        Some((_, Value::Json(text))) => Some(serde_json::from_str(text).map_err(|error| {
+        Some((_, Cell::Json(text))) => Some(serde_json::from_str(text).map_err(|error| {
             tracing::error!(%error, "a stored explanation is not a list of contributions");
             Problem::internal()
         })?),

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::{
     acting::Acting,
     app::App,
-    extract::{OptionalJsonBytes, PathParams},
+    extract::{OptionalJsonBytes, PathParams, whole_number},
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -102,6 +102,7 @@ pub(crate) async fn list_generations(
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackRequest {
     /// A kept generation; the one that was published before the current one unless given.
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(example = 41)]
     generation: Option<i64>,
     /// Leave the release that is in production there: the next run publishes its predictions again.

@@ -61,5 +61,11 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, Probl
     responses((status = 200, description = "All metrics", body = String,
         content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
+    let state = app.predictions.snapshots();
+    let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    app.metrics.services_shown.set(number(state.services_shown));
+    app.metrics.services_with_snapshot.set(number(state.services_with_snapshot));
+    app.metrics.snapshot_bytes.set(number(state.bytes));
+    app.metrics.snapshot_failures.set(number(state.failures));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], app.process_metrics.encode()).into_response()
 }

@@ -26,7 +26,7 @@ use crate::{
     acting::Acting,
     app::App,
     authorise::visible,
-    extract::{JsonBytes, OptionalJsonBytes, PathParams},
+    extract::{JsonBytes, OptionalJsonBytes, PathParams, whole_number},
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -104,15 +104,16 @@ pub(crate) struct CreatedKey {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateKeyRequest {
     /// What it is for, up to 200 bytes.
-    #[schema(example = "campaign-tool")]
+    #[schema(min_length = 1, max_length = 200, example = "campaign-tool")]
     name: String,
     /// What it may do: no more than the caller.
-    #[schema(example = json!(["read"]))]
+    #[schema(min_items = 1, example = json!(["read"]))]
     scopes: Vec<String>,
     /// For which services it is; all of the tenant unless given.
     #[schema(example = json!(["clv"]))]
     services: Option<Vec<String>>,
     /// After how many days it ends by itself, 1 to 3,650; never unless given.
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(minimum = 1, maximum = 3650, example = 365)]
     expires_days: Option<u32>,
 }
@@ -122,6 +123,7 @@ pub(crate) struct CreateKeyRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateKeyRequest {
     /// How long both keys work, up to 2,592,000 (30 days); 86,400 (a day) unless given.
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(maximum = 2_592_000, example = 86_400)]
     overlap_seconds: Option<u32>,
 }

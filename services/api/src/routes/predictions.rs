@@ -1,18 +1,18 @@
 //! Look-ups: one key, many keys.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{
     extract::{FromRequest, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use cameo_access::Caller;
 use cameo_domain::{
-    DataType, Key,
+    DataType, Key, KeyRef,
     key::{KEY_BYTES_MAX, KeyError},
 };
-use cameo_serving::{Current, LookupError, predictions::Values};
-use cameo_store::lookup::Value;
+use cameo_serving::{Current, Freshness, LookupError};
 use chrono::{DateTime, Utc};
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -26,8 +26,9 @@ use utoipa::{
 
 use crate::{
     app::App,
-    extract::{JsonBytes, PathParams},
+    extract::{JsonBytes, PathParams, whole},
     freshness,
+    limits::KEYS_PER_REQUEST,
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -39,6 +40,8 @@ pub(crate) const BATCH_KEYS_MAX: usize = 10_000;
 pub(crate) const BATCH_BODY_BYTES_MAX: usize = BATCH_KEYS_MAX * (KEY_BYTES_MAX + 3) + 1_024;
 /// Room for a row's JSON, so that most answers are written without growing the buffer.
 const ROW_BYTES_GUESS: usize = 192;
+/// Headers of an answer, at most.
+const HEADERS: usize = 14;
 
 /// What a service says about one key.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -94,7 +97,7 @@ pub(crate) enum Predictions {
 }
 
 /// A key: an integer or a text, as the service declares it.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum KeyView {
     /// Declared `INT`.
@@ -103,6 +106,19 @@ pub(crate) enum KeyView {
     /// Declared `STRING`.
     #[schema(example = "c-17")]
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for KeyView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match AskedKey::deserialize(deserializer)? {
+            AskedKey::Int(key) => Ok(Self::Int(key)),
+            AskedKey::Text(key) => Ok(Self::Text(key.into_owned())),
+            AskedKey::Other(found) => {
+                let expected = format_args!("expected an integer or a text, found {found}");
+                Err(D::Error::custom(expected))
+            }
+        }
+    }
 }
 
 impl From<Key> for KeyView {
@@ -146,7 +162,8 @@ impl From<Key> for KeyView {
 pub(crate) async fn get_prediction(
     State(app): State<App>,
     path: PathParams,
-    headers: HeaderMap,
+    // As a whole: taking the headers alone would copy them.
+    request: Request,
 ) -> Result<Response, Problem> {
     let current = app.predictions.current(path.text("tenant"), path.text("service")).await?;
     let key = current.key(path.text("key")).map_err(|error| {
@@ -154,16 +171,16 @@ pub(crate) async fn get_prediction(
         LookupError::from(error)
     })?;
     let now = Utc::now();
-    let tag = freshness::entity_tag(&current, &key, &current.freshness(now));
-    if freshness::is_known(&headers, &tag) {
-        // The tag names generation and key, so the caller had this very answer: no query is needed.
-        return Ok(with_freshness(
-            StatusCode::NOT_MODIFIED.into_response(),
-            &app,
-            &current,
-            Some(tag),
-        ));
+    if request.headers().contains_key(header::IF_NONE_MATCH) {
+        let at = current.freshness(now);
+        let tag = freshness::entity_tag(&current, &key, &at);
+        if freshness::is_known(request.headers(), &tag) {
+            // The tag names generation and key, so the caller had this very answer: no look-up is needed.
+            let response = StatusCode::NOT_MODIFIED.into_response();
+            return Ok(with_freshness(response, &app, &current, &at, Some(tag)));
+        }
     }
+    app.metrics.count_source(current.snapshot().is_some(), 1);
     let found = app.predictions.one(current, key).await.inspect_err(|error| {
         if matches!(error, LookupError::UnknownKey { .. }) {
             app.metrics.lookups_missing.inc();
@@ -177,12 +194,12 @@ pub(crate) async fn get_prediction(
     body.extend_from_slice(b",\"key\":");
     write_json(&mut body, &found.key)?;
     body.extend_from_slice(b",\"predictions\":");
-    write_values(&mut body, &found.current, &found.values)?;
+    found.rows.write(&mut body, &found.current);
     body.push(b',');
     freshness::write_members(&mut body, &found.current, &at);
     body.push(b'}');
     let tag = freshness::entity_tag(&found.current, &found.key, &at);
-    Ok(with_freshness(answer(body), &app, &found.current, Some(tag)))
+    Ok(with_freshness(answer(body), &app, &found.current, &at, Some(tag)))
 }
 
 /// Keys to look up.
@@ -280,7 +297,7 @@ pub(crate) enum KeyStatus {
 /// Look up to 10,000 keys up
 ///
 /// One result for each key in the order asked; a key that is unknown or invalid does not fail the
-/// others. All results are of one generation. A service that ranks N items per key takes at most 100,000 / N
+/// others. All results are of one generation. Every 50 keys count as one request of the key's rate limit. A service that ranks N items per key takes at most 100,000 / N
 /// keys at once.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/services/{service}/predictions:batchGet",
     operation_id = "batchGetPredictions", tag = "predictions",
@@ -305,10 +322,11 @@ pub(crate) async fn batch_get_predictions(
     request: Request,
 ) -> Result<Response, Problem> {
     let current = app.predictions.current(path.text("tenant"), path.text("service")).await?;
-    // Before the body is read: these bodies are what the limit is about. The wait is bounded by the
-    // time limit of the request, and the number of those that wait by the requests in flight.
-    let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
+    let caller = request.extensions().get::<Arc<Caller>>().cloned();
+    // The body first: a client that sends it slowly must not keep the place from others. The wait is bounded by
+    // the time limit of the request, and the number of those that wait by the requests in flight.
     let body = JsonBytes::from_request(request, &app).await?;
+    let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
     let asked: BatchRequest = body.read()?;
     let keys_max = current.served.keys_max();
     if asked.keys.len() > keys_max {
@@ -320,10 +338,16 @@ pub(crate) async fn batch_get_predictions(
             ),
         ));
     }
-    let parsed: Vec<Result<Key, KeyError>> =
-        asked.keys.iter().map(|asked| asked.key(current.served.schema.key().data_type)).collect();
-    let keys = parsed.iter().filter_map(|key| key.as_ref().ok().cloned()).collect();
-    let found = app.predictions.many(current, keys).await?;
+    if let Some(caller) = caller {
+        app.limits.charge(&caller, path.text("tenant"), beyond_one_request(asked.keys.len()))?;
+    }
+    let declared = current.served.schema.key().data_type;
+    let parsed: Vec<Result<KeyRef<'_>, KeyError>> =
+        asked.keys.iter().map(|asked| asked.key(declared)).collect();
+    let keys: Vec<KeyRef<'_>> =
+        parsed.iter().filter_map(|key| key.as_ref().ok().copied()).collect();
+    let found = app.predictions.many(current, &keys).await?;
+    app.metrics.count_source(found.is_from_snapshot(), keys.len() as u64);
 
     let at = found.current.freshness(Utc::now());
     let row_bytes = ROW_BYTES_GUESS.min(64 + 48 * found.current.served.schema.predictions().len());
@@ -331,26 +355,24 @@ pub(crate) async fn batch_get_predictions(
     body.push(b'{');
     body.extend_from_slice(&found.current.path_members);
     body.extend_from_slice(b",\"results\":[");
-    let mut values = found.values.iter();
     let (mut count_found, mut count_missing, mut count_invalid) = (0, 0, 0);
+    // Invalid keys were not looked for: the others' places count.
+    let mut place = 0;
     for (at, (asked, parsed)) in asked.keys.iter().zip(&parsed).enumerate() {
         body.extend_from_slice(if at == 0 { b"{\"key\":" } else { b",{\"key\":" });
         write_json(&mut body, asked)?;
-        match (parsed, parsed.as_ref().ok().and_then(|_| values.next())) {
-            (Err(error), _) => {
-                count_invalid += 1;
-                body.extend_from_slice(b",\"status\":\"invalid\",\"detail\":");
-                write_json(&mut body, &error.to_string())?;
-            }
-            (Ok(_), Some(Some(values))) => {
+        if let Err(error) = parsed {
+            count_invalid += 1;
+            body.extend_from_slice(b",\"status\":\"invalid\",\"detail\":");
+            write_json(&mut body, &error.to_string())?;
+        } else {
+            if found.write(place, b",\"status\":\"found\",\"predictions\":", &mut body) {
                 count_found += 1;
-                body.extend_from_slice(b",\"status\":\"found\",\"predictions\":");
-                write_values(&mut body, &found.current, values)?;
-            }
-            (Ok(_), _) => {
+            } else {
                 count_missing += 1;
                 body.extend_from_slice(b",\"status\":\"not_found\"");
             }
+            place += 1;
         }
         body.push(b'}');
     }
@@ -360,7 +382,12 @@ pub(crate) async fn batch_get_predictions(
     app.metrics.lookups_found.inc_by(count_found);
     app.metrics.lookups_missing.inc_by(count_missing);
     app.metrics.lookups_invalid.inc_by(count_invalid);
-    Ok(with_freshness(answer(body), &app, &found.current, None))
+    Ok(with_freshness(answer(body), &app, &found.current, &at, None))
+}
+
+/// How many requests a batch of so many keys costs, beside the one that it is.
+fn beyond_one_request(keys: usize) -> u32 {
+    u32::try_from(keys.div_ceil(KEYS_PER_REQUEST)).unwrap_or(u32::MAX).saturating_sub(1)
 }
 
 /// A key as the body writes it.
@@ -373,13 +400,13 @@ enum AskedKey<'a> {
 }
 
 impl AskedKey<'_> {
-    fn key(&self, declared: DataType) -> Result<Key, KeyError> {
+    fn key(&self, declared: DataType) -> Result<KeyRef<'_>, KeyError> {
         match (self, declared) {
-            (Self::Int(key), DataType::Int) => Ok(Key::Int(*key)),
-            (Self::Text(text), _) => Key::parse(text, declared),
+            (Self::Int(key), DataType::Int) => Ok(KeyRef::Int(*key)),
+            (Self::Text(text), _) => KeyRef::parse(text, declared),
             // A number is not the text of its digits: "017" and 17 are different keys.
             (Self::Int(_) | Self::Other(_), DataType::String) => Err(KeyError::NotAString(0)),
-            (Self::Int(key), _) => Key::parse(&key.to_string(), declared),
+            (Self::Int(_), other) => Err(KeyError::NotAKeyType(other)),
             (Self::Other(value), _) => Err(KeyError::NotAnInteger(value.to_string())),
         }
     }
@@ -414,7 +441,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for AskedKey<'a> {
             }
 
             fn visit_f64<E>(self, key: f64) -> Result<AskedKey<'de>, E> {
-                Ok(AskedKey::Other(key.into()))
+                Ok(whole(key).map_or_else(|| AskedKey::Other(key.into()), AskedKey::Int))
             }
 
             fn visit_borrowed_str<E>(self, key: &'de str) -> Result<AskedKey<'de>, E> {
@@ -458,32 +485,6 @@ fn bounded_keys<'de, D: Deserializer<'de>>(
     deserializer.deserialize_seq(Keys)
 }
 
-pub(super) fn write_values(
-    body: &mut Vec<u8>,
-    current: &Current,
-    values: &Values,
-) -> Result<(), Problem> {
-    if current.served.schema.top_n().is_none() {
-        return write_row(body, current, values);
-    }
-    let rows = values.chunks_exact(current.column_members.len());
-    for (at, row) in rows.enumerate() {
-        body.push(if at == 0 { b'[' } else { b',' });
-        write_row(body, current, row)?;
-    }
-    body.push(b']');
-    Ok(())
-}
-
-fn write_row(body: &mut Vec<u8>, current: &Current, values: &[Value]) -> Result<(), Problem> {
-    for (name, value) in current.column_members.iter().zip(values) {
-        body.extend_from_slice(name);
-        write_json(body, value)?;
-    }
-    body.push(b'}');
-    Ok(())
-}
-
 pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Problem> {
     serde_json::to_writer(body, value).map_err(|error| {
         tracing::error!(%error, "a value cannot be written as JSON");
@@ -492,7 +493,12 @@ pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Result<(
 }
 
 pub(super) fn answer(body: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    // Room for what is said of the generation, and what the envelope adds.
+    headers.reserve(HEADERS);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// Adds what every answer with predictions says in its headers, and counts it where it is stale.
@@ -500,14 +506,16 @@ fn with_freshness(
     mut response: Response,
     app: &App,
     current: &Current,
+    at: &Freshness,
     tag: Option<String>,
 ) -> Response {
-    let at = current.freshness(Utc::now());
     if at.stale {
         app.metrics.served_stale.inc();
     }
     let headers = response.headers_mut();
-    headers.extend(freshness::headers(current, &at));
+    for (name, value) in freshness::headers(current, at) {
+        headers.insert(name, value);
+    }
     if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
         headers.insert(header::ETAG, tag);
     }

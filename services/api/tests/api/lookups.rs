@@ -1,6 +1,10 @@
 //! Look-ups, and what every answer says about its own age.
 
-use axum::http::{Method, StatusCode, header};
+use axum::{
+    body::Bytes,
+    http::{Method, StatusCode, header},
+};
+use cameo_api::Config;
 use cameo_domain::DataType;
 use chrono::{Duration, Utc};
 use serde_json::json;
@@ -146,4 +150,18 @@ async fn many_callers_at_once_get_each_their_own_answer() {
         let (key, answer) = asked.await.expect("no panic");
         assert_eq!(answer.json()["predictions"]["score"], key as f64 + 0.5);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_look_ups_are_measured_against_needs_a_key_and_is_absent_unless_it_is_set() {
+    let answer = Some(Bytes::from_static(b"{}"));
+    let world = World::start_with(Config { constant_answer: answer, ..Config::default() }).await;
+    let path = format!("{GENDER}/constant/17");
+    let found = world.get(&world.marketing, &path).await;
+    assert_eq!((found.status, found.body.as_str()), (StatusCode::OK, "{}"));
+    assert_eq!(world.get(&world.crm, &path).await.status, StatusCode::NOT_FOUND);
+    let anybody = world.send(request(Method::GET, &path, None, None)).await;
+    assert_eq!(anybody.status, StatusCode::UNAUTHORIZED);
+    let world = World::start().await;
+    assert_eq!(world.get(&world.marketing, &path).await.status, StatusCode::NOT_FOUND);
 }

@@ -103,6 +103,9 @@ pub(crate) enum Keys {
         /// The key stops working after this many days.
         #[arg(long)]
         expires_days: Option<u32>,
+        /// Requests per second, where it is to be fewer than the tenant's other keys may make.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        rate: Option<u32>,
     },
     /// List keys by prefix.
     List,

@@ -9,8 +9,16 @@ pub(crate) enum Bench {
     /// One run from features to mirror: seconds and peak memory by step, beside the bare feature
     /// query and a peer pipeline.
     Run(BenchRun),
-    /// Point look-ups over HTTP, beside `pgbench -S` on the same rows.
+    /// Look-ups over HTTP from a snapshot and from Postgres, one key and 1,000 at once and during a publication,
+    /// beside a constant answer and `pgbench -S` on the same rows.
     Lookup(BenchLookup),
+    /// Look-ups at four times the load that the API can bear: what it still serves, how fast, and how soon it
+    /// is well again.
+    Overload(BenchOverload),
+    /// Look-ups beside thousands of connections that send or read next to nothing.
+    Slow(BenchSlow),
+    /// Counting and materialising a segment over several services, beside Postgres on the same rows.
+    Segments(BenchSegments),
     /// Peak memory of a run over ever more generated customers.
     Memory(BenchMemory),
     /// Rows per CPU second of the scorer on five models, beside ONNX Runtime and the libraries that
@@ -47,14 +55,65 @@ pub(crate) struct BenchRun {
 #[derive(Debug, Args)]
 pub(crate) struct BenchLookup {
     /// Rows of the generation.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rows: u64,
     /// Connections.
     #[arg(long, default_value_t = 64)]
     pub(crate) connections: usize,
-    /// Seconds of load.
-    #[arg(long, default_value_t = 10)]
+    /// Seconds of load of each measurement.
+    #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: u32,
+    /// The bundle whose predictions are looked up.
+    #[arg(long, default_value = "tenants/marketing/gender")]
+    pub(crate) bundle: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchSegments {
+    /// Customers of each service.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) profiles: u64,
+    /// How often each is measured; the middle is shown.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeats: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOverload {
+    /// Seconds of overload.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// Connections with which the peak is found.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Connections of the overload.
+    #[arg(long, default_value_t = 512)]
+    pub(crate) crowd: usize,
+    /// Rows of the generation.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) rows: u64,
+    /// The bundle whose predictions are looked up.
+    #[arg(long, default_value = "tenants/marketing/gender")]
+    pub(crate) bundle: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchSlow {
+    /// Slow connections: a third each with heads and bodies that never end and answers that nobody reads.
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) slow: usize,
+    /// Seconds of load, alone and beside them.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// Connections of the others.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Rows of the generation.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) rows: u64,
     /// The bundle whose predictions are looked up.
     #[arg(long, default_value = "tenants/marketing/gender")]
     pub(crate) bundle: PathBuf,

@@ -1,7 +1,11 @@
 //! Servers: started here, or asked elsewhere.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
+use cameo_api::SnapshotSettings;
 use cameo_openlineage::{Receiver, ReceiverError};
 use cameo_webhook::Reach;
 use clap::Args;
@@ -18,6 +22,10 @@ pub(crate) struct Up {
     pub(crate) openlineage: OpenLineage,
     #[command(flatten)]
     pub(crate) signers: Signers,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) snapshots: Snapshots,
     #[command(flatten)]
     pub(crate) webhooks: Webhooks,
     #[command(flatten)]
@@ -45,6 +53,80 @@ pub(crate) struct Signers {
         value_delimiter = ','
     )]
     pub(crate) trusted_keys: Vec<PathBuf>,
+}
+
+/// What callers may ask of the API.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Limits {
+    /// Requests per second of each API key, where its tenant's tenant.yaml says nothing else.
+    #[arg(
+        long,
+        env = "CAMEO_REQUESTS_PER_SECOND",
+        default_value_t = 10_000,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    requests_per_second: u32,
+    /// How many of them at once; twice as many as per second unless given.
+    #[arg(
+        long,
+        env = "CAMEO_REQUEST_BURST",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    request_burst: Option<u32>,
+    /// Requests in flight of each tenant, where its tenant.yaml says nothing else.
+    #[arg(long, env = "CAMEO_CONCURRENT_REQUESTS", default_value_t = 256, value_name = "N")]
+    concurrent_requests: usize,
+    /// Open connections from one address; without it, any number. Behind a proxy all come from one.
+    #[arg(long, env = "CAMEO_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    connections_per_address: Option<usize>,
+}
+
+impl Limits {
+    /// The API's settings with these limits.
+    pub(crate) fn config(&self) -> cameo_api::Config {
+        let requests_per_second = self.requests_per_second;
+        let burst = self.request_burst.unwrap_or(requests_per_second.saturating_mul(2));
+        cameo_api::Config {
+            tenant_limits: cameo_api::TenantLimits {
+                rate: cameo_api::RateLimit { requests_per_second, burst },
+                requests_in_flight_max: self.concurrent_requests,
+            },
+            connections_per_address_max: self.connections_per_address,
+            ..cameo_api::Config::default()
+        }
+    }
+}
+
+/// Where the API keeps generations as files that it maps into memory.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Snapshots {
+    /// Folder into which the API copies the predictions that it serves, to answer from them instead of from
+    /// Postgres; unless named they are in the data directory, or are used where the artifacts are.
+    #[arg(long = "snapshots", id = "snapshots", value_name = "DIR", env = "CAMEO_SNAPSHOTS")]
+    folder: Option<PathBuf>,
+    /// Most bytes of these files; 0 lets Postgres answer everything.
+    #[arg(
+        long = "snapshots-max-bytes",
+        id = "snapshots_max_bytes",
+        value_name = "BYTES",
+        env = "CAMEO_SNAPSHOTS_MAX_BYTES",
+        default_value_t = 8 << 30
+    )]
+    bytes_max: u64,
+}
+
+impl Snapshots {
+    /// What the API is told; none where there is to be no file.
+    pub(crate) fn settings(&self, data: &Path) -> Option<SnapshotSettings> {
+        (self.bytes_max > 0).then(|| SnapshotSettings {
+            folder: self.folder.clone().unwrap_or_else(|| data.join("snapshots")),
+            // A folder that somebody names is one to copy to.
+            in_place: self.folder.is_none(),
+            bytes_max: self.bytes_max,
+        })
+    }
 }
 
 /// Where webhooks may lead, and what they lead back to.
@@ -122,6 +204,10 @@ pub(crate) struct Serve {
     pub(crate) openlineage: OpenLineage,
     #[command(flatten)]
     pub(crate) signers: Signers,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) snapshots: Snapshots,
     #[command(flatten)]
     pub(crate) webhooks: Webhooks,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use cameo_domain::{Scopes, ServiceName, Services, TenantName};
 use cameo_store::{
     Store, StoreError,
     keys::{self, KeyRecord, Rotation},
-    services, tenants,
+    limits, services, tenants,
 };
 use chrono::{Duration, Utc};
 use serde::Serialize;
@@ -44,7 +44,7 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
     let deployment = Deployment::find(global).await?;
     let store = &deployment.store;
     match keys {
-        Keys::Create { tenant, admin: _, name, scope, service, expires_days } => {
+        Keys::Create { tenant, admin: _, name, scope, service, expires_days, rate } => {
             if let Some(tenant) = &tenant {
                 must_exist(store, tenant).await?;
                 must_have(store, tenant, &service).await?;
@@ -54,6 +54,9 @@ pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::
             let scopes = KeyScope::together(&scope)?;
             let wanted = Wanted { tenant: tenant.as_ref(), name: &name, scopes, lifetime };
             let key = wanted.create(store, services.clone()).await?;
+            if rate.is_some() {
+                limits::limit_key(store, key.prefix(), rate).await?;
+            }
             let (prefix, key) = (key.prefix().to_owned(), key.reveal().to_owned());
             let created = Created { key, prefix, tenant, scopes, services };
             output.show(&created, |created| {

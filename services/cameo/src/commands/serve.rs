@@ -21,11 +21,15 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let shutdown = shutdown::on_signals();
     let openlineage = serve.openlineage.receiver()?;
     let trusted_keys = trusted_keys(&serve.signers.trusted_keys)?;
-    let oidc = serve.oidc.config()?;
-    let (webhook_reach, public_url) = (serve.webhooks.reach(), serve.webhooks.public_url());
     let found = Deployment::find(global).await?;
-    let deployment =
-        Deployment { openlineage, trusted_keys, oidc, webhook_reach, public_url, ..found };
+    let api = cameo_api::Config {
+        oidc: serve.oidc.config()?,
+        snapshots: serve.snapshots.settings(found.places.data()),
+        webhook_reach: serve.webhooks.reach(),
+        ..serve.limits.config()
+    };
+    let public_url = serve.webhooks.public_url();
+    let deployment = Deployment { openlineage, trusted_keys, api, public_url, ..found };
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;

@@ -338,6 +338,9 @@ fn queries(operation: &Operation) -> &'static [&'static str] {
         "listAudit" => {
             &["?limit=200", "?limit=200&service=mulberry", "?limit=200&before=999999999"]
         }
+        "getProfile" | "batchGetProfiles" => {
+            &["", "?tenant=acorn&missing=true", "?tenant=birch&missing=true", "?services=mulberry"]
+        }
         "getHistory" => &["", "?at=2100-01-01T00:00:00Z"],
         _ => &[""],
     }
@@ -352,6 +355,7 @@ fn bodies(operation: &Operation) -> Vec<Option<Sent>> {
     let mut bodies = vec![None, json(json!({}))];
     match operation.id.as_str() {
         "batchGetPredictions" => bodies.push(json(json!({"keys": [1, 2, 3]}))),
+        "batchGetProfiles" => bodies.push(json(json!({"keys": [1, "2"]}))),
         "eraseCustomer" => bodies.push(json(json!({"key": 998, "services": [BOTH]}))),
         "liftSuppressions" => bodies.push(json(json!({"key": 999, "reason": "back"}))),
         "putWebhook" => bodies.push(json(json!({"url": "https://told.example/"}))),

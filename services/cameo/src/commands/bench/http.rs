@@ -10,25 +10,27 @@ use tokio::{
 
 /// Most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+const LENGTH: &[u8] = b"content-length: ";
 
 /// A kept connection.
 pub(super) struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
+    body_at: usize,
 }
 
 impl Connection {
     pub(super) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::with_capacity(4096) })
+        Ok(Self { stream, received: Vec::with_capacity(4096), body_at: 0 })
     }
 
     /// Sends `request` and reads the whole answer; gives its status.
     pub(super) async fn ask(&mut self, request: &[u8]) -> anyhow::Result<u16> {
         self.stream.write_all(request).await?;
         self.received.clear();
-        let head = loop {
+        self.body_at = loop {
             if let Some(end) = find(&self.received, b"\r\n\r\n") {
                 break end + 4;
             }
@@ -37,20 +39,21 @@ impl Connection {
             }
             self.more().await?;
         };
-        let text = std::str::from_utf8(&self.received[..head])?;
-        let status = text.split(' ').nth(1).context("no status line")?.parse()?;
-        let length: usize = text
-            .lines()
-            .find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length").then_some(value.trim())
-            })
-            .context("the answer has no length")?
-            .parse()?;
-        while self.received.len() < head + length {
+        let head = &self.received[..self.body_at];
+        // hyper writes `HTTP/1.1 200 OK` and names in small letters.
+        let status = number(head.get(9..12).context("no status line")?)?;
+        let length = find(head, LENGTH).context("the answer has no length")? + LENGTH.len();
+        let end = head[length..].iter().position(|byte| *byte == b'\r').unwrap_or_default();
+        let length: usize = number(&head[length..length + end])?;
+        while self.received.len() < self.body_at + length {
             self.more().await?;
         }
         Ok(status)
+    }
+
+    /// The body of the latest answer.
+    pub(super) fn body(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.received[self.body_at..])
     }
 
     async fn more(&mut self) -> anyhow::Result<()> {
@@ -59,6 +62,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    digits: &[u8],
+) -> anyhow::Result<T> {
+    Ok(std::str::from_utf8(digits)?.parse()?)
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -4,14 +4,19 @@ mod check;
 mod explain;
 mod export;
 mod http;
+mod load;
 mod lookup;
 mod measure;
 mod memory;
 mod models;
+mod overload;
 mod peer;
 mod run;
 mod scoring;
+mod segments;
+mod serving;
 mod setting;
+mod slow;
 
 use std::process::ExitCode;
 
@@ -22,7 +27,10 @@ pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode
         Bench::Run(wanted) => run::run(wanted, output).await,
         Bench::Check(wanted) => check::run(wanted, output).await,
         Bench::Lookup(wanted) => lookup::run(wanted, output).await,
+        Bench::Overload(wanted) => overload::run(wanted, output).await,
+        Bench::Slow(wanted) => slow::run(wanted, output).await,
         Bench::Memory(wanted) => memory::run(wanted, output).await,
+        Bench::Segments(wanted) => segments::run(wanted, output).await,
         Bench::Scoring(wanted) => scoring::run(&wanted, output),
         Bench::Explain(wanted) => explain::run(&wanted, output),
         Bench::Export(wanted) => export::run(wanted, output).await,

@@ -1,0 +1,258 @@
+"""The client for programs that do other things meanwhile."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+
+from . import _frames, _http, _plans
+from ._errors import TimedOutError
+from ._http import Ask, Refusal, Settings
+from ._types import (
+    ApiKey,
+    Batch,
+    Generation,
+    Key,
+    Me,
+    NewKey,
+    Prediction,
+    Profile,
+    Promotion,
+    Release,
+    Rollback,
+    Run,
+    RunPage,
+    ServiceInfo,
+)
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+T = TypeVar("T")
+PARTS_AT_ONCE = 4
+"""How many parts of a batch are asked at once."""
+LOOK_SECONDS = 0.5
+"""How often a run that is waited for is looked at."""
+
+
+class AsyncClient:
+    """A client of one server with one key, for one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout: float = 12.0,
+        deadline: float = 30.0,
+        attempts: int = 4,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """
+        :param timeout: How long one attempt may take, in seconds.
+        :param deadline: How long a request may take with all its attempts and the waits between them.
+        :param attempts: How often a request is sent at most; 1 repeats none.
+        :param transport: Another way to the server than httpx's own, for tests and proxies.
+        """
+        _http.check(url, key)
+        self._settings = Settings(url, key, timeout, deadline, max(1, attempts))
+        self._http = httpx.AsyncClient(
+            headers=self._settings.headers(), timeout=timeout, transport=transport, follow_redirects=False
+        )
+        self._places = asyncio.Semaphore(PARTS_AT_ONCE)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def me(self) -> Me:
+        """Who the key speaks for, and what it may do."""
+        return await self._run(_plans.me())
+
+    async def tenants(self) -> list[str]:
+        """The tenants that the key may see, by name."""
+        return await self._run(_plans.tenants())
+
+    def tenant(self, name: str) -> "AsyncTenant":
+        """What belongs to a tenant."""
+        return AsyncTenant(self, name)
+
+    async def _run(self, steps: _plans.Steps[T]) -> T:
+        answers: Sequence[Any] | None = None
+        while True:
+            try:
+                asks = _plans.understood(steps, answers)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            answers = await self._together(asks)
+
+    async def _together(self, asks: Sequence[Ask]) -> Sequence[Any]:
+        async def place(ask: Ask) -> Any:
+            async with self._places:
+                return await self._ask(ask)
+
+        return await asyncio.gather(*(place(ask) for ask in asks))
+
+    async def _ask(self, ask: Ask) -> Any:
+        ends_at = time.monotonic() + self._settings.deadline
+        url, headers, body = self._settings.request(ask)
+        attempt = 0
+        while True:
+            left = ends_at - time.monotonic()
+            limit = max(0.001, min(self._settings.timeout, left))
+            try:
+                response = await self._http.request(ask.method, url, headers=headers, content=body, timeout=limit)
+                answer = _http.read(ask, response)
+            except httpx.HTTPError as error:
+                answer = _http.unanswered(ask, error, self._settings.url)
+            if not isinstance(answer, Refusal):
+                return answer
+            attempt += 1
+            wait = _http.wait_seconds(attempt - 1, answer.after)
+            if not answer.repeat or attempt >= self._settings.attempts:
+                raise answer.error
+            if time.monotonic() + wait >= ends_at:
+                raise TimedOutError(f"no answer within {self._settings.deadline} s") from answer.error
+            await asyncio.sleep(wait)
+
+
+class AsyncTenant:
+    """What belongs to a tenant."""
+
+    def __init__(self, client: AsyncClient, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def service(self, name: str) -> "AsyncService":
+        """One of the tenant's services."""
+        return AsyncService(self._client, self.name, name)
+
+    async def services(self) -> list[ServiceInfo]:
+        """The tenant's services, by name."""
+        return await self._client._run(_plans.services(self.name))
+
+    async def profile(self, key: Key, *, services: Iterable[str] | None = None, missing: bool = False) -> Profile:
+        """Everything that the tenant's services, or some of them, say about a customer.
+
+        :raises ProblemError: ``unknown_key`` where no service knows the customer.
+        """
+        return await self._client._run(_plans.profile(self.name, key, services, missing))
+
+    async def profiles(
+        self, keys: Iterable[Key], *, services: Iterable[str] | None = None, missing: bool = False
+    ) -> list[Profile]:
+        """The profiles of any number of customers, in the order asked; without services where none knows them."""
+        return await self._client._run(_plans.profiles(self.name, keys, services, missing))
+
+    async def keys(self) -> list[ApiKey]:
+        """The tenant's API keys, the newest first."""
+        return await self._client._run(_plans.keys(self.name))
+
+    async def create_key(
+        self,
+        name: str,
+        scopes: Iterable[str],
+        *,
+        services: Iterable[str] | None = None,
+        expires_days: int | None = None,
+    ) -> NewKey:
+        """Makes a key that may do no more than the caller's own."""
+        named = None if services is None else list(services)
+        wanted = {"name": name, "scopes": list(scopes), "services": named, "expires_days": expires_days}
+        return await self._client._run(_plans.create_key(self.name, wanted))
+
+    async def rotate_key(self, prefix: str, *, overlap_seconds: int | None = None) -> NewKey:
+        """Makes a key that may do the same as this one, which ends after the overlap; a day unless given."""
+        return await self._client._run(_plans.rotate_key(self.name, prefix, overlap_seconds))
+
+    async def revoke_key(self, prefix: str) -> ApiKey:
+        """Ends a key for good."""
+        return await self._client._run(_plans.revoke_key(self.name, prefix))
+
+
+class AsyncService:
+    """One service of a tenant."""
+
+    def __init__(self, client: AsyncClient, tenant: str, name: str) -> None:
+        self._client = client
+        self.tenant = tenant
+        self.name = name
+
+    async def get(self) -> ServiceInfo:
+        """What is in production, when it runs next, and how old what it serves is."""
+        return await self._client._run(_plans.service(self.tenant, self.name))
+
+    async def prediction(self, key: Key) -> Prediction:
+        """Looks one key up.
+
+        :raises ProblemError: ``unknown_key`` where the service has no prediction for it.
+        """
+        return await self._client._run(_plans.prediction(self.tenant, self.name, key))
+
+    async def predictions(self, keys: Iterable[Key]) -> Batch:
+        """Looks any number of keys up: in parts, and asked anew where the service publishes in between, so that all
+        answers are of one generation. A key that is unknown or invalid is a result, not an error."""
+        return await self._client._run(_plans.predictions(self.tenant, self.name, keys))
+
+    async def table(self, keys: Iterable[Key]) -> "pyarrow.Table":
+        """The predictions of the keys that are known as an Arrow table with the declared types."""
+        return _frames.table(await self.predictions(keys), (await self.get()).columns)
+
+    async def frame(self, keys: Iterable[Key]) -> "pandas.DataFrame":
+        """The predictions of the keys that are known as a DataFrame with the key as its index."""
+        return _frames.frame(await self.predictions(keys), (await self.get()).columns)
+
+    async def run_now(self, idempotency_key: str | None = None) -> Run:
+        """Asks for a run; the same name gives the same run."""
+        return await self._client._run(_plans.run_now(self.tenant, self.name, idempotency_key))
+
+    async def run(self, number: int) -> Run:
+        """One run."""
+        return await self._client._run(_plans.run(self.tenant, self.name, number))
+
+    async def runs(self, *, state: str | None = None, limit: int | None = None, cursor: str | None = None) -> RunPage:
+        """A page of runs, newest first."""
+        return await self._client._run(_plans.runs(self.tenant, self.name, state, limit, cursor))
+
+    async def wait_for_run(self, number: int, *, limit: float = 600.0) -> Run:
+        """Waits until a run has ended.
+
+        :raises TimedOutError: It has not within ``limit`` seconds; it goes on all the same.
+        """
+        ends_at = time.monotonic() + limit
+        while not (run := await self.run(number)).is_finished:
+            if time.monotonic() >= ends_at:
+                raise TimedOutError(f"run {number} has not ended within {limit} s")
+            await asyncio.sleep(LOOK_SECONDS)
+        return run
+
+    async def releases(self) -> list[Release]:
+        """The releases: those in use first, then the latest."""
+        return await self._client._run(_plans.releases(self.tenant, self.name))
+
+    async def promote(self, release: str, *, to: str | None = None, reason: str | None = None) -> Promotion:
+        """Moves a release, named by its hash, the first digits of it or its version, to another stage."""
+        given = {"to": to, "reason": reason}
+        return await self._client._run(_plans.act(self.tenant, self.name, release, "promote", given))
+
+    async def approve(self, release: str, *, reason: str | None = None) -> Promotion:
+        """Puts a release into production that somebody else has asked for."""
+        return await self._client._run(_plans.act(self.tenant, self.name, release, "approve", {"reason": reason}))
+
+    async def generations(self) -> list[Generation]:
+        """What was published, the latest first."""
+        return await self._client._run(_plans.generations(self.tenant, self.name))
+
+    async def rollback(self, generation: int | None = None) -> Rollback:
+        """Serves an earlier generation at once: the one given, else the one before the current one."""
+        return await self._client._run(_plans.rollback(self.tenant, self.name, generation))

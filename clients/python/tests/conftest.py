@@ -1,0 +1,31 @@
+"""The tests ask the server that `CAMEO_SERVER` names; `tests/tests/clients/python.rs` starts one for them."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from cameo_client import Client, Tenant
+
+
+@pytest.fixture(scope="session")
+def server() -> tuple[str, str]:
+    """The server's address and a key of the tenant marketing."""
+    return os.environ["CAMEO_SERVER"], os.environ["CAMEO_API_KEY"]
+
+
+@pytest.fixture(scope="session")
+def customers() -> int:
+    """Customers 1 to this many are known."""
+    return int(os.environ["CAMEO_CUSTOMERS"])
+
+
+@pytest.fixture
+def client(server: tuple[str, str]) -> Iterator[Client]:
+    with Client(*server) as client:
+        yield client
+
+
+@pytest.fixture
+def marketing(client: Client) -> Tenant:
+    return client.tenant("marketing")
