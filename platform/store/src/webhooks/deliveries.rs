@@ -223,11 +223,11 @@ pub async fn fail(
                 let disabled: bool = sqlx::query_scalar(
                     "update cameo.webhooks
                      set failing_since = coalesce(failing_since, clock_timestamp()),
-                         disabled_at = case when $4 or failing_since
+                         disabled_at = coalesce(disabled_at, case when $4 or failing_since
                              < clock_timestamp() - make_interval(days => $5)
-                             then clock_timestamp() end,
-                         disabled_reason = case when $4 or failing_since
-                             < clock_timestamp() - make_interval(days => $5) then $3 end
+                             then clock_timestamp() end),
+                         disabled_reason = coalesce(disabled_reason, case when $4 or failing_since
+                             < clock_timestamp() - make_interval(days => $5) then $3 end)
                      where tenant = $1 and webhook = $2 returning disabled_at is not null",
                 )
                 .bind(delivery.tenant.as_str())

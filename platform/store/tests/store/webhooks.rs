@@ -100,6 +100,10 @@ async fn a_webhook_that_refuses_for_good_is_told_nothing_until_somebody_enables_
     assert!(claim(&world).await.is_none(), "what waited was given up");
     let list = deliveries::list(&world.store, &crm, &hook("all"), 10).await.expect("a list");
     assert!(list.iter().all(|delivery| delivery.state == "abandoned"), "{list:?}");
+    // A test of a webhook that is disabled does not enable it.
+    deliveries::ping(&world.store, &crm, &hook("all")).await.expect("a test");
+    let delivery = claim(&world).await.expect("a test");
+    assert!(deliveries::fail(&world.store, &delivery, &failure(Some(0))).await.expect("held"));
     let Put::Changed(record) = put(&world, "all", &[]).await else { panic!("it was there") };
     assert!(record.disabled.is_none() && record.failing_since.is_none());
 
