@@ -21,8 +21,10 @@ impl World {
         let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
         let listener = cameo_api::bind(&config).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
+        let store = self.place.store("cameo-api").await;
         let dependencies = Dependencies {
-            store: self.place.store("cameo-api").await,
+            tenant_keys: std::sync::Arc::new(self.place.tenant_keys(store.clone())),
+            store,
             metrics: Metrics::new(),
             warehouse: self.place.warehouse(),
             artifacts: self.place.artifacts(),

@@ -22,6 +22,7 @@ pub struct Bundle {
     timezone: String,
     settings: String,
     explanation: String,
+    sensitive: String,
     release: String,
     null_defaults: String,
     features: String,
@@ -43,6 +44,7 @@ impl Bundle {
             timezone: "UTC".to_owned(),
             settings: String::new(),
             explanation: String::new(),
+            sensitive: String::new(),
             release: String::new(),
             null_defaults: String::new(),
             features: "SELECT user_id, level, visits FROM shop.customers".to_owned(),
@@ -78,6 +80,13 @@ impl Bundle {
     #[must_use]
     pub fn explained(mut self, section: &str) -> Self {
         self.explanation = format!("EXPLANATION_CONFIG: {section}\n");
+        self
+    }
+
+    /// `SENSITIVE`, as YAML in one line.
+    #[must_use]
+    pub fn sensitive(mut self, names: &str) -> Self {
+        self.sensitive = format!("  SENSITIVE: {names}\n");
         self
     }
 
@@ -166,6 +175,7 @@ FEATURE_CONFIG:
   PREDICTION_NAMES_DATATYPE: [{key_type}, FLOAT64, FLOAT64]
 "
         );
+        config.push_str(&self.sensitive);
         config.push_str(&self.explanation);
         config.push_str(&self.release);
         if !self.settings.is_empty() {

@@ -7,11 +7,15 @@ use std::{
 
 use cameo_bundle::ArtifactStore;
 use cameo_runtime::{clock::Clock, metrics::Metrics};
+use cameo_sealing::TenantKeys;
 use cameo_store::{ConnectOptions, Store};
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
 use cameo_worker::WorkerMetrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// 32 zero bytes: what is sealed in a world is nobody's secret.
+const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// Database and folder of a world.
 #[derive(Debug, Clone)]
@@ -54,12 +58,19 @@ impl Place {
         Arc::new(open_artifacts(&self.artifact_folder()))
     }
 
+    /// What sensitive predictions are sealed with: the same master key in each process of the world.
+    #[must_use]
+    pub fn tenant_keys(&self, store: Store) -> TenantKeys {
+        TenantKeys::new(store, Some(MASTER_KEY.parse().expect("a master key")))
+    }
+
     /// What a worker works with. It has connections of its own, under its own name.
     pub async fn worker(&self, name: &str, clock: Arc<dyn Clock>) -> cameo_worker::Dependencies {
         cameo_worker::Dependencies {
             store: self.store(name).await,
             warehouse: self.warehouse(),
             artifacts: self.artifacts(),
+            tenant_keys: Arc::new(self.tenant_keys(self.store(name).await)),
             clock,
             metrics: WorkerMetrics::register(&Metrics::new()),
         }

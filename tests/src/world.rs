@@ -80,6 +80,7 @@ impl World {
             cameo_api::Config::default(),
             cameo_api::Dependencies {
                 store: store.clone(),
+                tenant_keys: Arc::new(place.tenant_keys(store.clone())),
                 metrics: Metrics::new(),
                 warehouse: place.warehouse(),
                 artifacts: place.artifacts(),
@@ -241,6 +242,7 @@ impl World {
             warehouse: self.place.warehouse(),
             artifacts: self.place.artifacts(),
             trusted_keys: None,
+            tenant_keys: Arc::new(self.place.tenant_keys(self.store.clone())),
         };
         let router = cameo_api::router(config, dependencies, stop.clone());
         AnotherApi { router, _stop: stop.drop_guard() }
@@ -298,13 +300,18 @@ impl World {
 
     /// Creates an API key; without a tenant it sees all.
     pub async fn key(&self, tenant: Option<&str>) -> String {
+        self.key_for(tenant, Scopes::all()).await
+    }
+
+    /// Creates an API key that may do less, or more.
+    pub async fn key_for(&self, tenant: Option<&str>, scopes: Scopes) -> String {
         let key = ApiKey::generate().expect("random numbers");
         let new = NewKey {
             prefix: key.prefix().to_owned(),
             hash: key.hash(),
             tenant: tenant.map(|tenant| tenant.parse::<TenantName>().expect("a tenant name")),
             name: "scenario".to_owned(),
-            scopes: Scopes::all(),
+            scopes,
             services: Services::All,
             created_by: "scenario".to_owned(),
             expires_at: None,

@@ -31,6 +31,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     // It fetches the keys of an issuer, and no more.
     ("cameo-access", &["sqlx", "axum", "hyper", "tonic", "object_store"]),
     ("cameo-store", &["axum", "cameo-pipeline", "cameo-scoring"]),
+    ("cameo-sealing", &["tokio", "axum", "hyper", "tonic", "reqwest", "object_store"]),
     ("cameo-pipeline", &["axum", "http", "tower-http"]),
     ("cameo-serving", &["axum", "http", "tower-http"]),
     ("cameo-erasure", &["sqlx", "axum", "http", "tower-http"]),

@@ -171,6 +171,13 @@ codes! {
         "PROTECTED asks for a second person's approval, SHADOW_RUNS_MIN for comparisons; applying gives neither.",
         "Write ON_APPLY: CANDIDATE or SHADOW, or leave it out; then `cameo promote` and `cameo approve`." }
 
+    48 SensitiveInvalid { "A sensitive column is no prediction that can be sealed.",
+        "SENSITIVE lists predictions by name. The key, and the rank of a service that ranks, name a row and cannot be sealed.",
+        "Use names of PREDICTION_NAMES besides the key and the rank." }
+    49 SensitiveExplained { "Sensitive predictions would be told by stored explanations.",
+        "Contributions add up to the prediction, and the column `explanation` is not sealed.",
+        "Write STORE: ON_DEMAND or NONE in EXPLANATION_CONFIG, or remove SENSITIVE." }
+
     // Explanations.
     50 ExplanationNameTaken { "A column has the name of the stored explanations.",
         "With STORE: PREDICTION each prediction carries its contributions in the column `explanation`.",

@@ -57,11 +57,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The columns of each generation: those that are declared, then the explanations where each
-    /// prediction keeps its own.
+    /// The columns of each generation: those that are declared, the sensitive ones sealed, then the
+    /// explanations where each prediction keeps its own.
     #[must_use]
     pub fn published_schema(&self) -> PredictionSchema {
         let declared = self.prediction.schema().clone();
+        let sensitive = self.prediction.sensitive.iter().map(|name| &name.value);
+        // What cannot be sealed was refused when the config was read.
+        let declared = declared.clone().sealing(sensitive).unwrap_or(declared);
         if !self.explanation.as_ref().is_some_and(ExplanationSection::is_stored) {
             return declared;
         }
@@ -111,6 +114,8 @@ pub struct PredictionConfig {
     pub names: Vec<Located<ColumnName>>,
     /// The type of each name.
     pub types: Vec<Located<DataType>>,
+    /// The predictions that are kept sealed, as `names` writes them.
+    pub sensitive: Vec<Located<ColumnName>>,
     pub(crate) schema: PredictionSchema,
 }
 
@@ -209,6 +214,9 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
         (&explanation, sections.get("EXPLANATION_CONFIG"), ranks)
     {
         explanation_config::refuse_beside_ranking(reader, explanation, node);
+    }
+    if let (Some(explanation), Some(prediction)) = (&explanation, &prediction) {
+        explanation_config::refuse_beside_sensitive(reader, explanation, prediction);
     }
     let run = run_config::read(reader, &run);
     let release = release_config::read(reader, &release);

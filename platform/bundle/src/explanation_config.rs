@@ -271,6 +271,21 @@ pub(crate) fn refuse_beside_ranking(
     }
 }
 
+/// Contributions add up to what is sealed.
+pub(crate) fn refuse_beside_sensitive(
+    reader: &mut Reader<'_>,
+    section: &ExplanationSection,
+    prediction: &PredictionConfig,
+) {
+    let Some(name) = prediction.sensitive.first().filter(|_| section.is_stored()) else { return };
+    let message =
+        format!("stored explanations would tell the sensitive prediction `{}`", name.value);
+    let problem = reader
+        .problem(Code::SensitiveExplained, name.span, message)
+        .help("write STORE: ON_DEMAND or NONE in EXPLANATION_CONFIG");
+    reader.report(problem);
+}
+
 fn refuse_taken_name(
     reader: &mut Reader<'_>,
     settings: &ExplanationConfig,

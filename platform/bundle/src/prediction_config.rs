@@ -26,6 +26,7 @@ pub(crate) const KEYS: &[Key] = &[
     optional("PREDICTION_TIMEZONE"),
     required("PREDICTION_NAMES", "PREDICTION_NAMES: [user_id, score]"),
     required("PREDICTION_NAMES_DATATYPE", "PREDICTION_NAMES_DATATYPE: [INT, FLOAT64]"),
+    optional("SENSITIVE"),
 ];
 
 pub(crate) fn read(
@@ -39,14 +40,66 @@ pub(crate) fn read(
     let types = section.get("PREDICTION_NAMES_DATATYPE");
     let columns = columns(reader, names, types);
     let (names, types, schema) = columns?;
+    let sensitive = sensitive(reader, section, &names);
     Some(PredictionConfig {
         service_name: service_name?,
         version: version?,
         schedule: schedule?,
         names,
         types,
+        sensitive,
         schema,
     })
+}
+
+/// The predictions that are kept sealed, each as PREDICTION_NAMES writes it.
+fn sensitive(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    names: &[Located<ColumnName>],
+) -> Vec<Located<ColumnName>> {
+    if let Some(span) = section.blank("SENSITIVE") {
+        let problem = reader
+            .problem(Code::ValueEmpty, span, "`SENSITIVE` has no value")
+            .help("list the predictions that are kept sealed, or remove it");
+        reader.report(problem);
+    }
+    let Some(nodes) = section.get("SENSITIVE").and_then(|node| reader.list(node)) else {
+        return Vec::new();
+    };
+    let mut found: Vec<Located<ColumnName>> = Vec::new();
+    for node in nodes.iter().take(COLUMNS_MAX) {
+        let Some(wanted) = reader.parsed::<ColumnName>(node, Code::ColumnNameInvalid) else {
+            continue;
+        };
+        let text = wanted.value.as_str();
+        let at = names.iter().position(|name| name.value.as_str().eq_ignore_ascii_case(text));
+        let problem = match at {
+            Some(0) => reader.problem(
+                Code::SensitiveInvalid,
+                wanted.span,
+                format!("`{text}` is the key, by which predictions are looked up"),
+            ),
+            Some(at) if found.iter().any(|other| other.value == names[at].value) => reader.problem(
+                Code::ColumnNameTwice,
+                wanted.span,
+                format!("the name `{text}` occurs twice in SENSITIVE"),
+            ),
+            Some(at) => {
+                found.push(Located { value: names[at].value.clone(), span: wanted.span });
+                continue;
+            }
+            None => reader
+                .problem(
+                    Code::SensitiveInvalid,
+                    wanted.span,
+                    format!("`{text}` is not among PREDICTION_NAMES"),
+                )
+                .did_you_mean(nearest(text, names.iter().map(|name| name.value.as_str()))),
+        };
+        reader.report(problem.expected("names of predictions, each once, without the key"));
+    }
+    found
 }
 
 fn version(reader: &mut Reader<'_>, node: &Node) -> Option<Located<String>> {

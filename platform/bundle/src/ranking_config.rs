@@ -78,6 +78,17 @@ pub(crate) fn apply(
         reader.report(problem);
     }
     item_key(reader, ranking, prediction);
+    if let Some(rank) = prediction.sensitive.iter().find(|name| name.value.as_str() == RANK_COLUMN)
+    {
+        let problem = reader
+            .problem(
+                Code::SensitiveInvalid,
+                rank.span,
+                "the rank tells rows apart and is not sealed",
+            )
+            .expected("names of other predictions");
+        reader.report(problem);
+    }
     let second = prediction.names.get(1).zip(prediction.types.get(1));
     let is_rank = second.is_some_and(|(name, kind)| {
         name.value.as_str() == RANK_COLUMN && kind.value == DataType::Int

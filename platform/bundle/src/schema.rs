@@ -98,6 +98,10 @@ struct PredictionDocument {
     /// The type of each name, in the same order. The key is INT or STRING.
     #[schemars(length(min = 2, max = COLUMNS_MAX))]
     prediction_names_datatype: Vec<TypeWord>,
+    /// Predictions that are kept encrypted and shown only to callers with the scope `sensitive`; not the
+    /// key.
+    #[schemars(default, length(max = COLUMNS_MAX), inner(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")))]
+    sensitive: Vec<String>,
 }
 
 #[derive(JsonSchema)]

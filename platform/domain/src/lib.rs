@@ -29,7 +29,9 @@ pub use name::{
 pub use role::{GroupAccess, Role};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};
-pub use schema::{Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN};
+pub use schema::{
+    Column, DataType, EXPLANATION_COLUMN, PredictionSchema, RANK_COLUMN, SensitiveColumn,
+};
 pub use scope::{Scope, ScopeError, Scopes};
 pub use services::Services;
 pub use stage::{Stage, StageError};

@@ -97,21 +97,39 @@ pub const EXPLANATION_COLUMN: &str = "explanation";
 ///
 /// A service that ranks has several rows per key. Their first prediction is the rank, from 1, and
 /// key and rank together name a row.
+///
+/// A sensitive prediction is kept sealed: its column is a `STRING` here, because that is what every table,
+/// file and mirror holds of it. What it is once opened, [`PredictionSchema::opened`] tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<StoredColumn>", into = "Vec<StoredColumn>")]
 pub struct PredictionSchema {
     key: Column,
     predictions: Vec<Column>,
     top_n: Option<u32>,
+    /// For each prediction its declared type, where it is sensitive.
+    sensitive: Vec<Option<DataType>>,
 }
 
-/// A column as it is kept; the rank carries how many there are at most.
+/// A column as it is kept, with its declared type; the rank carries how many there are at most.
 #[derive(Serialize, Deserialize)]
 struct StoredColumn {
     #[serde(flatten)]
     column: Column,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     top_n: Option<u32>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    sensitive: bool,
+}
+
+/// A prediction that is kept sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SensitiveColumn<'s> {
+    /// Its place among the predictions.
+    pub at: usize,
+    /// Its name.
+    pub name: &'s ColumnName,
+    /// Its type once opened.
+    pub data_type: DataType,
 }
 
 /// Name of the column that carries the rank.
@@ -132,6 +150,9 @@ pub enum SchemaError {
     /// Several rows per key need a number that tells them apart.
     #[error("expected the second column to be `rank` of type INT, found `{0}` of type {1}")]
     NotARank(ColumnName, DataType),
+    /// Rows are found and told apart by what names them, and explanations are text of the platform's.
+    #[error("expected a prediction besides key, rank and explanation, found `{0}`")]
+    NotSensitive(ColumnName),
 }
 
 impl PredictionSchema {
@@ -152,7 +173,52 @@ impl PredictionSchema {
         if !key.data_type.is_key() {
             return Err(SchemaError::NotAKey(key.name, key.data_type));
         }
-        Ok(Self { key, predictions: columns.collect(), top_n: None })
+        let predictions: Vec<Column> = columns.collect();
+        Ok(Self { key, sensitive: vec![None; predictions.len()], predictions, top_n: None })
+    }
+
+    /// The same columns, of which those named are kept sealed.
+    ///
+    /// # Errors
+    /// [`SchemaError::NotSensitive`] for what is no prediction, or cannot be sealed.
+    pub fn sealing<'n>(
+        mut self,
+        names: impl IntoIterator<Item = &'n ColumnName>,
+    ) -> Result<Self, SchemaError> {
+        let ranks = usize::from(self.top_n.is_some());
+        for name in names {
+            let at = self.predictions.iter().position(|column| column.name == *name);
+            let at =
+                at.filter(|at| *at >= ranks && self.predictions[*at].data_type != DataType::Json);
+            let at = at.ok_or_else(|| SchemaError::NotSensitive(name.clone()))?;
+            let declared = std::mem::replace(&mut self.predictions[at].data_type, DataType::String);
+            self.sensitive[at].get_or_insert(declared);
+        }
+        Ok(self)
+    }
+
+    /// The predictions that are kept sealed, in declared order.
+    pub fn sensitive(&self) -> impl Iterator<Item = SensitiveColumn<'_>> {
+        let columns = self.predictions.iter().zip(&self.sensitive).enumerate();
+        columns.filter_map(|(at, (column, declared))| {
+            declared.map(|data_type| SensitiveColumn { at, name: &column.name, data_type })
+        })
+    }
+
+    /// Whether a column of this name, in any case, is kept sealed.
+    #[must_use]
+    pub fn is_sensitive(&self, name: &str) -> bool {
+        self.sensitive().any(|column| column.name.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The same columns with their types once opened, none of them sealed.
+    #[must_use]
+    pub fn opened(&self) -> Self {
+        let mut opened = self.clone();
+        for (column, declared) in opened.predictions.iter_mut().zip(&mut opened.sensitive) {
+            column.data_type = declared.take().unwrap_or(column.data_type);
+        }
+        opened
     }
 
     /// The same columns, with up to `top_n` rows per key.
@@ -186,7 +252,8 @@ impl PredictionSchema {
     pub fn with_explanation(self) -> Result<Self, SchemaError> {
         let explanation = Column { name: ColumnName::explanation(), data_type: DataType::Json };
         let columns = self.columns().cloned().chain([explanation]).collect();
-        Ok(Self { top_n: self.top_n, ..Self::new(columns)? })
+        let sensitive = self.sensitive.iter().copied().chain([None]).collect();
+        Ok(Self { top_n: self.top_n, sensitive, ..Self::new(columns)? })
     }
 
     /// Whether the rows carry explanations.
@@ -218,20 +285,32 @@ impl TryFrom<Vec<StoredColumn>> for PredictionSchema {
 
     fn try_from(stored: Vec<StoredColumn>) -> Result<Self, SchemaError> {
         let top_n = stored.iter().find_map(|column| column.top_n);
+        let sensitive: Vec<ColumnName> = stored
+            .iter()
+            .filter(|column| column.sensitive)
+            .map(|column| column.column.name.clone())
+            .collect();
         let schema = Self::new(stored.into_iter().map(|stored| stored.column).collect())?;
-        match top_n {
-            None => Ok(schema),
-            Some(top_n) => schema.ranked(top_n),
-        }
+        let schema = match top_n {
+            None => schema,
+            Some(top_n) => schema.ranked(top_n)?,
+        };
+        schema.sealing(&sensitive)
     }
 }
 
 impl From<PredictionSchema> for Vec<StoredColumn> {
     fn from(schema: PredictionSchema) -> Self {
-        let top_n = schema.top_n;
-        let columns = std::iter::once(schema.key).chain(schema.predictions).enumerate();
+        let (top_n, opened) = (schema.top_n, schema.opened());
+        let sealed = std::iter::once(false).chain(schema.sensitive.iter().map(Option::is_some));
+        let columns = std::iter::once(opened.key).chain(opened.predictions).zip(sealed);
         columns
-            .map(|(at, column)| StoredColumn { column, top_n: top_n.filter(|_| at == 1) })
+            .enumerate()
+            .map(|(at, (column, sensitive))| StoredColumn {
+                column,
+                top_n: top_n.filter(|_| at == 1),
+                sensitive,
+            })
             .collect()
     }
 }
@@ -266,6 +345,28 @@ mod tests {
         for second in [("rank", DataType::Float64), ("place", DataType::Int)] {
             let schema = schema(&[("id", DataType::Int), second, ("score", DataType::Float64)]);
             assert!(matches!(schema.ranked(3), Err(SchemaError::NotARank(..))));
+        }
+    }
+
+    #[test]
+    fn a_sensitive_prediction_is_kept_as_text_and_told_with_its_own_type() {
+        let name = |name: &str| name.parse::<ColumnName>().expect("a name");
+        let plain = schema(&[("id", DataType::Int), ("risk", DataType::Float64)]);
+        let sealed = plain.clone().sealing(&[name("risk")]).expect("a prediction");
+        assert_eq!(sealed.predictions()[0].data_type, DataType::String);
+        assert!(sealed.is_sensitive("RISK") && !sealed.is_sensitive("id"));
+        assert_eq!(sealed.opened(), plain);
+        let json = serde_json::to_string(&sealed).expect("JSON");
+        assert_eq!(
+            json,
+            r#"[{"name":"id","type":"INT"},{"name":"risk","type":"FLOAT64","sensitive":true}]"#
+        );
+        assert_eq!(serde_json::from_str::<PredictionSchema>(&json).expect("a schema"), sealed);
+        let explained = sealed.with_explanation().expect("a free name");
+        assert_eq!(explained.sensitive().count(), 1);
+        for refused in ["id", "unknown", "explanation"] {
+            let found = explained.clone().sealing(&[name(refused)]);
+            assert_eq!(found, Err(SchemaError::NotSensitive(name(refused))));
         }
     }
 

@@ -1,6 +1,7 @@
 //! How a run can end without a generation.
 
 use cameo_domain::Reason;
+use cameo_sealing::{KeysError, SealError};
 use cameo_store::StoreError;
 use cameo_warehouse::WarehouseError;
 
@@ -53,6 +54,26 @@ impl From<WarehouseError> for RunError {
             WarehouseError::Corrupt(_) => Self::halt("warehouse_corrupt", message),
             WarehouseError::Transient(_) => Self::transient("warehouse", message),
         }
+    }
+}
+
+impl From<KeysError> for RunError {
+    fn from(error: KeysError) -> Self {
+        let message = chain(&error);
+        match error {
+            KeysError::NoMaster => Self::halt("no_master_key", message),
+            KeysError::Unwrap(_) | KeysError::Missing { .. } | KeysError::Open(_) => {
+                Self::halt("tenant_key", message)
+            }
+            KeysError::Make(_) => Self::transient("tenant_key", message),
+            KeysError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SealError> for RunError {
+    fn from(error: SealError) -> Self {
+        Self::halt("sealing", chain(&error))
     }
 }
 

@@ -10,10 +10,11 @@ use std::{
 
 use arrow::array::RecordBatch;
 use async_channel::{Receiver, Sender};
-use cameo_batch::{RowDigest, conform};
+use cameo_batch::{ConformError, RowDigest, conform};
 use cameo_crashpoint::hit;
-use cameo_domain::GenerationId;
+use cameo_domain::{GenerationId, Reason};
 use cameo_scoring::rank::Ranker;
+use cameo_sealing::{DataKey, Sealer, TenantKeys};
 use cameo_store::{
     Store,
     erasures::{self, Suppressed},
@@ -22,7 +23,7 @@ use cameo_store::{
     quarantine::{self as stored, QuarantinedRow},
     runs::{self, ClaimedRun, Progress, RunCounts},
 };
-use cameo_warehouse::{BatchStream, PostProcess, ReadOptions, Warehouse};
+use cameo_warehouse::{BatchStream, PostProcess, ReadOptions, Warehouse, WarehouseError};
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use tokio::task::JoinSet;
@@ -49,6 +50,8 @@ pub struct Execution {
     pub claimed: ClaimedRun,
     /// Where predictions go.
     pub store: Store,
+    /// What sensitive predictions are sealed with.
+    pub tenant_keys: Arc<TenantKeys>,
     /// Where features come from.
     pub warehouse: Arc<dyn Warehouse>,
     /// Bounds and degree of parallelism of the read.
@@ -106,6 +109,7 @@ pub async fn execute(
 }
 
 async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, RunError> {
+    let sealing = sealing_key(&execution).await?;
     let explanations = prepare_explanations(&execution, files).await?;
     let Execution { plan, claimed, store, tracker, predicted_at, .. } = &execution;
     let generation = generations::begin(
@@ -124,7 +128,12 @@ async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, R
     hit("generation_begun");
 
     let quarantine = Arc::new(Quarantine::default());
-    let written = stages(&execution, &generation, &quarantine, explanations.as_ref()).await?;
+    let sealer = match sealing {
+        None => None,
+        Some(key) => Some(Arc::new(Sealer::new(&key, &generation.path, generation.id)?)),
+    };
+    let into = Destination { generation: &generation, sealer };
+    let written = stages(&execution, &into, &quarantine, explanations.as_ref()).await?;
     hit("all_written");
 
     let progress = tracker.snapshot();
@@ -161,6 +170,21 @@ async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, R
     tracker.end("publish");
     hit("publish_committed");
     Ok(Outcome { generation: generation.id, publication, digest: written })
+}
+
+/// The tenant's key, where something is to be sealed. Without one nothing is begun.
+async fn sealing_key(execution: &Execution) -> Result<Option<DataKey>, RunError> {
+    if !execution.plan.is_sensitive() {
+        return Ok(None);
+    }
+    let tenant = &execution.plan.manifest.path.tenant;
+    Ok(Some(execution.tenant_keys.current(tenant).await?))
+}
+
+/// Where rows go, and what seals them before.
+struct Destination<'g> {
+    generation: &'g Generation,
+    sealer: Option<Arc<Sealer>>,
 }
 
 async fn prepare_explanations(
@@ -203,7 +227,7 @@ enum End {
 
 async fn stages(
     execution: &Execution,
-    generation: &Generation,
+    into: &Destination<'_>,
     quarantine: &Arc<Quarantine>,
     explanations: Option<&Arc<Explanations>>,
 ) -> Result<RowDigest, RunError> {
@@ -262,16 +286,18 @@ async fn stages(
             PostProcess::run(sql, input, Arc::clone(&plan.scored), &plan.query.parameters, read)
                 .await?;
         let handed_over = Arc::clone(&handed_over);
-        tasks.spawn(forward(stream, result_in, Arc::clone(tracker), handed_over));
+        let plan = Arc::clone(plan);
+        tasks.spawn(forward(plan, stream, result_in, Arc::clone(tracker), handed_over));
         result_out
     } else {
         scored_out
     };
 
     for _ in 0..execution.writers.max(1) {
-        let writer = Writer::open(&execution.store, generation).await?;
+        let writer = Writer::open(&execution.store, into.generation).await?;
         tasks.spawn(write_batches(
             writer,
+            into.sealer.clone(),
             Arc::clone(plan),
             results.clone(),
             Arc::clone(tracker),
@@ -446,6 +472,7 @@ fn score_rows(
 }
 
 async fn forward(
+    plan: Arc<Plan>,
     mut stream: BatchStream,
     results: Sender<RecordBatch>,
     tracker: Arc<Tracker>,
@@ -454,7 +481,7 @@ async fn forward(
     tracker.begin("predictions");
     let mut given = 0;
     while let Some(batch) = stream.next().await {
-        let batch = batch?;
+        let batch = batch.map_err(|error| postprocess_failed(&plan, error))?;
         given += batch.num_rows() as u64;
         if results.send(batch).await.is_err() {
             return Ok(End::Done);
@@ -463,6 +490,23 @@ async fn forward(
     tracker.end("predictions");
     one_row_each(handed_over.load(Ordering::Relaxed), given)?;
     Ok(End::Done)
+}
+
+/// What the engine says about predictions.sql; of a service with sensitive predictions only the kind of
+/// failure, for its words may repeat a value.
+pub(crate) fn postprocess_failed(plan: &Plan, error: WarehouseError) -> RunError {
+    let untold = |reason: Reason| {
+        Reason::new(
+            reason.code,
+            "predictions.sql failed on a row; what the engine says is not repeated, for some predictions \
+             are sensitive. Try the query without SENSITIVE on data that may be seen",
+        )
+    };
+    match RunError::from(error) {
+        RunError::Halt(reason) if plan.is_sensitive() => RunError::Halt(untold(reason)),
+        RunError::Transient(reason) if plan.is_sensitive() => RunError::Transient(untold(reason)),
+        told => told,
+    }
 }
 
 /// A row that disappears in predictions.sql would be neither scored nor quarantined.
@@ -500,13 +544,19 @@ fn whole_customers(unusable: &[QuarantinedRow]) -> Result<(), RunError> {
     ))
 }
 
-/// A batch as it is published, and the rows that were left out.
+/// A batch as it is published, but for being sealed, and the rows that were left out.
 pub(crate) fn to_publish(
     plan: &Plan,
     batch: &RecordBatch,
 ) -> Result<(RecordBatch, Vec<QuarantinedRow>), RunError> {
     let unfit = |error: &dyn std::error::Error| RunError::halt("prediction_value", chain(error));
-    let batch = conform(batch, &plan.manifest.schema).map_err(|error| unfit(&error))?;
+    let batch = conform(batch, &plan.opened).map_err(|error| match &error {
+        // Its cause repeats the value.
+        ConformError::Value { column, .. } if plan.manifest.schema.is_sensitive(column) => {
+            RunError::halt("prediction_value", error.to_string())
+        }
+        _ => unfit(&error),
+    })?;
     if plan.postprocessed.is_some() && plan.is_explained() {
         explain::check_documents(&batch)?;
     }
@@ -519,6 +569,7 @@ pub(crate) fn to_publish(
 
 async fn write_batches(
     mut writer: Writer,
+    sealer: Option<Arc<Sealer>>,
     plan: Arc<Plan>,
     results: Receiver<RecordBatch>,
     tracker: Arc<Tracker>,
@@ -530,6 +581,10 @@ async fn write_batches(
         tracker.quarantined(unusable.len());
         quarantine.add(unusable);
         let rows = batch.num_rows();
+        let batch = match &sealer {
+            None => batch,
+            Some(sealer) => sealer.seal_batch(&batch, &plan.manifest.schema)?,
+        };
         writer.send(&batch).await?;
         if plan.ranking().is_none() {
             tracker.scored(rows);

@@ -20,5 +20,5 @@ pub use execute::{Execution, Outcome, execute};
 pub use explain::{Contribution, ExplainedCustomer, explain_one};
 pub use plan::{ModelFiles, Plan};
 pub use progress::Tracker;
-pub use sample::{LeftOut, SAMPLE_ROWS_MAX, Sample, sample};
+pub use sample::{LeftOut, MASK, SAMPLE_ROWS_MAX, Sample, sample};
 pub use steps::{Port, StepView};

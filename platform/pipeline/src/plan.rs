@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use cameo_batch::is_assignable;
 use cameo_bundle::{NullDefault as Declared, ReleaseManifest};
-use cameo_domain::{EXPLANATION_COLUMN, Sha256, TenantName};
+use cameo_domain::{EXPLANATION_COLUMN, PredictionSchema, Sha256, TenantName};
 use cameo_scoring::{LoadOptions, NullDefault, Scorer};
 use cameo_warehouse::{Parameters, PostProcess, Query, QueryDescription, TableStats, Warehouse};
 
@@ -54,6 +54,8 @@ impl Scoring {
 /// A release whose steps fit together, ready to run.
 pub struct Plan {
     pub(crate) manifest: ReleaseManifest,
+    /// The columns as the steps give them; the manifest has those that are kept, some of them sealed.
+    pub(crate) opened: PredictionSchema,
     pub(crate) query: Query,
     pub(crate) description: QueryDescription,
     pub(crate) key_index: usize,
@@ -107,6 +109,7 @@ impl Plan {
             ),
         };
         let plan = Self {
+            opened: manifest.schema.opened(),
             query,
             description,
             key_index,
@@ -181,6 +184,11 @@ impl Plan {
         }
     }
 
+    /// Whether some predictions are kept sealed.
+    pub(crate) fn is_sensitive(&self) -> bool {
+        self.manifest.schema.sensitive().next().is_some()
+    }
+
     /// What the steps before the publication give: the declared columns are taken from it by name.
     pub(crate) fn result(&self) -> &Schema {
         self.postprocessed.as_ref().unwrap_or(&self.scored)
@@ -193,7 +201,7 @@ impl Plan {
             (None, Scoring::Ranking(_)) => "ranking",
         };
         let fields = self.result().fields();
-        for column in self.manifest.schema.columns() {
+        for column in self.opened.columns() {
             let name = column.name.as_str();
             let Some(field) = fields.iter().find(|field| field.name().eq_ignore_ascii_case(name))
             else {

@@ -6,15 +6,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use cameo_batch::arrow_schema;
+use cameo_domain::PredictionSchema;
 use cameo_store::{Store, erasures, quarantine::QuarantinedRow};
 use cameo_warehouse::{BatchStream, PostProcess, Query, ReadOptions, Warehouse};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::RunError,
-    execute::{Beside, Explaining, Scored, one_row_each, score, steps_of, to_publish},
+    error::{RunError, chain},
+    execute::{
+        Beside, Explaining, Scored, one_row_each, postprocess_failed, score, steps_of, to_publish,
+    },
     explain::sql,
     plan::Plan,
 };
@@ -22,10 +26,13 @@ use crate::{
 /// Most rows of a sample, which is held in memory. A service that ranks has several per customer.
 pub const SAMPLE_ROWS_MAX: u32 = 1_000_000;
 
+/// What a sample shows in place of each sensitive prediction, null or not.
+pub const MASK: &str = "(sensitive)";
+
 /// What the first customers would be published with.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
-    /// Rows in the declared schema.
+    /// Rows in the schema of the release, with [`MASK`] where it seals.
     pub rows: Vec<RecordBatch>,
     /// Customers that `features.sql` gave; of those who were erased there are no rows.
     pub customers: u64,
@@ -65,7 +72,8 @@ pub async fn sample(
             let input: BatchStream = Box::pin(stream::iter(scored).map(Ok));
             let (schema, parameters) = (Arc::clone(&plan.scored), &plan.query.parameters);
             let given = PostProcess::run(sql, input, schema, parameters, read).await?;
-            let given: Vec<RecordBatch> = given.try_collect().await?;
+            let given: Vec<RecordBatch> =
+                given.try_collect().await.map_err(|error| postprocess_failed(plan, error))?;
             let rows: usize = given.iter().map(RecordBatch::num_rows).sum();
             one_row_each(taken as u64, rows as u64)?;
             given
@@ -75,10 +83,20 @@ pub async fn sample(
     for batch in &results {
         let (batch, unusable) = to_publish(plan, batch)?;
         tally.add(unusable);
-        sample.rows.push(batch);
+        sample.rows.push(masked(&batch, &plan.manifest.schema)?);
     }
     sample.quarantined = tally.merged(std::mem::take(&mut sample.quarantined));
     Ok(sample)
+}
+
+fn masked(batch: &RecordBatch, schema: &PredictionSchema) -> Result<RecordBatch, RunError> {
+    let mut columns = batch.columns().to_vec();
+    for sensitive in schema.sensitive() {
+        let mask: ArrayRef = Arc::new(StringArray::from(vec![MASK; batch.num_rows()]));
+        columns[sensitive.at + 1] = mask;
+    }
+    RecordBatch::try_new(arrow_schema(schema), columns)
+        .map_err(|error| RunError::halt("batch", chain(&error)))
 }
 
 /// The customers, their scores, and those that could not be scored.

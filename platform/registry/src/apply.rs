@@ -114,6 +114,12 @@ async fn apply_tree(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutco
     if problems.iter().any(Diagnostic::is_error) {
         return Ok(TreeOutcome::Unsound { problems });
     }
+    let sealing = |pending: &PendingBundle| !pending.bundle.config.prediction.sensitive.is_empty();
+    if !server.seals
+        && let Some((pending, _)) = inspected.iter().find(|(pending, _)| sealing(pending))
+    {
+        return Err(ApplyError::NoMasterKey(pending.bundle.path.clone()));
+    }
     let pending = inspected.iter().map(|(pending, _)| pending);
     let accepted_in_vain = match breaking(pending, wanted.accepted) {
         Ok(in_vain) => in_vain,

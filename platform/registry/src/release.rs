@@ -34,6 +34,12 @@ pub struct AppliedBundle {
 /// Why a bundle did not become a release.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
+    /// The server could not seal what the bundle declares sensitive.
+    #[error(
+        "{0} has sensitive predictions, and this server has no master key to seal them with; start it with \
+         --master-key-file (`cameo keys new-master` makes one), or remove SENSITIVE"
+    )]
+    NoMasterKey(ServicePath),
     /// The inspection found no model to store.
     #[error("the model of {0} could not be read")]
     NoModel(ServicePath),

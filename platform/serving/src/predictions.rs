@@ -44,6 +44,13 @@ enum Answers {
 }
 
 impl FoundMany {
+    /// Answers of `current` for keys in the order asked.
+    #[must_use]
+    pub fn of_rows(current: Arc<Current>, rows: Vec<Option<Rows>>) -> Self {
+        let values = rows.into_iter().map(|rows| rows.map(|rows| rows.to_values()));
+        Self { current, answers: Answers::Values(values.collect()) }
+    }
+
     /// Whether a snapshot answered, and not Postgres.
     #[must_use]
     pub fn is_from_snapshot(&self) -> bool {

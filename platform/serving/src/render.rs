@@ -44,6 +44,15 @@ impl Rows {
             Self::Values(values) => values.iter().map(cell).collect(),
         }
     }
+
+    /// The values as Postgres gives them, wherever they lie.
+    #[must_use]
+    pub fn to_values(&self) -> Values {
+        match self {
+            Self::Values(values) => values.clone(),
+            Self::Snapshot(..) => self.cells().into_iter().map(value).collect(),
+        }
+    }
 }
 
 /// Writes rows of a snapshot.
@@ -128,6 +137,22 @@ fn cell(value: &Value) -> Cell<'_> {
         Value::Date(day) => Cell::Date(days(*day)),
         Value::Timestamp(at) => Cell::Timestamp(at.timestamp_micros()),
         Value::Json(text) => Cell::Json(text),
+    }
+}
+
+/// A cell as a value of Postgres; a day or an instant beyond the calendar has no form there.
+fn value(cell: Cell<'_>) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Int(value) => Value::Int(value),
+        Cell::Float(value) => Value::Float(value),
+        Cell::Text(value) => Value::Text(value.to_owned()),
+        Cell::Bool(value) => Value::Bool(value),
+        Cell::Date(days) => day(days).map_or(Value::Null, Value::Date),
+        Cell::Timestamp(micros) => {
+            DateTime::from_timestamp_micros(micros).map_or(Value::Null, Value::Timestamp)
+        }
+        Cell::Json(text) => Value::Json(text.to_owned()),
     }
 }
 

@@ -32,6 +32,7 @@ pub mod schedule;
 pub mod segments;
 pub mod services;
 pub mod snapshots;
+pub mod tenant_keys;
 pub mod tenants;
 pub mod verdicts;
 pub mod webhooks;

@@ -8,6 +8,7 @@ use std::sync::{
 use cameo_access::Authenticator;
 use cameo_bundle::ArtifactStore;
 use cameo_package::TrustedKeys;
+use cameo_sealing::TenantKeys;
 use cameo_serving::Predictions;
 use cameo_store::Store;
 use cameo_warehouse::Warehouse;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) batches: Semaphore,
     pub(crate) deployments: Deployments,
     pub(crate) exports: Exports,
+    pub(crate) tenant_keys: Arc<TenantKeys>,
     draining: AtomicBool,
 }
 
@@ -45,6 +47,8 @@ pub(crate) struct Deployments {
     pub(crate) artifacts: Arc<ArtifactStore>,
     /// Who may sign; without any, everybody.
     pub(crate) trusted_keys: Option<Arc<TrustedKeys>>,
+    /// Whether bundles with sensitive predictions are taken.
+    pub(crate) seals: bool,
     /// Places for bundles that are being looked at.
     pub(crate) turns: Arc<Semaphore>,
 }
@@ -55,13 +59,20 @@ impl Shared {
         dependencies: Dependencies,
         predictions: Arc<Predictions>,
     ) -> App {
-        let Dependencies { store, metrics: process_metrics, warehouse, artifacts, trusted_keys } =
-            dependencies;
+        let Dependencies {
+            store,
+            metrics: process_metrics,
+            warehouse,
+            artifacts,
+            trusted_keys,
+            tenant_keys,
+        } = dependencies;
         let exports = Exports::new(&config, Arc::clone(&artifacts));
         let deployments = Deployments {
             warehouse,
             artifacts,
             trusted_keys: trusted_keys.map(Arc::new),
+            seals: tenant_keys.master().is_ok(),
             turns: Arc::new(Semaphore::new(config.deployments_in_flight_max)),
         };
         let metrics = Metrics::register(&process_metrics);
@@ -71,6 +82,7 @@ impl Shared {
             authenticator: Authenticator::new(store.clone(), config.oidc.clone()),
             deployments,
             exports,
+            tenant_keys,
             request_ids: RequestIds::new(),
             draining: AtomicBool::new(false),
             config,

@@ -24,12 +24,14 @@ mod problem;
 mod progress;
 mod router;
 mod routes;
+mod sensitive;
 mod server;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use cameo_bundle::ArtifactStore;
 use cameo_package::TrustedKeys;
+use cameo_sealing::TenantKeys;
 use cameo_serving::{Predictions, Snapshots};
 use cameo_store::Store;
 use cameo_warehouse::Warehouse;
@@ -54,6 +56,8 @@ pub struct Dependencies {
     pub artifacts: Arc<ArtifactStore>,
     /// Who may sign the bundles that are sent; without any, they need no signature.
     pub trusted_keys: Option<TrustedKeys>,
+    /// What opens sensitive predictions.
+    pub tenant_keys: Arc<TenantKeys>,
 }
 
 /// Why the API cannot run.

@@ -59,6 +59,8 @@ pub(crate) struct Metrics {
     pub(crate) snapshot_bytes: Gauge,
     /// How often a snapshot could not be had.
     pub(crate) snapshot_failures: Gauge,
+    /// Answers that were refused because a sensitive prediction did not open.
+    pub(crate) sealed_unopened: Counter,
 }
 
 impl Metrics {
@@ -117,6 +119,11 @@ impl Metrics {
             lookups_found: outcome("found"),
             lookups_missing: outcome("missing"),
             lookups_invalid: outcome("invalid"),
+            sealed_unopened: process.register(
+                "cameo_api_sealed_unopened",
+                "Answers refused because a sensitive prediction did not open",
+                Counter::default(),
+            ),
             served_stale: process.register(
                 "cameo_api_served_stale",
                 "Answers from a generation older than its service allows",

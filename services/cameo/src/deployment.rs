@@ -12,6 +12,7 @@ use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_openlineage::Receiver;
 use cameo_package::TrustedKeys;
+use cameo_sealing::TenantKeys;
 use cameo_store::{
     By, ConnectOptions, Store,
     services::{self, ServiceRecord},
@@ -19,7 +20,7 @@ use cameo_store::{
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Global;
+use crate::{cli::Global, commands::master_key};
 
 /// How other commands find a running `cameo up`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +48,7 @@ pub(crate) struct Places {
     data: PathBuf,
     lake: PathBuf,
     artifacts: String,
+    master_key: Option<PathBuf>,
 }
 
 impl Places {
@@ -66,7 +68,9 @@ impl Places {
             fs::create_dir_all(&folder)?;
             folder.display().to_string()
         };
-        Ok(Self { data, lake, artifacts })
+        // An empty variable is how many set-ups say that there is none.
+        let master_key = global.master_key_file.clone().filter(|file| !file.as_os_str().is_empty());
+        Ok(Self { data, lake, artifacts, master_key })
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -116,6 +120,8 @@ pub(crate) struct Deployment {
     pub(crate) api: cameo_api::Config,
     /// Where the API is for those who are told by webhooks.
     pub(crate) public_url: Option<String>,
+    /// What sensitive predictions are sealed with.
+    pub(crate) tenant_keys: Arc<TenantKeys>,
 }
 
 impl Deployment {
@@ -145,6 +151,7 @@ impl Deployment {
             store: &self.store,
             artifacts: &self.artifacts,
             warehouse: &self.warehouse,
+            seals: self.tenant_keys.master().is_ok(),
         }
     }
 
@@ -162,6 +169,8 @@ impl Deployment {
         let store = Store::connect(&options).await?.acting(By::new(actor(), "cli"));
         let warehouse = open_lake(places.lake(), &places.scratch())?;
         let artifacts = Arc::new(ArtifactStore::open(&places.artifacts)?);
+        let master = places.master_key.as_deref().map(master_key::read).transpose()?;
+        let tenant_keys = Arc::new(TenantKeys::new(store.clone(), master));
         Ok(Self {
             places,
             store,
@@ -171,6 +180,7 @@ impl Deployment {
             trusted_keys: None,
             api: cameo_api::Config::default(),
             public_url: None,
+            tenant_keys,
         })
     }
 }

@@ -34,6 +34,7 @@ impl Roles {
             trusted_keys,
             api,
             public_url,
+            tenant_keys,
         } = deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
@@ -53,6 +54,7 @@ impl Roles {
                 store: store.clone(),
                 warehouse: Arc::clone(&warehouse),
                 artifacts: Arc::clone(&artifacts),
+                tenant_keys: Arc::clone(&tenant_keys),
                 clock,
                 metrics: cameo_worker::WorkerMetrics::register(&metrics),
             };
@@ -86,8 +88,14 @@ impl Roles {
             scratch: places.scratch(),
             ..api
         };
-        let dependencies =
-            cameo_api::Dependencies { store, metrics, warehouse, artifacts, trusted_keys };
+        let dependencies = cameo_api::Dependencies {
+            store,
+            metrics,
+            warehouse,
+            artifacts,
+            trusted_keys,
+            tenant_keys,
+        };
         started.spawn(cameo_api::serve(listener, config, dependencies, shutdown.clone()));
         started
     }

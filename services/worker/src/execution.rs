@@ -211,6 +211,7 @@ async fn publish(
         plan: Arc::new(plan),
         claimed: claimed.clone(),
         store: dependencies.store.clone(),
+        tenant_keys: Arc::clone(&dependencies.tenant_keys),
         warehouse: Arc::clone(&dependencies.warehouse),
         read: ReadOptions {
             memory_limit_bytes: memory_mb * 1024 * 1024 * ENGINE_SHARE_PERCENT / 100,

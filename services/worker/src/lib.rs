@@ -22,6 +22,7 @@ use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
 use cameo_openlineage::{Emitter, Sending};
 use cameo_runtime::clock::Clock;
+use cameo_sealing::TenantKeys;
 use cameo_store::{
     By, Store, StoreError,
     lookup::{self, Hint},
@@ -100,6 +101,8 @@ pub struct Dependencies {
     pub warehouse: Arc<dyn Warehouse>,
     /// Models by hash.
     pub artifacts: Arc<ArtifactStore>,
+    /// What sensitive predictions are sealed with.
+    pub tenant_keys: Arc<TenantKeys>,
     /// The time that predictions carry.
     pub clock: Arc<dyn Clock>,
     /// Counters and histograms.

@@ -17,6 +17,7 @@ mod queue;
 mod ranking;
 mod readers;
 mod schedule;
+mod sensitive;
 mod shadow;
 mod snapshots;
 mod two_paths;

@@ -57,8 +57,12 @@ async fn a_plan_foretells_where_a_release_goes() {
     let artifacts = world.place.artifacts();
     let planned = async |release: &str| {
         std::fs::write(&config, format!("{text}{release}")).expect("a config");
-        let server =
-            Server { store: &world.store, artifacts: &artifacts, warehouse: &world.warehouse };
+        let server = Server {
+            store: &world.store,
+            artifacts: &artifacts,
+            warehouse: &world.warehouse,
+            seals: true,
+        };
         let found = discover(&root);
         let scope = Scope::of(&root, &found);
         plan(server, found, &scope, 0).await

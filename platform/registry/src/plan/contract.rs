@@ -30,6 +30,13 @@ pub enum SchemaChange {
         /// Its type then.
         new: DataType,
     },
+    /// A prediction that is kept sealed from now on, or no longer.
+    Sealed {
+        /// Which.
+        name: ColumnName,
+        /// Whether it will be.
+        sensitive: bool,
+    },
     /// A prediction that is new.
     Added {
         /// Which.
@@ -54,7 +61,10 @@ impl SchemaChange {
     #[must_use]
     pub fn breaks(&self) -> bool {
         match self {
-            Self::Key { .. } | Self::Removed { .. } | Self::Retyped { .. } => true,
+            Self::Key { .. }
+            | Self::Removed { .. }
+            | Self::Retyped { .. }
+            | Self::Sealed { .. } => true,
             Self::Added { .. } | Self::Reordered { .. } => false,
             Self::RowsPerKey { old, new } => old.is_some() != new.is_some(),
         }
@@ -67,6 +77,12 @@ impl SchemaChange {
             Self::Key { .. } => "look-ups by the old key find nothing",
             Self::Removed { .. } => "answers lack it, and SQL that names it fails",
             Self::Retyped { .. } => "consumers are given another type",
+            Self::Sealed { sensitive: true, .. } => {
+                "callers without the scope `sensitive` get null, and SQL gets a sealed text"
+            }
+            Self::Sealed { sensitive: false, .. } => {
+                "every caller sees it, and SQL gets another type"
+            }
             Self::Added { .. } => "answers have one more field",
             Self::Reordered { .. } => "only who reads columns by their place notices",
             Self::RowsPerKey { .. } if self.breaks() => {
@@ -88,6 +104,12 @@ impl fmt::Display for SchemaChange {
                 write!(f, "prediction {} {} removed", column.name, column.data_type)
             }
             Self::Retyped { name, old, new } => write!(f, "prediction {name} {old} → {new}"),
+            Self::Sealed { name, sensitive: true } => {
+                write!(f, "prediction {name} becomes sensitive")
+            }
+            Self::Sealed { name, sensitive: false } => {
+                write!(f, "prediction {name} is no longer sensitive")
+            }
             Self::Added { column } => {
                 write!(f, "prediction {} {} added", column.name, column.data_type)
             }
@@ -106,6 +128,17 @@ impl fmt::Display for SchemaChange {
 #[must_use]
 pub fn schema_changes(old: &PredictionSchema, new: &PredictionSchema) -> Vec<SchemaChange> {
     let mut changes = Vec::new();
+    let sensitive = new.predictions().iter().filter(|column| {
+        let name = column.name.as_str();
+        let known = old.predictions().iter().any(|old| old.name == column.name);
+        known && old.is_sensitive(name) != new.is_sensitive(name)
+    });
+    changes.extend(sensitive.map(|column| SchemaChange::Sealed {
+        name: column.name.clone(),
+        sensitive: new.is_sensitive(column.name.as_str()),
+    }));
+    // What is inside counts, sealed or not.
+    let (old, new) = (&old.opened(), &new.opened());
     if old.key() != new.key() {
         changes.push(SchemaChange::Key { old: old.key().clone(), new: new.key().clone() });
     }
@@ -169,6 +202,21 @@ mod tests {
     fn told(old: &[(&str, DataType)], new: &[(&str, DataType)]) -> Vec<(String, bool)> {
         let changes = schema_changes(&schema(old), &schema(new));
         changes.iter().map(|change| (change.to_string(), change.breaks())).collect()
+    }
+
+    #[test]
+    fn a_prediction_that_becomes_sensitive_breaks_whoever_reads_it() {
+        let clear = schema(&[("id", DataType::Int), ("risk", DataType::Float64)]);
+        let name: ColumnName = "risk".parse().expect("a name");
+        let sealed = clear.clone().sealing([&name]).expect("a prediction");
+        let told = |old, new| {
+            let changes = schema_changes(old, new);
+            assert!(changes.iter().all(SchemaChange::breaks));
+            changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&clear, &sealed), ["prediction risk becomes sensitive"]);
+        assert_eq!(told(&sealed, &clear), ["prediction risk is no longer sensitive"]);
+        assert!(told(&sealed, &sealed).is_empty());
     }
 
     const OLD: [(&str, DataType); 3] =

@@ -38,6 +38,8 @@ pub struct Server<'a> {
     pub artifacts: &'a ArtifactStore,
     /// Where features come from.
     pub warehouse: &'a Arc<dyn Warehouse>,
+    /// Whether it can seal sensitive predictions.
+    pub seals: bool,
 }
 
 /// How much of a server a tree speaks for: what is missing there was removed.

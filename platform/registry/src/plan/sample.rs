@@ -267,6 +267,11 @@ fn predictions(
         .map(|(at, column)| {
             let sampled = &new.values[at];
             let before = current.and_then(|(old, current)| {
+                // Neither clear values beside a mask, nor sealed ones beside anything.
+                let name = column.name.as_str();
+                if schema.is_sensitive(name) || old.is_sensitive(name) {
+                    return None;
+                }
                 let same = |other: &Column| other.name == column.name;
                 let at = old.predictions().iter().position(same)?;
                 Some((&current.rows.values[at], current.matched.as_deref()))

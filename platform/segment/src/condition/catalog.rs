@@ -76,7 +76,7 @@ impl Catalog {
             column_of(schema, column).map(|found| (service, found))
         });
         match (having.next(), having.next()) {
-            (Some((service, found)), None) => Ok(known(service, found)),
+            (Some((service, _)), None) => self.qualified(service.as_str(), column),
             (Some((one, _)), Some((other, _))) => Err(Unnamed {
                 message: format!("both `{one}` and `{other}` have a column `{column}`"),
                 help: Some(format!("write `{one}.{column}` or `{other}.{column}`")),
@@ -112,6 +112,12 @@ impl Catalog {
             return Err(Unnamed {
                 message: format!("`{service}.{column}` is an explanation, not a prediction"),
                 help: None,
+            });
+        }
+        if schema.is_sensitive(found.name.as_str()) {
+            return Err(Unnamed {
+                message: format!("`{service}.{column}` is sensitive, and kept sealed"),
+                help: Some("name predictions that are not: being a member would tell".to_owned()),
             });
         }
         Ok(known(service, found))

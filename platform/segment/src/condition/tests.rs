@@ -184,3 +184,16 @@ proptest! {
         prop_assert_eq!(Ok(&condition), again.as_ref(), "of {}", text);
     }
 }
+
+#[test]
+fn a_sensitive_prediction_is_in_no_condition() {
+    let columns = [("customer_id", DataType::Int), ("risk", DataType::Float64)];
+    let name = "risk".parse().expect("a name");
+    let sealed = schema(&columns).sealing([&name]).expect("a prediction");
+    let service = "health".parse().expect("a name");
+    let catalog = Catalog::new(BTreeMap::from([(service, sealed)]));
+    for text in ["risk > 0.5", "health.risk IS NULL", "RISK = 'cameo:v1:'"] {
+        let refused = Condition::parse(text, &catalog).expect_err(text).to_string();
+        assert!(refused.to_lowercase().contains("`health.risk` is sensitive"), "{refused}");
+    }
+}

@@ -44,7 +44,12 @@ fn common(production: &Side, shadow: &Side) -> Vec<Column> {
     let named_by = production.schema.identity().count();
     let others: Vec<_> = shadow.schema.columns().collect();
     let columns = production.schema.columns().skip(named_by);
-    columns.filter(|column| others.contains(column)).cloned().collect()
+    // What is sealed differs in every row, and says nothing.
+    let sealed = |column: &Column| {
+        let name = column.name.as_str();
+        production.schema.is_sensitive(name) || shadow.schema.is_sensitive(name)
+    };
+    columns.filter(|column| others.contains(column) && !sealed(column)).cloned().collect()
 }
 
 fn is_number(column: &Column) -> bool {

@@ -348,7 +348,7 @@ impl Sent {
 
 impl Deployments {
     fn server<'a>(&'a self, store: &'a cameo_store::Store) -> Server<'a> {
-        Server { store, artifacts: &self.artifacts, warehouse: &self.warehouse }
+        Server { store, artifacts: &self.artifacts, warehouse: &self.warehouse, seals: self.seals }
     }
 }
 

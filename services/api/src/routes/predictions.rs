@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{
+    Extension,
     extract::{FromRequest, Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -31,6 +32,7 @@ use crate::{
     limits::KEYS_PER_REQUEST,
     openapi::example,
     problem::{Code, Problem, ProblemBody},
+    sensitive,
 };
 
 /// Most keys of one batch look-up.
@@ -78,6 +80,9 @@ pub(crate) struct Prediction {
     age_seconds: i64,
     /// Whether it is older than the service allows.
     stale: bool,
+    /// The columns that are sensitive and therefore `null` here: the caller lacks the scope `sensitive`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    withheld: Option<Vec<String>>,
 }
 
 /// Columns of predictions by name.
@@ -161,6 +166,7 @@ impl From<Key> for KeyView {
             content_type = "application/problem+json", example = json!(example(Code::NotPublished)))))]
 pub(crate) async fn get_prediction(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
     // As a whole: taking the headers alone would copy them.
     request: Request,
@@ -171,7 +177,8 @@ pub(crate) async fn get_prediction(
         LookupError::from(error)
     })?;
     let now = Utc::now();
-    if request.headers().contains_key(header::IF_NONE_MATCH) {
+    let reusable = !sensitive::has_any(&current.served.schema);
+    if reusable && request.headers().contains_key(header::IF_NONE_MATCH) {
         let at = current.freshness(now);
         let tag = freshness::entity_tag(&current, &key, &at);
         if freshness::is_known(request.headers(), &tag) {
@@ -181,12 +188,14 @@ pub(crate) async fn get_prediction(
         }
     }
     app.metrics.count_source(current.snapshot().is_some(), 1);
-    let found = app.predictions.one(current, key).await.inspect_err(|error| {
+    let mut found = app.predictions.one(current, key).await.inspect_err(|error| {
         if matches!(error, LookupError::UnknownKey { .. }) {
             app.metrics.lookups_missing.inc();
         }
     })?;
     app.metrics.lookups_found.inc();
+    let rows = vec![(&found.key, &mut found.rows)];
+    let withheld = sensitive::show(&app, &caller, &found.current.served, rows).await?;
     let at = found.current.freshness(now);
     let mut body = Vec::with_capacity(ROW_BYTES_GUESS + found.current.members.len());
     body.extend_from_slice(b"{");
@@ -197,9 +206,10 @@ pub(crate) async fn get_prediction(
     found.rows.write(&mut body, &found.current);
     body.push(b',');
     freshness::write_members(&mut body, &found.current, &at);
+    body.extend_from_slice(&withheld);
     body.push(b'}');
     let tag = freshness::entity_tag(&found.current, &found.key, &at);
-    Ok(with_freshness(answer(body), &app, &found.current, &at, Some(tag)))
+    Ok(with_freshness(answer(body), &app, &found.current, &at, reusable.then_some(tag)))
 }
 
 /// Keys to look up.
@@ -263,6 +273,9 @@ pub(crate) struct BatchResult {
     age_seconds: i64,
     /// Whether it is older than the service allows.
     stale: bool,
+    /// The columns that are sensitive and therefore `null` here: the caller lacks the scope `sensitive`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    withheld: Option<Vec<String>>,
 }
 
 /// What a service says about one of many keys.
@@ -318,11 +331,11 @@ pub(crate) enum KeyStatus {
             content_type = "application/problem+json", example = json!(example(Code::NotPublished)))))]
 pub(crate) async fn batch_get_predictions(
     State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
     path: PathParams,
     request: Request,
 ) -> Result<Response, Problem> {
     let current = app.predictions.current(path.text("tenant"), path.text("service")).await?;
-    let caller = request.extensions().get::<Arc<Caller>>().cloned();
     // The body first: a client that sends it slowly must not keep the place from others. The wait is bounded by
     // the time limit of the request, and the number of those that wait by the requests in flight.
     let body = JsonBytes::from_request(request, &app).await?;
@@ -338,9 +351,7 @@ pub(crate) async fn batch_get_predictions(
             ),
         ));
     }
-    if let Some(caller) = caller {
-        app.limits.charge(&caller, path.text("tenant"), beyond_one_request(asked.keys.len()))?;
-    }
+    app.limits.charge(&caller, path.text("tenant"), beyond_one_request(asked.keys.len()))?;
     let declared = current.served.schema.key().data_type;
     let parsed: Vec<Result<KeyRef<'_>, KeyError>> =
         asked.keys.iter().map(|asked| asked.key(declared)).collect();
@@ -348,6 +359,7 @@ pub(crate) async fn batch_get_predictions(
         parsed.iter().filter_map(|key| key.as_ref().ok().copied()).collect();
     let found = app.predictions.many(current, &keys).await?;
     app.metrics.count_source(found.is_from_snapshot(), keys.len() as u64);
+    let (found, withheld) = sensitive::show_many(&app, &caller, found, &keys).await?;
 
     let at = found.current.freshness(Utc::now());
     let row_bytes = ROW_BYTES_GUESS.min(64 + 48 * found.current.served.schema.predictions().len());
@@ -378,6 +390,7 @@ pub(crate) async fn batch_get_predictions(
     }
     body.extend_from_slice(b"],");
     freshness::write_members(&mut body, &found.current, &at);
+    body.extend_from_slice(&withheld);
     body.push(b'}');
     app.metrics.lookups_found.inc_by(count_found);
     app.metrics.lookups_missing.inc_by(count_missing);
@@ -518,6 +531,9 @@ fn with_freshness(
     }
     if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
         headers.insert(header::ETAG, tag);
+    }
+    if sensitive::has_any(&current.served.schema) {
+        return sensitive::not_to_be_kept(response);
     }
     response
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
+    body::Bytes,
     extract::{FromRequest, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cameo_access::Caller;
 use cameo_checkpoint::{Check, passes};
-use cameo_domain::{Scope, ServiceName, ServicePath, TenantName};
+use cameo_domain::{Key, Scope, ServiceName, ServicePath, TenantName};
 use cameo_serving::{
     LookupError,
     profiles::{CUSTOMERS_MAX, CustomerKey, Missing, Said, ServiceAnswers, Sources},
+    render::Rows,
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,7 @@ use crate::{
     freshness,
     openapi::example,
     problem::{Code, Problem, ProblemBody},
+    sensitive,
 };
 
 /// Room for what one service says, so that most answers are written without growing the buffer.
@@ -80,6 +83,9 @@ pub(crate) struct ServiceAttributes {
     age_seconds: i64,
     /// Whether it is older than the service allows.
     stale: bool,
+    /// The columns that are sensitive and therefore `null` here: the caller lacks the scope `sensitive`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    withheld: Option<Vec<String>>,
 }
 
 /// A service that could not answer now.
@@ -180,23 +186,31 @@ pub(crate) async fn get_profile(
     };
     // The tag names the generations, so the caller had this very answer: no query is needed.
     let known = tag(&mut sources.published.iter().map(AsRef::as_ref));
-    if freshness::is_known(&headers, &known) {
+    let reusable =
+        !sources.published.iter().any(|current| sensitive::has_any(&current.served.schema));
+    if reusable && freshness::is_known(&headers, &known) {
         return Ok(with_tag(StatusCode::NOT_MODIFIED.into_response(), &known));
     }
-    let answers = app.predictions.profile(sources.published, &customer).await;
+    let mut answers = app.predictions.profile(sources.published, &customer).await;
+    let withheld = shown(&app, &caller, &mut answers).await?;
     let whole = answers.iter().all(|answers| answers.said.is_ok());
     let mut body = Vec::with_capacity(SERVICE_BYTES_GUESS * (answers.len() + 1));
     body.extend_from_slice(b"{\"tenant\":");
     write_json(&mut body, &tenant)?;
     body.extend_from_slice(b",\"key\":");
     write_json(&mut body, &asked)?;
-    let writer = Writer::new(&app, &sources.unpublished, query.missing.unwrap_or_default(), now);
+    let lists_missing = query.missing.unwrap_or_default();
+    let writer =
+        Writer { app: &app, unpublished: &sources.unpublished, lists_missing, withheld, now };
     let found = writer.write(&mut body, &answers, 0)?;
     body.push(b'}');
     if found == 0 {
         return Err(nothing_said(&tenant, asked, answers));
     }
     let response = answer(body);
+    if !reusable {
+        return Ok(sensitive::not_to_be_kept(response));
+    }
     if !whole {
         return Ok(response);
     }
@@ -263,14 +277,16 @@ pub(crate) async fn batch_get_profiles(
     let asked: ProfilesRequest = body.read()?;
     let customers = customers(&asked.keys)?;
     let sources = sources(&app, &caller, &tenant, query.services.as_deref()).await?;
-    let answers = app.predictions.profiles(sources.published, &customers).await;
+    let mut answers = app.predictions.profiles(sources.published, &customers).await;
+    let withheld = shown(&app, &caller, &mut answers).await?;
     let bytes = SERVICE_BYTES_GUESS * answers.len() * customers.len();
     let mut body = Vec::with_capacity(bytes.max(SERVICE_BYTES_GUESS));
     body.extend_from_slice(b"{\"tenant\":");
     write_json(&mut body, &tenant)?;
     body.extend_from_slice(b",\"profiles\":[");
-    let listed = query.missing.unwrap_or_default();
-    let writer = Writer::new(&app, &sources.unpublished, listed, Utc::now());
+    let (lists_missing, now) = (query.missing.unwrap_or_default(), Utc::now());
+    let writer =
+        Writer { app: &app, unpublished: &sources.unpublished, lists_missing, withheld, now };
     for (at, key) in asked.keys.iter().enumerate() {
         body.extend_from_slice(if at == 0 { b"{\"key\":" } else { b",{\"key\":" });
         write_json(&mut body, key)?;
@@ -279,6 +295,26 @@ pub(crate) async fn batch_get_profiles(
     }
     body.extend_from_slice(b"]}");
     Ok(answer(body))
+}
+
+/// Opens what is sensitive where the caller may see it, and takes it out elsewhere; gives the member
+/// `withheld` of each service.
+async fn shown(
+    app: &App,
+    caller: &Caller,
+    answers: &mut [ServiceAnswers],
+) -> Result<Vec<Bytes>, Problem> {
+    let mut withheld = Vec::with_capacity(answers.len());
+    for ServiceAnswers { current, said } in answers {
+        let mut found: Vec<(&Key, &mut Rows)> = Vec::new();
+        for said in said.iter_mut().flatten() {
+            if let Said::Found { key, rows } = said {
+                found.push((key, rows));
+            }
+        }
+        withheld.push(sensitive::show(app, caller, &current.served, found).await?);
+    }
+    Ok(withheld)
 }
 
 /// The tenant whose services are asked. One that the caller may not see is answered like one that does not exist.
@@ -359,19 +395,12 @@ struct Writer<'a> {
     app: &'a App,
     unpublished: &'a [ServiceName],
     lists_missing: bool,
+    /// The member `withheld` of each service that was asked.
+    withheld: Vec<Bytes>,
     now: DateTime<Utc>,
 }
 
-impl<'a> Writer<'a> {
-    fn new(
-        app: &'a App,
-        unpublished: &'a [ServiceName],
-        lists_missing: bool,
-        now: DateTime<Utc>,
-    ) -> Self {
-        Self { app, unpublished, lists_missing, now }
-    }
-
+impl Writer<'_> {
     /// Writes the members from `services` on for the customer at a place of the list; gives how many services
     /// have predictions.
     fn write(
@@ -382,7 +411,7 @@ impl<'a> Writer<'a> {
     ) -> Result<usize, Problem> {
         let (mut found, mut failed, mut missing) = (0, Vec::new(), Vec::new());
         body.extend_from_slice(b",\"services\":[");
-        for ServiceAnswers { current, said } in answers {
+        for (ServiceAnswers { current, said }, withheld) in answers.iter().zip(&self.withheld) {
             let service = &current.served.path.service;
             match said.as_ref().map(|said| said.get(customer)) {
                 Ok(Some(Said::Found { key, rows })) => {
@@ -399,6 +428,7 @@ impl<'a> Writer<'a> {
                     body.push(b',');
                     let at = current.freshness(self.now);
                     freshness::write_members(body, current, &at);
+                    body.extend_from_slice(withheld);
                     body.push(b'}');
                     self.app.metrics.lookups_found.inc();
                     if at.stale {

@@ -76,6 +76,9 @@ pub(crate) struct ColumnView {
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "INT")]
     data_type: DataType,
+    /// Whether it is shown only to callers with the scope `sensitive`; left out where it is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sensitive: bool,
 }
 
 /// The services of a tenant.
@@ -137,14 +140,17 @@ fn view(app: &App, record: ServiceRecord, now: DateTime<Utc>) -> Service {
     let column = |column: &cameo_domain::Column| ColumnView {
         name: column.name.to_string(),
         data_type: column.data_type,
+        sensitive: record.schema.is_sensitive(column.name.as_str()),
     };
+    // What answers give, not what tables hold.
+    let columns = record.schema.opened().columns().map(column).collect();
     Service {
         tenant: path.tenant.to_string(),
         service: path.service.to_string(),
         release: record.release.to_string(),
         stage: record.stage.to_string(),
         version: record.version,
-        columns: record.schema.columns().map(column).collect(),
+        columns,
         top_n: record.schema.top_n(),
         schedule: record.cron,
         timezone: record.timezone,

@@ -22,6 +22,7 @@ use cameo_runtime::{
     metrics::Metrics,
     postgres::{EmbeddedPostgres, PostgresSettings},
 };
+use cameo_sealing::TenantKeys;
 use cameo_store::{
     By, ConnectOptions, Store,
     explanations::{self, Cohort, Explanation, FeatureImportance, Importance, Unit},
@@ -85,6 +86,7 @@ pub(crate) fn dependencies(store: Store, metrics: Metrics, folder: &Path) -> Dep
     let artifacts = folder.join("artifacts");
     std::fs::create_dir_all(&artifacts).expect("a folder for models");
     Dependencies {
+        tenant_keys: Arc::new(TenantKeys::new(store.clone(), None)),
         store,
         metrics,
         warehouse: Arc::new(Lake::open(folder, limits).expect("the Lake opens")),

@@ -1,6 +1,6 @@
 //! Keys and the audit trail.
 
-use std::str::FromStr;
+use std::{path::PathBuf, str::FromStr};
 
 use cameo_domain::{NameError, Scope, ScopeError, Scopes, ServiceName, TenantName};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
@@ -121,6 +121,22 @@ pub(crate) enum Keys {
     Revoke {
         /// The key's prefix, as listed.
         prefix: String,
+    },
+    /// Make a master key, by which sensitive predictions are sealed, in a file of its own.
+    NewMaster {
+        /// The file, which must not be there yet.
+        file: PathBuf,
+    },
+    /// Seal a tenant's sensitive predictions with another key from the next run on.
+    RotateTenantKey {
+        /// The tenant.
+        tenant: TenantName,
+    },
+    /// Wrap all tenants' keys by the master key that is in use now, instead of by the one before.
+    Rewrap {
+        /// The file of the master key before.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
     },
 }
 

@@ -59,6 +59,10 @@ pub(crate) struct Global {
     /// Folder or object-store URL for models. Default: `artifacts` in the data directory.
     #[arg(long, global = true, env = "CAMEO_ARTIFACTS")]
     pub(crate) artifacts: Option<String>,
+    /// A file with the key that stands above those of all tenants, by which sensitive predictions are
+    /// sealed and opened; `keys new-master` makes one.
+    #[arg(long, global = true, value_name = "FILE", env = "CAMEO_MASTER_KEY_FILE")]
+    pub(crate) master_key_file: Option<PathBuf>,
     /// How to print results; by default text on a terminal and JSON elsewhere.
     #[arg(short, long, global = true, value_enum)]
     pub(crate) output: Option<Format>,

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Global, KeyScope, Keys},
+    commands::master_key,
     deployment::{Deployment, actor},
     output::{Output, table},
 };
@@ -41,9 +42,18 @@ struct Revoked {
 }
 
 pub(crate) async fn run(global: &Global, keys: Keys, output: Output) -> anyhow::Result<ExitCode> {
+    if let Keys::NewMaster { file } = &keys {
+        return master_key::make(file, output);
+    }
     let deployment = Deployment::find(global).await?;
     let store = &deployment.store;
     match keys {
+        // It needs no server, and is made above.
+        Keys::NewMaster { .. } => {}
+        Keys::RotateTenantKey { tenant } => {
+            return master_key::rotate(&deployment, tenant, output).await;
+        }
+        Keys::Rewrap { from } => return master_key::rewrap(&deployment, &from, output).await,
         Keys::Create { tenant, admin: _, name, scope, service, expires_days, rate } => {
             if let Some(tenant) = &tenant {
                 must_exist(store, tenant).await?;

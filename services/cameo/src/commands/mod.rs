@@ -15,6 +15,7 @@ pub(crate) mod history;
 pub(crate) mod importance;
 pub(crate) mod keys;
 pub(crate) mod lineage;
+pub(crate) mod master_key;
 pub(crate) mod model;
 pub(crate) mod new;
 pub(crate) mod package;

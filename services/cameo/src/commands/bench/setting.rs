@@ -31,6 +31,7 @@ impl Setting {
             std::os::unix::fs::PermissionsExt::from_mode(0o755),
         )?;
         let global = Global {
+            master_key_file: None,
             data_dir: folder.path().join("data"),
             database_url: None,
             lake: None,

@@ -182,6 +182,7 @@ impl<'a> Bench<'a> {
                 warehouse: Arc::clone(&deployment.warehouse),
                 artifacts: Arc::clone(&deployment.artifacts),
                 trusted_keys: None,
+                tenant_keys: Arc::clone(&deployment.tenant_keys),
             };
             servers.spawn(cameo_api::serve(listener, config, dependencies, shutdown.clone()));
         }
@@ -309,6 +310,7 @@ async fn make_snapshots(setting: &Setting) -> anyhow::Result<()> {
         store: deployment.store.clone(),
         warehouse: Arc::clone(&deployment.warehouse),
         artifacts: Arc::clone(&deployment.artifacts),
+        tenant_keys: Arc::clone(&deployment.tenant_keys),
         clock: Arc::new(SystemClock),
         metrics: WorkerMetrics::register(&Metrics::new()),
     };
