@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::http::{HeaderMap, Request, Uri, header};
-use cameo_access::{ApiKey, OidcConfig, PresentedKey, oidc::check_header};
+use cameo_access::{ApiKey, OidcConfig, PresentedKey, TokenAlgorithm, oidc::check_header};
 use cameo_bundle::{discover, load, render_human};
 use cameo_domain::{
     Column, DataType, Key, PredictionSchema, Scopes, ServiceName, ServicePath, TenantName,
@@ -64,7 +64,8 @@ fn headers_of_tokens() {
         time_max: QUICK,
         bytes_max: 1 << 20,
     };
-    let algorithms = ["RS256", "ES256"].map(|name| name.parse().expect("an algorithm"));
+    let algorithms =
+        ["RS256", "ES256"].map(|name| name.parse::<TokenAlgorithm>().expect("an algorithm"));
     let config = OidcConfig::new("https://issuer.example", "cameo", &algorithms).expect("a config");
     fuzz(&target, |input| {
         let text = String::from_utf8_lossy(input);
@@ -310,7 +311,7 @@ fn packages() {
         time_max: SLOW,
         bytes_max: 64 << 20,
     };
-    fuzz(&target("packages", vec![sound]), |input| unpack(input));
+    fuzz(&target("packages", vec![sound]), unpack);
     // Past the checksum of the compression.
     fuzz(&target("archives in packages", vec![tar]), |input| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
