@@ -288,6 +288,7 @@ impl World {
         eventually("everybody is erased who was to be", async || {
             let lease_seconds = self.worker_config().lease_seconds;
             cameo_worker::erase_next(&dependencies, lease_seconds).await.expect("an answer");
+            self.make_snapshots().await;
             let open = "select tenant from cameo.erasure_turns where keys_to_forget
                         union all select tenant from cameo.erasures where state = 'erasing'";
             self.texts(open).await.is_empty().then_some(())

@@ -27,6 +27,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-scoring", &["sqlx", "axum", "hyper", "tonic", "reqwest", "object_store"]),
     ("cameo-segment", &["tokio", "sqlx", "axum"]),
     ("cameo-openlineage", &["sqlx", "axum", "tonic"]),
+    ("cameo-webhook", &["sqlx", "axum", "tonic"]),
     // It fetches the keys of an issuer, and no more.
     ("cameo-access", &["sqlx", "axum", "hyper", "tonic", "object_store"]),
     ("cameo-store", &["axum", "cameo-pipeline", "cameo-scoring"]),

@@ -174,6 +174,14 @@ codes! {
     BreaksConsumers = "breaks_consumers",
     /// The API key opens nothing any more, or was rotated already.
     KeyEnded = "key_ended",
+    /// The body did not arrive in time.
+    BodyTooSlow = "body_too_slow",
+    /// The body is compressed in a way that the server does not read.
+    UnsupportedEncoding = "unsupported_encoding",
+    /// The key made as many requests as it may.
+    RateLimited = "rate_limited",
+    /// The tenant has as many requests in flight as it may.
+    TooManyAtOnce = "too_many_at_once",
     /// No release of the service is in production.
     NothingInProduction = "nothing_in_production",
     /// The body exceeds the route's limit.

@@ -22,7 +22,10 @@ pub use card::Card;
 pub use hash::Sha256;
 pub use ids::{Epoch, ErasureId, GenerationId, ReleaseId, RunId};
 pub use key::{Key, KeyRef};
-pub use name::{ColumnName, NameError, SegmentName, ServiceName, ServicePath, TenantName};
+pub use name::{
+    ColumnName, ConsumerName, NameError, SegmentName, ServiceName, ServicePath, TenantName,
+    WebhookName,
+};
 pub use role::{GroupAccess, Role};
 pub use run::{Reason, RunState, Transition};
 pub use schedule::{MissedRunPolicy, Schedule, ScheduleError};

@@ -113,6 +113,20 @@ name!(
     "a lower-case letter, then up to 39 lower-case letters, digits or underscores"
 );
 name!(
+    /// Who follows the changes of a segment.
+    ConsumerName,
+    "consumer name",
+    is_name,
+    "a lower-case letter, then up to 39 lower-case letters, digits or underscores"
+);
+name!(
+    /// A place that a tenant wants to be told of changes.
+    WebhookName,
+    "webhook name",
+    is_name,
+    "a lower-case letter, then up to 39 lower-case letters, digits or underscores"
+);
+name!(
     /// A column of features or predictions.
     ColumnName,
     "column name",

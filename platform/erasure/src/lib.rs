@@ -2,16 +2,19 @@
 //!
 //! A request has taken the customer out of what is served, and suppressed the key. What is left is done
 //! here, by turns of a tenant, in steps that are written down one by one, so that a turn that is killed is
-//! gone on with: older generations, quarantine, copies in the warehouse, and the pages and files in which
-//! removed rows still lie. At the end every place is searched once more. An erasure stays open for as long
+//! gone on with: older generations, quarantine, copies in the warehouse, immutable files, and the pages in
+//! which removed rows still lie. At the end every place is searched once more. An erasure stays open for as long
 //! as a run goes on that may not know of it.
 
 mod places;
+mod snapshots;
 
 use std::{sync::Arc, time::Duration};
 
+use cameo_bundle::artifact::{ArtifactError, ArtifactStore};
 use cameo_crashpoint::hit;
 use cameo_domain::{ErasureId, TenantName};
+use cameo_snapshot::SnapshotError;
 use cameo_store::{
     Store, StoreError,
     erasures::{self, Look, Turn},
@@ -25,6 +28,8 @@ pub struct Eraser {
     pub store: Store,
     /// Where copies are.
     pub warehouse: Arc<dyn Warehouse>,
+    /// Where the files of generations are.
+    pub artifacts: Arc<ArtifactStore>,
     /// Another worker may take a turn over after this many seconds without a renewal.
     pub lease_seconds: u32,
 }
@@ -38,6 +43,18 @@ pub enum ErasureError {
     /// A copy could not be gone through.
     #[error(transparent)]
     Warehouse(#[from] WarehouseError),
+    /// The artifact store did not give a generation's file.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// A generation's file is not what was recorded.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// There is no room for a generation's file while it is searched.
+    #[error("no temporary folder for the file of a generation")]
+    Scratch(#[source] std::io::Error),
+    /// The task that searched a generation's file ended early.
+    #[error("the task that searched the file of a generation ended early")]
+    Ended,
 }
 
 /// What came of a turn.
@@ -78,7 +95,9 @@ impl Eraser {
         places::copies(store, self.warehouse.as_ref(), turn, Look::First).await?;
         hit("erasure_copy_erased");
         self.warehouse.remove_orphans().await?;
+        erasures::snapshots_renewed(store, turn).await?;
         erasures::search_again(store, turn).await?;
+        snapshots::search(store, &self.artifacts, turn).await?;
         places::copies(store, self.warehouse.as_ref(), turn, Look::Again).await?;
         hit("erasure_searched_again");
         let closed = erasures::close(store, turn).await?;

@@ -4,6 +4,7 @@
 //! - [`coalesce`] answers many single look-ups with one query each time a connection is free.
 //! - [`snapshots`] are generations as mapped files; what has one is answered without a query.
 //! - [`predictions`] are the use cases over all of them, and [`render`] writes what they found.
+//! - [`memberships`] are the members of segments, read from files.
 //! - [`profiles`] asks all services of a tenant about a customer.
 //! - [`card`] is what a team says of its model beside how the model does now.
 
@@ -12,6 +13,7 @@ mod coalesce;
 pub mod current;
 pub mod error;
 mod keeping;
+pub mod memberships;
 pub mod pointers;
 pub mod predictions;
 pub mod profiles;

@@ -15,6 +15,7 @@ mod connect;
 pub mod erasures;
 mod error;
 pub mod explanations;
+pub mod exports;
 pub mod generations;
 pub mod invariants;
 pub mod keys;
@@ -33,6 +34,7 @@ pub mod services;
 pub mod snapshots;
 pub mod tenants;
 pub mod verdicts;
+pub mod webhooks;
 
 pub use by::By;
 pub use connect::{ConnectOptions, Store};

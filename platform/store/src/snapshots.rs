@@ -12,7 +12,7 @@ use cameo_domain::{
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
 use crate::{
     Store, StoreError,
@@ -237,6 +237,16 @@ pub async fn renew(
     tenant: &TenantName,
     generation: GenerationId,
 ) -> Result<(), StoreError> {
+    let mut connection = store.control().acquire().await?;
+    renew_with(&mut connection, tenant, generation).await
+}
+
+/// [`renew`] as a part of what changes the table.
+pub(crate) async fn renew_with(
+    connection: &mut PgConnection,
+    tenant: &TenantName,
+    generation: GenerationId,
+) -> Result<(), StoreError> {
     sqlx::query(
         "with renewed as (
              update cameo.snapshots
@@ -249,7 +259,7 @@ pub async fn renew(
     )
     .bind(generation.0)
     .bind(tenant.as_str())
-    .fetch_all(store.control())
+    .fetch_all(connection)
     .await?;
     Ok(())
 }

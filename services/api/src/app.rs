@@ -13,7 +13,10 @@ use cameo_store::Store;
 use cameo_warehouse::Warehouse;
 use tokio::sync::Semaphore;
 
-use crate::{Dependencies, config::Config, envelope::RequestIds, limits::Limits, metrics::Metrics};
+use crate::{
+    Dependencies, config::Config, envelope::RequestIds, exports::Exports, limits::Limits,
+    metrics::Metrics,
+};
 
 /// Handed to every handler; a clone is a reference count.
 pub(crate) type App = Arc<Shared>;
@@ -31,6 +34,7 @@ pub(crate) struct Shared {
     /// Places for batch look-ups among the requests in flight.
     pub(crate) batches: Semaphore,
     pub(crate) deployments: Deployments,
+    pub(crate) exports: Exports,
     draining: AtomicBool,
 }
 
@@ -53,6 +57,7 @@ impl Shared {
     ) -> App {
         let Dependencies { store, metrics: process_metrics, warehouse, artifacts, trusted_keys } =
             dependencies;
+        let exports = Exports::new(&config, Arc::clone(&artifacts));
         let deployments = Deployments {
             warehouse,
             artifacts,
@@ -65,6 +70,7 @@ impl Shared {
             batches: Semaphore::new(config.batches_in_flight_max),
             authenticator: Authenticator::new(store.clone(), config.oidc.clone()),
             deployments,
+            exports,
             request_ids: RequestIds::new(),
             draining: AtomicBool::new(false),
             config,

@@ -1,6 +1,8 @@
 //! What an operator can set.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use cameo_webhook::Reach;
 
 use axum::body::Bytes;
 use cameo_access::OidcConfig;
@@ -96,6 +98,16 @@ pub struct Config {
     /// What `/v1/tenants/{tenant}/services/{service}/constant/{key}` answers, behind everything that surrounds a
     /// look-up: what look-ups are measured against. Not part of the API, and absent unless set.
     pub constant_answer: Option<Bytes>,
+    /// Most exports of segments at once; more are refused.
+    pub exports_in_flight_max: usize,
+    /// Most of them for one tenant.
+    pub exports_per_tenant_max: usize,
+    /// Longest time in which a client must take a piece of an export, of some hundred kilobytes.
+    pub export_stall: Duration,
+    /// Folder for files that go as soon as they have been used.
+    pub scratch: PathBuf,
+    /// Which addresses webhooks may have.
+    pub webhook_reach: Reach,
     /// Most open connections; more wait in the system's queue.
     pub connections_max: usize,
     /// How long to go on after `/readyz` began to fail, so that load balancers notice.
@@ -128,6 +140,11 @@ impl Default for Config {
             connections_per_address_max: None,
             snapshots: None,
             constant_answer: None,
+            exports_in_flight_max: 8,
+            exports_per_tenant_max: 3,
+            export_stall: Duration::from_mins(1),
+            scratch: std::env::temp_dir(),
+            webhook_reach: Reach::Public,
             connections_max: 10_000,
             drain_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

@@ -14,6 +14,7 @@ mod body;
 mod compression;
 mod config;
 mod envelope;
+mod exports;
 mod extract;
 mod freshness;
 mod limits;
@@ -36,6 +37,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use cameo_serving::SnapshotSettings;
+pub use cameo_webhook::Reach;
 pub use config::{Config, RateLimit, TenantLimits};
 pub use router::document;
 

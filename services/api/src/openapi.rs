@@ -60,6 +60,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
         (name = "generations", description = "What was published, and going back."),
         (name = "releases", description = "The versions of bundles, and which of them is in production."),
         (name = "segments", description = "The customers for whom a condition over predictions holds."),
+        (name = "webhooks", description = "Being told of changes."),
         (name = "keys", description = "Who may do what: API keys, and the caller itself."),
         (name = "erasures", description = "Customers who ask to be forgotten, and whom runs leave out."),
         (name = "health", description = "For what runs the process. No API key needed."),
@@ -103,7 +104,7 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
             for code in shared_codes(path, operation) {
                 answers::add_problem(operation, code);
             }
-            answers::complete(operation);
+            answers::complete(path, operation);
         }
     }
 }
@@ -128,6 +129,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
             Code::Unauthenticated,
             Code::MissingScope,
             Code::RateLimited,
+            Code::TooManyAtOnce,
             Code::Overloaded,
             Code::Unavailable,
         ]);
@@ -136,7 +138,7 @@ fn shared_codes(path: &str, operation: &Operation) -> Vec<Code> {
         codes.push(Code::NotFound);
     }
     if operation.request_body.is_some() {
-        codes.extend([Code::BodyTooLarge, Code::BodyTooSlow]);
+        codes.extend([Code::BodyTooLarge, Code::BodyTooSlow, Code::UnsupportedEncoding]);
     }
     if bodies::is_json(operation) {
         codes.extend([Code::MalformedJson, Code::UnsupportedMediaType, Code::InvalidBody]);

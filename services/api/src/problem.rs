@@ -28,6 +28,8 @@ pub(crate) enum Code {
     InvalidRequest,
     /// The key is not of the type that the service declares.
     InvalidKey,
+    /// The cursor is none that was given, or not for this.
+    InvalidCursor,
     /// No API key, or one that is not valid.
     Unauthenticated,
     /// The API key has not the scope that the route needs.
@@ -38,6 +40,12 @@ pub(crate) enum Code {
     UnknownKey,
     /// The route exists, the method does not.
     MethodNotAllowed,
+    /// There is no answer in a format that the caller takes.
+    NotAcceptable,
+    /// The segment was not materialised yet.
+    NotMaterialised,
+    /// The materialisation of the segment is no longer kept.
+    MaterialisationGone,
     /// The service has not published predictions yet.
     NotPublished,
     /// The generation is not explained.
@@ -88,15 +96,19 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
+        Self::InvalidCursor,
         Self::Unauthenticated,
         Self::MissingScope,
         Self::NotFound,
         Self::UnknownKey,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::NotMaterialised,
+        Self::MaterialisationGone,
         Self::NotPublished,
         Self::NotExplained,
         Self::ExplanationNotStored,
@@ -150,6 +162,7 @@ impl Code {
             Self::InvalidKey => {
                 ("invalid_key", S::BAD_REQUEST, "The key is not of the declared type")
             }
+            Self::InvalidCursor => ("invalid_cursor", S::BAD_REQUEST, "The cursor cannot be used"),
             Self::Unauthenticated => {
                 ("unauthenticated", S::UNAUTHORIZED, "A valid API key is needed")
             }
@@ -158,6 +171,13 @@ impl Code {
             Self::UnknownKey => ("unknown_key", S::NOT_FOUND, "No prediction for this key"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "The route has no such method")
+            }
+            Self::NotAcceptable => ("not_acceptable", S::NOT_ACCEPTABLE, "There is no such format"),
+            Self::NotMaterialised => {
+                ("not_materialised", S::CONFLICT, "The segment has no members yet")
+            }
+            Self::MaterialisationGone => {
+                ("materialisation_gone", S::GONE, "The materialisation is no longer kept")
             }
             Self::NotPublished => {
                 ("not_published", S::CONFLICT, "The service has not published predictions yet")
@@ -235,6 +255,7 @@ impl Code {
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::REQUEST_TIMEOUT => Self::BodyTooSlow,
             StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
+            StatusCode::NOT_ACCEPTABLE => Self::NotAcceptable,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::UNPROCESSABLE_ENTITY => Self::InvalidBody,
@@ -416,6 +437,9 @@ impl From<StoreError> for Problem {
             }
             StoreError::UnknownRelease(why) => Self::new(Code::NotFound, why),
             StoreError::AmbiguousRelease(why) => Self::new(Code::InvalidRequest, why),
+            error @ StoreError::TooMany { .. } => {
+                Self::new(Code::InvalidRequest, error.to_string())
+            }
             StoreError::Key(error) => Self::new(Code::InvalidKey, error.to_string()),
             error if error.is_transient() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the database failed");

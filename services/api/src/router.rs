@@ -25,8 +25,9 @@ use crate::{
     openapi::{self, Document},
     problem::Problem,
     routes::{
-        audit, card, deployments, erasures, explanations, generations, health, keys, lineage, me,
-        predictions, profiles, releases, runs, segments, services, suppressions, tenants, verdicts,
+        audit, card, deployments, erasures, explanations, exports, generations, health, keys,
+        lineage, me, predictions, profiles, releases, runs, segments, services, suppressions,
+        tenants, verdicts, webhooks,
     },
 };
 
@@ -117,6 +118,16 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(read, routes!(card::get_card)))
         .routes(by_service(read, routes!(audit::list_audit)))
         .routes(scoped(read, routes!(verdicts::list_verdicts)))
+        .routes(scoped(read, routes!(exports::export_members)))
+        .routes(scoped(read, routes!(exports::export_changes)))
+        .routes(scoped(read, routes!(exports::list_consumers)))
+        .routes(scoped(read, routes!(exports::acknowledge_changes)))
+        .routes(scoped(segment, routes!(webhooks::list_webhooks)))
+        .routes(scoped(
+            segment,
+            routes!(webhooks::get_webhook, webhooks::put_webhook, webhooks::delete_webhook),
+        ))
+        .routes(scoped(segment, routes!(webhooks::list_deliveries)))
         .routes(scoped(erase, routes!(erasures::erase_customer, erasures::list_erasures)))
         .routes(scoped(erase, routes!(erasures::get_erasure)))
         .routes(scoped(erase, routes!(suppressions::list_suppressions)))
@@ -134,11 +145,14 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let tenants = tenants
         .route(generations::ACTION_PATH, guarded(promote, whole, post(generations::act_on_service)))
         .route(releases::ACTION_PATH, guarded(promote, whole, post(releases::act_on_release)))
-        .route(keys::ACTION_PATH, guarded(manage, several, key));
+        .route(keys::ACTION_PATH, guarded(manage, several, key))
+        .route(webhooks::ACTION_PATH, guarded(segment, whole, post(webhooks::act_on_webhook)));
     for (schemas, paths, _) in [
         scoped(promote, routes!(generations::act_on_service)),
         scoped(promote, routes!(releases::promote_release)),
         scoped(promote, routes!(releases::approve_release)),
+        scoped(segment, routes!(webhooks::rotate_webhook)),
+        scoped(segment, routes!(webhooks::ping_webhook)),
         by_service(manage, routes!(keys::rotate_key)),
         by_service(manage, routes!(keys::revoke_key)),
     ] {

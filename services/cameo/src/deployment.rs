@@ -114,6 +114,8 @@ pub(crate) struct Deployment {
     pub(crate) trusted_keys: Option<TrustedKeys>,
     /// The API's settings.
     pub(crate) api: cameo_api::Config,
+    /// Where the API is for those who are told by webhooks.
+    pub(crate) public_url: Option<String>,
 }
 
 impl Deployment {
@@ -168,6 +170,7 @@ impl Deployment {
             openlineage: None,
             trusted_keys: None,
             api: cameo_api::Config::default(),
+            public_url: None,
         })
     }
 }

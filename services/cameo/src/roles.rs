@@ -25,8 +25,16 @@ impl Roles {
     ) -> Self {
         let metrics = Metrics::new();
         let clock = Arc::new(SystemClock);
-        let Deployment { places, store, warehouse, artifacts, openlineage, trusted_keys, api } =
-            deployment.clone();
+        let Deployment {
+            places,
+            store,
+            warehouse,
+            artifacts,
+            openlineage,
+            trusted_keys,
+            api,
+            public_url,
+        } = deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
             let dependencies = cameo_scheduler::Dependencies {
@@ -52,6 +60,8 @@ impl Roles {
                 cameo_worker::Config {
                     openlineage,
                     scratch: places.scratch(),
+                    webhook_reach: api.webhook_reach,
+                    public_url,
                     ..cameo_worker::Config::default()
                 },
                 dependencies,
@@ -71,7 +81,11 @@ impl Roles {
                 shutdown.clone(),
             ));
         }
-        let config = cameo_api::Config { operations_only: !roles.contains(&Role::Api), ..api };
+        let config = cameo_api::Config {
+            operations_only: !roles.contains(&Role::Api),
+            scratch: places.scratch(),
+            ..api
+        };
         let dependencies =
             cameo_api::Dependencies { store, metrics, warehouse, artifacts, trusted_keys };
         started.spawn(cameo_api::serve(listener, config, dependencies, shutdown.clone()));

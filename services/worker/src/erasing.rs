@@ -47,8 +47,13 @@ pub async fn erase_next(
     dependencies: &Dependencies,
     lease_seconds: u32,
 ) -> Result<Option<Vec<ErasureId>>, StoreError> {
-    let Dependencies { store, warehouse, clock, metrics, .. } = dependencies;
-    let eraser = Eraser { store: store.clone(), warehouse: warehouse.clone(), lease_seconds };
+    let Dependencies { store, warehouse, artifacts, clock, metrics } = dependencies;
+    let eraser = Eraser {
+        store: store.clone(),
+        warehouse: warehouse.clone(),
+        artifacts: artifacts.clone(),
+        lease_seconds,
+    };
     let Some(Worked { tenant, turn, result }) = eraser.work_next().await? else { return Ok(None) };
     match result {
         Ok(closed) => {

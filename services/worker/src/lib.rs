@@ -14,6 +14,7 @@ mod metrics;
 mod snapshot_metrics;
 mod snapshots;
 mod verdict;
+mod webhooks;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
+pub use cameo_webhook::Reach;
 pub use comparison::compare_next;
 pub use erasing::erase_next;
 pub use metrics::WorkerMetrics;
@@ -58,10 +60,15 @@ pub struct Config {
     pub drain: Duration,
     /// Cap on the memory that any bundle may ask for, in MiB.
     pub memory_max_mb: u64,
-    /// Where snapshots are written before they are stored; they may be as large as the largest generation.
+    /// For files that go as soon as they have been used: snapshots, before they are stored, and members of
+    /// segments. They may be as large as the largest generation.
     pub scratch: PathBuf,
     /// Who is told of each attempt by OpenLineage events.
     pub openlineage: Option<Receiver>,
+    /// Which addresses webhooks may have.
+    pub webhook_reach: Reach,
+    /// Where the API is for those who are told by webhooks.
+    pub public_url: Option<String>,
 }
 
 impl Default for Config {
@@ -78,6 +85,8 @@ impl Default for Config {
             memory_max_mb: 8 * 1024,
             scratch: std::env::temp_dir(),
             openlineage: None,
+            webhook_reach: Reach::Public,
+            public_url: None,
         }
     }
 }
@@ -115,6 +124,11 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         shutdown.child_token(),
     ));
 
+    let webhooks = tokio::spawn(webhooks::run(
+        Arc::clone(&config),
+        dependencies.clone(),
+        shutdown.child_token(),
+    ));
     let erasing = tokio::spawn(erasing::run(
         dependencies.clone(),
         erasing::LEASE_SECONDS.min(config.lease_seconds),
@@ -155,7 +169,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = tokio::join!(housekeeping, comparison, snapshots, erasing);
+    let _ = tokio::join!(housekeeping, comparison, snapshots, erasing, webhooks);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;

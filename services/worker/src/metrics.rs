@@ -57,6 +57,8 @@ pub struct WorkerMetrics {
     pub(crate) erasure_errors: Counter,
     pub(crate) openlineage: Counters,
     pub(crate) snapshots: SnapshotMetrics,
+    pub(crate) webhooks_delivered: Counter,
+    pub(crate) webhooks_failed: Counter,
     ended: Family<Ended, Counter>,
     duration: Family<Service, Histogram, fn() -> Histogram>,
     rows: Family<Rows, Counter>,
@@ -80,6 +82,8 @@ impl WorkerMetrics {
             erasure_errors: Counter::default(),
             openlineage: Counters::default(),
             snapshots: SnapshotMetrics::register(registry),
+            webhooks_delivered: Counter::default(),
+            webhooks_failed: Counter::default(),
             ended: Family::default(),
             duration: Family::new_with_constructor(buckets),
             rows: Family::default(),
@@ -124,6 +128,16 @@ impl WorkerMetrics {
             "cameo_openlineage_events_dropped",
             "OpenLineage events that were given up: the receiver is dead, slow or refuses them",
             m.openlineage.dropped.clone(),
+        );
+        registry.register(
+            "cameo_webhooks_delivered",
+            "Messages to webhooks that their receivers took",
+            m.webhooks_delivered.clone(),
+        );
+        registry.register(
+            "cameo_webhooks_failed",
+            "Attempts to tell a webhook that failed; they are repeated",
+            m.webhooks_failed.clone(),
         );
         registry.register("cameo_runs", "Finished runs by final state", m.ended.clone());
         registry.register_with_unit(

@@ -99,6 +99,9 @@ async fn one_call_erases_a_customer_everywhere_and_no_run_brings_them_back() {
     customers(&world, "marketing", 3.0, "NULL").await;
     let set_aside = gender.execute("2024-03-03T18:00:00Z").await;
     assert_eq!(world.mirror().await, 6);
+    world.make_snapshots().await;
+    let artifacts = world.place.folder.join("artifacts");
+    assert_eq!(files_with_key(&artifacts).len(), 5, "the files of the generations that have them");
     assert_eq!((rows_of_key(&world, &gender).await, rows_of_key(&world, &clv).await), (2, 2));
 
     let tenant = &gender.path.tenant;
@@ -145,6 +148,7 @@ async fn one_call_erases_a_customer_everywhere_and_no_run_brings_them_back() {
 
     // Another tenant's customer of the same key is another customer.
     assert_eq!(rows_of_key(&world, &theirs).await, 1);
+    assert_eq!(files_with_key(&artifacts).len(), 1, "of the other tenant");
     let lake = world.place.folder.join("lake/marketing/predictions");
     assert_eq!(files_with_key(&lake), Vec::<PathBuf>::new());
     assert_eq!(files_with_key(&world.place.folder.join("scratch")), Vec::<PathBuf>::new());

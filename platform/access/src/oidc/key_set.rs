@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    fn read(keys: Value) -> KeySet {
+    fn read(keys: &Value) -> KeySet {
         KeySet::read(json!({ "keys": keys }).to_string().as_bytes()).expect("a key set")
     }
 
@@ -140,20 +140,20 @@ mod tests {
             (json!({"kty": "new", "kid": "a"}), "unknown"),
             (json!("key"), "no object"),
         ] {
-            assert_eq!(read(json!([unusable])).len(), 0, "{why}");
+            assert_eq!(read(&json!([unusable])).len(), 0, "{why}");
         }
-        assert_eq!(read(json!([rsa(342), with(p256, "kid", "b"), 17])).len(), 2);
+        assert_eq!(read(&json!([rsa(342), with(p256, "kid", "b"), 17])).len(), 2);
         assert!(KeySet::read(b"{}").is_err() && KeySet::read(b"<html>").is_err());
     }
 
     #[test]
     fn a_key_is_for_what_it_says_and_its_kind_allows() {
         let algorithm = |word: &str| word.parse::<TokenAlgorithm>().expect("an algorithm");
-        let any = read(json!([rsa(342)]));
+        let any = read(&json!([rsa(342)]));
         let key = any.find("a").expect("the key");
         assert!(key.is_for(algorithm("RS256")) && key.is_for(algorithm("PS256")));
         assert!(!key.is_for(algorithm("ES256")));
-        let pinned = read(json!([with(rsa(342), "alg", "RS256")]));
+        let pinned = read(&json!([with(rsa(342), "alg", "RS256")]));
         let key = pinned.find("a").expect("the key");
         assert!(key.is_for(algorithm("RS256")) && !key.is_for(algorithm("PS256")));
     }

@@ -12,6 +12,7 @@ mod quarantined;
 mod request;
 mod rows;
 mod search;
+mod snapshotted;
 mod suppressed;
 mod tables;
 mod turns;
@@ -22,6 +23,7 @@ pub use quarantined::erase_quarantine;
 pub use request::{KeyType, NewErasure, Requested, request};
 pub(crate) use rows::erase_open;
 pub use search::search_again;
+pub use snapshotted::{SnapshotPlace, snapshot_searched, snapshots_renewed, snapshots_to_search};
 pub use suppressed::{
     SUPPRESSIONS_MAX, Suppressed, SuppressionRecord, lift, suppressed, suppressions,
 };

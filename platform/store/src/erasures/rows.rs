@@ -11,6 +11,7 @@ use crate::{
     StoreError,
     generations::{Table, hash_sql},
     row::{quoted, signed},
+    snapshots,
 };
 
 /// The keys that are being erased from a service, in the type of its key.
@@ -52,6 +53,10 @@ pub(crate) async fn erase_open(
 ) -> Result<u64, StoreError> {
     let keys = open_keys(connection, path, schema.key().data_type).await?;
     let removed = erase_rows(connection, generation, table, schema, &keys).await?;
+    if !removed.is_empty() {
+        // Its file still has them: readers go back to the table until there is another one.
+        snapshots::renew_with(connection, &path.tenant, generation).await?;
+    }
     Ok(removed.iter().map(|(_, digest)| digest.rows).sum())
 }
 

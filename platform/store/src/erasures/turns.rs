@@ -195,6 +195,15 @@ pub async fn discover(store: &Store, turn: &Turn) -> Result<(), StoreError> {
                         " join cameo.outbox o using (generation)
                          where e.erasure = any ($1) on conflict do nothing"
                     ),
+                    concat!(
+                        "insert into cameo.erasure_steps (erasure, place, subject, service)
+                         select e.erasure, 'snapshot', g.generation, g.service
+                         from cameo.erasures e join cameo.generations g on ",
+                        concerned_sql!(),
+                        " join cameo.snapshots f using (generation)
+                         where e.erasure = any ($1) and (f.state <> 'gone' or f.unwanted <> '{}')
+                         on conflict do nothing"
+                    ),
                     "insert into cameo.erasure_steps (erasure, place, subject)
                      select erasure, 'quarantine', 0 from unnest($1::bigint[]) asked (erasure)
                      on conflict do nothing",

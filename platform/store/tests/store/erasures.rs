@@ -36,12 +36,19 @@ async fn work(world: &World, turn: &Turn) {
         let rewritten = generations::rewrite(store, turn, generation).await.expect("an answer");
         assert_eq!(rewritten, Rewritten::Done);
     }
+    // Nobody makes snapshots here, so there is none to delete.
+    erasures::snapshots_renewed(store, turn).await.expect("renewed");
     for look in [Look::First, Look::Again] {
         for place in erasures::mirror_places(store, turn, look).await.expect("copies") {
             let none = vec![0; place.keys.len()];
             erasures::mirrored(store, turn, &place, &none, None, look).await.expect("recorded");
         }
         erasures::search_again(store, turn).await.expect("searched");
+        for place in erasures::snapshots_to_search(store, turn).await.expect("snapshots") {
+            assert_eq!(place.file, None);
+            let none = vec![0; place.keys.len()];
+            erasures::snapshot_searched(store, turn, &place, &none).await.expect("recorded");
+        }
     }
 }
 

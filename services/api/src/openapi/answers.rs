@@ -33,7 +33,7 @@ fn insert(content: &mut Content, code: Code) {
 }
 
 /// Names the examples of problems by their codes, and adds the headers that answers of these statuses have.
-pub(super) fn complete(operation: &mut Operation) {
+pub(super) fn complete(path: &str, operation: &mut Operation) {
     for (status, answer) in &mut operation.responses.responses {
         let RefOr::T(response) = answer else { continue };
         if let Some(RefOr::T(content)) = response.content.get_mut(PROBLEM_JSON) {
@@ -51,6 +51,14 @@ pub(super) fn complete(operation: &mut Operation) {
             response.headers.entry(name.to_owned()).or_insert(header.into());
         };
         add("x-request-id", Type::String, "Names the request; the server's log has it as well.");
+        if path.starts_with("/v1/") {
+            add(
+                "ratelimit-policy",
+                Type::String,
+                "How many requests the key may make in which time.",
+            );
+            add("ratelimit", Type::String, "How many of them are left, and until when.");
+        }
         match status.as_str() {
             "401" => add("www-authenticate", Type::String, "How to authenticate."),
             "429" | "503" => {

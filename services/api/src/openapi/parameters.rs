@@ -70,7 +70,9 @@ fn meaning(parameter: &Parameter) -> Option<(Limits, Value)> {
         }
         "key" => (text(1, KEY_BYTES_MAX), json!("17")),
         "prefix" => (like("^[0-9A-Za-z]{8}$".to_owned(), 8), json!("1a2b3c4d")),
-        "run" | "generation" => (Limits::Integer { least: 1, most: isize::MAX }, json!(42)),
+        "run" | "generation" | "erasure" => {
+            (Limits::Integer { least: 1, most: isize::MAX }, json!(42))
+        }
         "release" => {
             let digits = "^[0-9A-Za-z][0-9A-Za-z.+_-]*$".to_owned();
             (like(digits, RELEASE_BYTES_MAX), json!("9f86d081884c"))
@@ -78,7 +80,8 @@ fn meaning(parameter: &Parameter) -> Option<(Limits, Value)> {
         "limit" => (Limits::Integer { least: 1, most: 200 }, json!(50)),
         "state" => (Limits::Word(RunState::ALL.map(RunState::as_str).to_vec()), json!("published")),
         "If-None-Match" if *place == ParameterIn::Header => {
-            (like("^[ -~]*$".to_owned(), TAG_BYTES_MAX), json!("W/\"42-17\""))
+            // Whatever it says: what is no tag names nothing that the caller has.
+            (text(0, TAG_BYTES_MAX), json!("W/\"42-17\""))
         }
         "Idempotency-Key" if *place == ParameterIn::Header => {
             (like("^[!-~]+$".to_owned(), 128), json!("nightly-2026-03-01"))
@@ -118,11 +121,11 @@ fn without_null(schema: &mut Object) {
 
 /// An integer of a format says so in numbers as well: not every reader knows the formats.
 fn bound_integers(schema: &mut Object) {
-    let most = match &schema.format {
-        Some(SchemaFormat::KnownFormat(KnownFormat::Int32)) => i32::MAX as isize,
-        Some(SchemaFormat::KnownFormat(KnownFormat::Int64)) => isize::MAX,
+    let (least, most) = match &schema.format {
+        Some(SchemaFormat::KnownFormat(KnownFormat::Int32)) => (i32::MIN as isize, i32::MAX as isize),
+        Some(SchemaFormat::KnownFormat(KnownFormat::Int64)) => (isize::MIN, isize::MAX),
         _ => return,
     };
+    schema.minimum.get_or_insert(Number::Int(least));
     schema.maximum.get_or_insert(Number::Int(most));
-    schema.minimum.get_or_insert(Number::Int(-most));
 }

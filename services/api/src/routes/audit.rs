@@ -75,7 +75,7 @@ pub(crate) struct AuditQuery {
     #[param(example = "2026-03-01T00:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// Only entries with a smaller number: the `next_before` of the page before.
-    #[param(minimum = 1, example = 4662)]
+    #[param(example = 4662)]
     before: Option<i64>,
     /// Most entries of the page, 1 to 200; 50 unless given.
     #[param(minimum = 1, maximum = 200, example = 50)]

@@ -225,6 +225,8 @@ pub(crate) async fn erase_customer(
 }
 
 /// List a tenant's erasures
+///
+/// Newest first, with how far each is. Customers are named by fingerprints; keys are nowhere in the answer.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/erasures", operation_id = "listErasures", tag = "erasures",
     params(("tenant" = String, Path, description = "The team.", example = "marketing")),
     responses((status = 200, description = "The erasures", body = ErasureList)))]

@@ -26,7 +26,6 @@ pub(crate) struct Me {
 
 /// What a caller may do with a tenant.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "a member is named as in every other answer")]
 pub(crate) struct Membership {
     /// Which.
     #[schema(example = "marketing")]

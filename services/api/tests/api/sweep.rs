@@ -60,6 +60,7 @@ pub(crate) struct Names {
     pub(crate) release: String,
     pub(crate) prefix: String,
     pub(crate) segment: String,
+    pub(crate) webhook: String,
 }
 
 impl Names {
@@ -74,6 +75,7 @@ impl Names {
             release: "0.0.1".to_owned(),
             prefix: "aaaaaaaa".to_owned(),
             segment: "loyal".to_owned(),
+            webhook: "campaigns".to_owned(),
         }
     }
 
@@ -89,6 +91,7 @@ impl Names {
             ("release", &self.release),
             ("prefix", &self.prefix),
             ("segment", &self.segment),
+            ("webhook", &self.webhook),
         ] {
             path = path.replace(&format!("{{{parameter}}}"), value);
         }

@@ -7,6 +7,7 @@ use std::{
 
 use cameo_api::SnapshotSettings;
 use cameo_openlineage::{Receiver, ReceiverError};
+use cameo_webhook::Reach;
 use clap::Args;
 
 use super::{Role, oidc::Oidc};
@@ -25,6 +26,8 @@ pub(crate) struct Up {
     pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) snapshots: Snapshots,
+    #[command(flatten)]
+    pub(crate) webhooks: Webhooks,
     #[command(flatten)]
     pub(crate) oidc: Oidc,
     /// Bundles to apply at the start.
@@ -134,6 +137,30 @@ impl Snapshots {
     }
 }
 
+/// Where webhooks may lead, and what they lead back to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Webhooks {
+    /// Let webhooks have private addresses and plain HTTP: for trials on one machine, or where every tenant is
+    /// trusted with the network that this runs in.
+    #[arg(long = "webhooks-private", id = "webhooks_private", env = "CAMEO_WEBHOOKS_PRIVATE")]
+    private: bool,
+    /// Where the API is for those who are told by webhooks, such as https://cameo.example.
+    #[arg(long = "public-url", id = "public_url", env = "CAMEO_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+}
+
+impl Webhooks {
+    /// Which addresses they may have.
+    pub(crate) fn reach(&self) -> Reach {
+        if self.private { Reach::Anywhere } else { Reach::Public }
+    }
+
+    /// Where the API is, as far as that is said.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        self.public_url.clone().filter(|url| !url.is_empty())
+    }
+}
+
 /// Whom workers tell what each run reads and writes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OpenLineage {
@@ -189,6 +216,8 @@ pub(crate) struct Serve {
     pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) snapshots: Snapshots,
+    #[command(flatten)]
+    pub(crate) webhooks: Webhooks,
     #[command(flatten)]
     pub(crate) oidc: Oidc,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.

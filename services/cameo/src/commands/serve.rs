@@ -25,9 +25,11 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let api = cameo_api::Config {
         oidc: serve.oidc.config()?,
         snapshots: serve.snapshots.settings(found.places.data()),
+        webhook_reach: serve.webhooks.reach(),
         ..serve.limits.config()
     };
-    let deployment = Deployment { openlineage, trusted_keys, api, ..found };
+    let public_url = serve.webhooks.public_url();
+    let deployment = Deployment { openlineage, trusted_keys, api, public_url, ..found };
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;

@@ -45,8 +45,10 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
     let trusted_keys = trusted_keys(&up.signers.trusted_keys)?;
     let opened = Deployment::open(places.clone(), &url).await?;
     let snapshots = up.snapshots.settings(places.data());
-    let api = cameo_api::Config { oidc, snapshots, ..up.limits.config() };
-    let deployment = Deployment { openlineage, trusted_keys, api, ..opened };
+    let webhook_reach = up.webhooks.reach();
+    let api = cameo_api::Config { oidc, snapshots, webhook_reach, ..up.limits.config() };
+    let public_url = up.webhooks.public_url();
+    let deployment = Deployment { openlineage, trusted_keys, api, public_url, ..opened };
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
     let listener = TcpListener::bind(up.listen)

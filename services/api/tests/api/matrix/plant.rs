@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use axum::http::{Method, StatusCode};
 use cameo_api::Config;
 use cameo_bundle::load;
 use cameo_domain::{GroupAccess, Sha256, TenantName};
@@ -17,7 +18,7 @@ use super::credentials::{self, Credential};
 use crate::{
     issuer::{Issuer, Signer},
     sweep::Names,
-    world::{World, dependencies},
+    world::{World, dependencies, request},
 };
 
 /// The tenants.
@@ -77,6 +78,10 @@ impl Planted {
             };
             let tenant: TenantName = tenant.parse().expect("a name");
             tenants::grant(&world.store, &tenant, &access).await.expect("granted");
+            let path = format!("/v1/tenants/{tenant}/webhooks/{}", webhook(tenant.as_str()));
+            let told = format!(r#"{{"url": "https://{tenant}-told-mark.example/"}}"#);
+            let put = request(Method::PUT, &path, Some(&world.admin), Some(&told));
+            assert_eq!(world.send(put).await.status, StatusCode::CREATED);
         }
         let (credentials, prefixes) = credentials::all(&world, &issuer, &signer).await;
         let (bundle, package) = packed(&format!("{ACORN}/{BOTH}"));
@@ -109,6 +114,7 @@ impl Planted {
             release: version(tenant, service),
             prefix: self.prefix(tenant).to_owned(),
             segment: segment(tenant),
+            webhook: webhook(tenant),
             ..Names::of(tenant, service)
         }
     }
@@ -197,6 +203,11 @@ impl PlantedService {
 /// The service that this tenant alone has.
 pub(crate) fn only(tenant: &str) -> String {
     format!("{tenant}_only")
+}
+
+/// The webhook that this tenant alone has.
+pub(crate) fn webhook(tenant: &str) -> String {
+    format!("{tenant}_told")
 }
 
 /// The segment that this tenant alone has.

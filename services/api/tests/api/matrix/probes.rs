@@ -190,6 +190,7 @@ impl<'a> Matrix<'a> {
                 ("release", Names { release: theirs.release, ..own.clone() }),
                 ("prefix", Names { prefix: theirs.prefix, ..own.clone() }),
                 ("segment", Names { segment: theirs.segment, ..own.clone() }),
+                ("webhook", Names { webhook: theirs.webhook, ..own.clone() }),
                 ("erasure", Names { erasure: theirs.erasure, ..own.clone() }),
             ];
             for (parameter, names) in crossings {
@@ -197,7 +198,7 @@ impl<'a> Matrix<'a> {
                     continue;
                 }
                 for body in bodies(operation) {
-                    self.cross(operation, credential, &names, parameter, body).await;
+                    self.cross(operation, credential, &names, parameter, body.as_ref()).await;
                 }
             }
         }
@@ -209,7 +210,7 @@ impl<'a> Matrix<'a> {
         credential: &Credential,
         names: &Names,
         parameter: &str,
-        body: Option<Sent>,
+        body: Option<&Sent>,
     ) {
         let mut nothing = names.clone();
         let (theirs, missing) = match parameter {
@@ -217,10 +218,16 @@ impl<'a> Matrix<'a> {
             "erasure" => (&names.erasure, replace(&mut nothing.erasure, "999999999")),
             "release" => (&names.release, replace(&mut nothing.release, "9.9.9-nothing")),
             "segment" => (&names.segment, replace(&mut nothing.segment, "nothing_at_all")),
+            "webhook" => (&names.webhook, replace(&mut nothing.webhook, "nothing_at_all")),
             _ => (&names.prefix, replace(&mut nothing.prefix, "zzzzzzzz")),
         };
-        let asked =
-            |names: Names| Question { operation, credential, names, query: "", body: body.clone() };
+        let asked = |names: Names| Question {
+            operation,
+            credential,
+            names,
+            query: "",
+            body: body.cloned(),
+        };
         let question = asked(names.clone());
         let answer = self.ask(&question).await;
         // What the caller has said itself is no news to it.
@@ -356,6 +363,10 @@ fn bodies(operation: &Operation) -> Vec<Option<Sent>> {
         "batchGetProfiles" => bodies.push(json(json!({"keys": [1, "2"]}))),
         "eraseCustomer" => bodies.push(json(json!({"key": 998, "services": [BOTH]}))),
         "liftSuppressions" => bodies.push(json(json!({"key": 999, "reason": "back"}))),
+        "putWebhook" => bodies.push(json(json!({"url": "https://told.example/"}))),
+        "acknowledgeChanges" => {
+            bodies.push(json(json!({"consumer": "braze", "materialisation": 1})));
+        }
         "createKey" => bodies.push(json(json!({"name": "another", "scopes": ["read"]}))),
         _ => {}
     }
