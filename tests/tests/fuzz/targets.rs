@@ -15,7 +15,10 @@ use cameo_domain::{
     Column, DataType, Key, PredictionSchema, Scopes, ServiceName, ServicePath, TenantName,
 };
 use cameo_package::Package;
-use cameo_segment::{Catalog, Condition};
+use cameo_segment::{
+    Catalog, Condition,
+    cursor::{Cursor, CursorKey, Listing},
+};
 
 use crate::driver::{Target, fuzz};
 
@@ -76,6 +79,33 @@ fn headers_of_tokens() {
                 false
             }
         }
+    });
+}
+
+#[test]
+fn cursors() {
+    let (tenant, segment) = ("crm".parse().expect("a name"), "loyal".parse().expect("a name"));
+    let key = CursorKey::new(b"a secret of this test");
+    let cursor = |listing, after| key.seal(&tenant, &segment, &Cursor { listing, after });
+    let members = Listing::Members { materialisation: 7 };
+    let changes = Listing::Changes { since: 6, materialisation: 7, attributes: true };
+    let sealed = [cursor(members, Key::Int(-17)), cursor(changes, Key::String("c-17".to_owned()))];
+    let target = Target {
+        name: "cursors",
+        corpus: sealed.iter().map(|text| text.as_bytes().to_vec()).collect(),
+        words: &["A", "AAAA", "_", "-", "=", "+", "/"],
+        share: 1.0,
+        time_max: QUICK,
+        bytes_max: 256 << 10,
+    };
+    fuzz(&target, |input| {
+        let text = String::from_utf8_lossy(input);
+        let opened = key.open(&tenant, &segment, &text);
+        if let Ok(cursor) = &opened {
+            let is_ours = sealed.contains(&key.seal(&tenant, &segment, cursor));
+            assert!(is_ours, "a cursor that nobody gave was taken: {cursor:?}");
+        }
+        opened.is_ok()
     });
 }
 
