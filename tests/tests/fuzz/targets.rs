@@ -9,13 +9,16 @@ use std::{
 };
 
 use axum::http::{HeaderMap, Request, Uri, header};
-use cameo_access::{ApiKey, OidcConfig, PresentedKey, oidc::check_header};
+use cameo_access::{ApiKey, OidcConfig, PresentedKey, TokenAlgorithm, oidc::check_header};
 use cameo_bundle::{discover, load, render_human};
 use cameo_domain::{
     Column, DataType, Key, PredictionSchema, Scopes, ServiceName, ServicePath, TenantName,
 };
 use cameo_package::Package;
-use cameo_segment::{Catalog, Condition};
+use cameo_segment::{
+    Catalog, Condition,
+    cursor::{Cursor, CursorKey, Listing},
+};
 
 use crate::driver::{Target, fuzz};
 
@@ -64,7 +67,8 @@ fn headers_of_tokens() {
         time_max: QUICK,
         bytes_max: 1 << 20,
     };
-    let algorithms = ["RS256", "ES256"].map(|name| name.parse().expect("an algorithm"));
+    let algorithms =
+        ["RS256", "ES256"].map(|name| name.parse::<TokenAlgorithm>().expect("an algorithm"));
     let config = OidcConfig::new("https://issuer.example", "cameo", &algorithms).expect("a config");
     fuzz(&target, |input| {
         let text = String::from_utf8_lossy(input);
@@ -75,6 +79,33 @@ fn headers_of_tokens() {
                 false
             }
         }
+    });
+}
+
+#[test]
+fn cursors() {
+    let (tenant, segment) = ("crm".parse().expect("a name"), "loyal".parse().expect("a name"));
+    let key = CursorKey::new(b"a secret of this test");
+    let cursor = |listing, after| key.seal(&tenant, &segment, &Cursor { listing, after });
+    let members = Listing::Members { materialisation: 7 };
+    let changes = Listing::Changes { since: 6, materialisation: 7, attributes: true };
+    let sealed = [cursor(members, Key::Int(-17)), cursor(changes, Key::String("c-17".to_owned()))];
+    let target = Target {
+        name: "cursors",
+        corpus: sealed.iter().map(|text| text.as_bytes().to_vec()).collect(),
+        words: &["A", "AAAA", "_", "-", "=", "+", "/"],
+        share: 1.0,
+        time_max: QUICK,
+        bytes_max: 256 << 10,
+    };
+    fuzz(&target, |input| {
+        let text = String::from_utf8_lossy(input);
+        let opened = key.open(&tenant, &segment, &text);
+        if let Ok(cursor) = &opened {
+            let is_ours = sealed.contains(&key.seal(&tenant, &segment, cursor));
+            assert!(is_ours, "a cursor that nobody gave was taken: {cursor:?}");
+        }
+        opened.is_ok()
     });
 }
 
@@ -310,7 +341,7 @@ fn packages() {
         time_max: SLOW,
         bytes_max: 64 << 20,
     };
-    fuzz(&target("packages", vec![sound]), |input| unpack(input));
+    fuzz(&target("packages", vec![sound]), unpack);
     // Past the checksum of the compression.
     fuzz(&target("archives in packages", vec![tar]), |input| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -48,7 +48,8 @@ pub(super) struct Pressure {
 impl Pressure {
     pub(super) fn new(target_min: Duration) -> Self {
         Self {
-            target_min,
+            // The bounds that follow from it stay in order.
+            target_min: target_min.min(TARGET_MAX / 2),
             cores: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
             target_nanos: AtomicU64::new(nanos(TARGET_MAX)),
             shedding: AtomicBool::new(false),

@@ -122,7 +122,9 @@ fn without_null(schema: &mut Object) {
 /// An integer of a format says so in numbers as well: not every reader knows the formats.
 fn bound_integers(schema: &mut Object) {
     let (least, most) = match &schema.format {
-        Some(SchemaFormat::KnownFormat(KnownFormat::Int32)) => (i32::MIN as isize, i32::MAX as isize),
+        Some(SchemaFormat::KnownFormat(KnownFormat::Int32)) => {
+            (i32::MIN as isize, i32::MAX as isize)
+        }
         Some(SchemaFormat::KnownFormat(KnownFormat::Int64)) => (isize::MIN, isize::MAX),
         _ => return,
     };

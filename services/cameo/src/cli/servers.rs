@@ -64,6 +64,7 @@ pub(crate) struct Limits {
         env = "CAMEO_REQUESTS_PER_SECOND",
         default_value_t = 10_000,
         value_name = "N",
+        hide_short_help = true,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     requests_per_second: u32,
@@ -72,14 +73,21 @@ pub(crate) struct Limits {
         long,
         env = "CAMEO_REQUEST_BURST",
         value_name = "N",
+        hide_short_help = true,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     request_burst: Option<u32>,
     /// Requests in flight of each tenant, where its tenant.yaml says nothing else.
-    #[arg(long, env = "CAMEO_CONCURRENT_REQUESTS", default_value_t = 256, value_name = "N")]
+    #[arg(
+        long,
+        env = "CAMEO_CONCURRENT_REQUESTS",
+        default_value_t = 256,
+        value_name = "N",
+        hide_short_help = true
+    )]
     concurrent_requests: usize,
     /// Open connections from one address; without it, any number. Behind a proxy all come from one.
-    #[arg(long, env = "CAMEO_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    #[arg(long, env = "CAMEO_CONNECTIONS_PER_ADDRESS", value_name = "N", hide_short_help = true)]
     connections_per_address: Option<usize>,
 }
 
