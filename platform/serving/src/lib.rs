@@ -5,6 +5,7 @@
 //! - [`snapshots`] are generations as mapped files; what has one is answered without a query.
 //! - [`predictions`] are the use cases over all of them, and [`render`] writes what they found.
 //! - [`profiles`] asks all services of a tenant about a customer.
+//! - [`segments`] counts whom a condition chooses, over the snapshots of several services.
 //! - [`card`] is what a team says of its model beside how the model does now.
 
 pub mod card;
@@ -16,6 +17,7 @@ pub mod pointers;
 pub mod predictions;
 pub mod profiles;
 pub mod render;
+pub mod segments;
 pub mod snapshots;
 
 pub use cameo_snapshot::Cell;

@@ -11,6 +11,7 @@ mod execution;
 mod housekeeping;
 mod lineage;
 mod metrics;
+mod segments;
 mod snapshot_metrics;
 mod snapshots;
 mod verdict;
@@ -37,6 +38,7 @@ pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
 pub use comparison::compare_next;
 pub use erasing::erase_next;
 pub use metrics::WorkerMetrics;
+pub use segments::step as make_next_members;
 pub use snapshots::step as make_next_snapshot;
 
 /// How a worker behaves.
@@ -115,6 +117,11 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         shutdown.child_token(),
     ));
 
+    let segments = tokio::spawn(segments::run(
+        Arc::clone(&config),
+        dependencies.clone(),
+        shutdown.child_token(),
+    ));
     let erasing = tokio::spawn(erasing::run(
         dependencies.clone(),
         erasing::LEASE_SECONDS.min(config.lease_seconds),
@@ -155,7 +162,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = tokio::join!(housekeeping, comparison, snapshots, erasing);
+    let _ = tokio::join!(housekeeping, comparison, snapshots, segments, erasing);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;

@@ -17,6 +17,7 @@ mod queue;
 mod ranking;
 mod readers;
 mod schedule;
+mod segments;
 mod shadow;
 mod snapshots;
 mod two_paths;
