@@ -42,6 +42,9 @@ create table cameo.segments (
     attempts            integer not null default 0,
     not_before          timestamptz not null default now(),
     lease_expires_at    timestamptz,
+    -- A file of members that is or may be in the artifact store and is not recorded. It is named here before
+    -- it is stored, so that none is forgotten when its maker dies.
+    announced           text,
     primary key (tenant, segment),
     foreign key (tenant, segment, version) references cameo.segment_versions
 );

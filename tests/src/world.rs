@@ -232,6 +232,19 @@ impl World {
         panic!("there were snapshots to make after {SNAPSHOT_STEPS_MAX} steps");
     }
 
+    /// Makes the members of segments until none is due; gives how many were made.
+    pub async fn make_members(&self) -> usize {
+        let config = self.worker_config();
+        let dependencies = self.place.worker("cameo-worker", self.clock.clone()).await;
+        for steps in 0..SNAPSHOT_STEPS_MAX {
+            let worked = cameo_worker::make_next_members(&config, &dependencies).await;
+            if !worked.expect("the queue answers") {
+                return steps;
+            }
+        }
+        panic!("there were members to make after {SNAPSHOT_STEPS_MAX} steps");
+    }
+
     /// Another API over the same database and artifacts.
     #[must_use]
     pub fn another_api(&self, config: cameo_api::Config) -> AnotherApi {

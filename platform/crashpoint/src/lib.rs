@@ -58,6 +58,15 @@ pub const SNAPSHOT: [&str; 5] = [
     "snapshot_recorded",
 ];
 
+/// Every place in the making of a segment's members at which a worker can be killed, in its order.
+pub const SEGMENT: [&str; 5] = [
+    "segment_claimed",
+    "segment_written",
+    "segment_announced",
+    "segment_stored",
+    "segment_recorded",
+];
+
 /// Dies here if the test asked for it.
 #[cfg(not(feature = "enabled"))]
 #[inline(always)]

@@ -106,7 +106,7 @@ impl Draft {
         let condition = Condition::parse(&self.condition, catalog)?;
         let mut attributes: Vec<ColumnRef> = Vec::with_capacity(self.attributes.len());
         for written in &self.attributes {
-            let attribute = self.attribute(written, &condition, catalog)?;
+            let attribute = attribute_of(written, &condition, catalog)?;
             // Once is enough.
             if !attributes.contains(&attribute) {
                 attributes.push(attribute);
@@ -121,38 +121,37 @@ impl Draft {
         };
         Ok(Read { definition, condition })
     }
+}
 
-    fn attribute(
-        &self,
-        written: &str,
-        condition: &Condition,
-        catalog: &Catalog,
-    ) -> Result<ColumnRef, DefinitionError> {
-        let refused =
-            |message: String| DefinitionError::Attribute { attribute: written.to_owned(), message };
-        let parts: Vec<&str> = written.trim().split('.').collect();
-        let found = catalog.find(&parts).map_err(|unnamed| {
-            refused(match unnamed.help {
-                Some(help) => format!("{}; {help}", unnamed.message),
-                None => unnamed.message,
-            })
-        })?;
-        let key = |service: &ServiceName| -> Option<DataType> {
-            Some(catalog.schema(service)?.key().data_type)
-        };
-        let own = key(&found.column.service);
-        let other = condition
-            .services()
-            .into_iter()
-            .find(|service| key(service).zip(own).is_some_and(|(other, own)| other != own));
-        match other {
-            None => Ok(found.column),
-            Some(other) => Err(refused(format!(
-                "the customers of `{}` have keys of another type than those of `{other}`: they cannot \
-                 be joined",
-                found.column.service
-            ))),
-        }
+fn attribute_of(
+    written: &str,
+    condition: &Condition,
+    catalog: &Catalog,
+) -> Result<ColumnRef, DefinitionError> {
+    let refused =
+        |message: String| DefinitionError::Attribute { attribute: written.to_owned(), message };
+    let parts: Vec<&str> = written.trim().split('.').collect();
+    let found = catalog.find(&parts).map_err(|unnamed| {
+        refused(match unnamed.help {
+            Some(help) => format!("{}; {help}", unnamed.message),
+            None => unnamed.message,
+        })
+    })?;
+    let key = |service: &ServiceName| -> Option<DataType> {
+        Some(catalog.schema(service)?.key().data_type)
+    };
+    let own = key(&found.column.service);
+    let other = condition
+        .services()
+        .into_iter()
+        .find(|service| key(service).zip(own).is_some_and(|(other, own)| other != own));
+    match other {
+        None => Ok(found.column),
+        Some(other) => Err(refused(format!(
+            "the customers of `{}` have keys of another type than those of `{other}`: they cannot \
+             be joined",
+            found.column.service
+        ))),
     }
 }
 

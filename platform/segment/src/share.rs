@@ -55,8 +55,13 @@ impl Share {
         if salt.is_empty() || salt.len() > SALT_BYTES_MAX || !salt.bytes().all(fits) {
             return Err(ShareError::Salt(salt.to_owned()));
         }
-        // Between 1 and 10,000, and whole.
-        Ok(Self { buckets: hundredths as u64, salt: salt.to_owned() })
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 1 and 10,000, and whole"
+        )]
+        let buckets = hundredths as u64;
+        Ok(Self { buckets, salt: salt.to_owned() })
     }
 
     /// How much of all customers it is, in percent.

@@ -6,6 +6,7 @@
 //! - [`predictions`] are the use cases over all of them, and [`render`] writes what they found.
 //! - [`memberships`] are the members of segments, read from files.
 //! - [`profiles`] asks all services of a tenant about a customer.
+//! - [`segments`] counts whom a condition chooses, over the snapshots of several services.
 //! - [`card`] is what a team says of its model beside how the model does now.
 
 pub mod card;
@@ -18,6 +19,7 @@ pub mod pointers;
 pub mod predictions;
 pub mod profiles;
 pub mod render;
+pub mod segments;
 pub mod snapshots;
 
 pub use cameo_snapshot::Cell;

@@ -136,6 +136,7 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(manage, routes!(tenants::get_access)))
         .routes(scoped(read, routes!(segments::list_segments)))
         .routes(scoped(read, routes!(segments::get_segment)))
+        .routes(scoped(read, routes!(segments::count_segment)))
         .routes(scoped(segment, routes!(segments::define_segment, segments::remove_segment)))
         .routes(unscoped(routes!(me::get_me)))
         .split_for_parts();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cameo_store::{Store, generations, runs};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Dependencies, anchoring, webhooks};
+use crate::{Dependencies, anchoring, segments, webhooks};
 
 /// How often lost leases are looked for and views are brought up to date.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -44,6 +44,9 @@ pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken)
         if period.is_multiple_of(RETAIN_EVERY) {
             retain(store).await;
             webhooks::retain(store).await;
+            if let Err(error) = segments::clean(store, &dependencies.artifacts).await {
+                tracing::warn!(%error, "could not delete old members of segments");
+            }
         }
         if period.is_multiple_of(ANCHOR_EVERY) {
             anchoring::anchor(&dependencies).await;

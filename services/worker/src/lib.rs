@@ -11,6 +11,7 @@ mod execution;
 mod housekeeping;
 mod lineage;
 mod metrics;
+mod segments;
 mod snapshot_metrics;
 mod snapshots;
 mod verdict;
@@ -40,6 +41,7 @@ pub use cameo_webhook::Reach;
 pub use comparison::compare_next;
 pub use erasing::erase_next;
 pub use metrics::WorkerMetrics;
+pub use segments::step as make_next_members;
 pub use snapshots::step as make_next_snapshot;
 
 /// How a worker behaves.
@@ -127,6 +129,11 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         shutdown.child_token(),
     ));
 
+    let segments = tokio::spawn(segments::run(
+        Arc::clone(&config),
+        dependencies.clone(),
+        shutdown.child_token(),
+    ));
     let webhooks = tokio::spawn(webhooks::run(
         Arc::clone(&config),
         dependencies.clone(),
@@ -172,7 +179,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         abandon.cancel();
         while running.join_next().await.is_some() {}
     }
-    let _ = tokio::join!(housekeeping, comparison, snapshots, erasing, webhooks);
+    let _ = tokio::join!(housekeeping, comparison, snapshots, segments, erasing, webhooks);
     drop(emitter);
     if let Some(sending) = sending {
         sending.flush().await;

@@ -11,6 +11,7 @@ mod frozen;
 mod killed;
 mod mirror;
 mod ranking;
+mod segments;
 mod shadow;
 mod snapshots;
 

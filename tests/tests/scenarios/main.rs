@@ -17,6 +17,7 @@ mod queue;
 mod ranking;
 mod readers;
 mod schedule;
+mod segments;
 mod sensitive;
 mod shadow;
 mod snapshots;

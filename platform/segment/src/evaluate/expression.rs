@@ -28,6 +28,8 @@ pub(crate) fn truth(node: &Node, column: &dyn Fn(usize) -> ArrayRef, rows: usize
     }
 }
 
+// One arm for each expression.
+#[allow(clippy::too_many_lines)]
 fn vector(node: &Node, column: &dyn Fn(usize) -> ArrayRef, rows: usize) -> Vector {
     let value = |node: &Node| vector(node, column, rows);
     let truth_of = |node: &Node| truth(node, column, rows);

@@ -178,7 +178,8 @@ fn merge<S: Sorted>(services: &[&S], at: &mut [usize]) -> (usize, Vec<Vec<u32>>)
         for ((keys, at), picked) in services.iter().zip(&mut *at).zip(&mut picked) {
             let has = keys.key(*at) == least;
             // Rows of one batch are far fewer than 2^32.
-            picked.push(if has { *at as u32 } else { UNKNOWN });
+            let row = u32::try_from(*at).unwrap_or(UNKNOWN);
+            picked.push(if has { row } else { UNKNOWN });
             *at += usize::from(has);
         }
         rows += 1;

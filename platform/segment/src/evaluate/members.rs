@@ -11,11 +11,11 @@ use arrow::{
 };
 
 use super::{
-    EvaluateError, Selection, Source,
+    Count, EvaluateError, Selection, Source,
     join::Block,
     keys::KeyBuilder,
     table::Piece,
-    walk::{Layout, Walk},
+    walk::{Chosen, Layout, Walk},
 };
 use crate::{ColumnRef, membership::BATCH_ROWS};
 
@@ -54,24 +54,25 @@ impl<'a> Members<'a> {
     }
 
     /// Hands over all members in batches of [`BATCH_ROWS`] rows, the last of fewer. Returns how many
-    /// members there are.
+    /// there are, and of how many customers.
     ///
     /// # Errors
     /// What `take` gives ends the walk.
     pub fn each_batch<E: From<EvaluateError>>(
         &self,
         mut take: impl FnMut(RecordBatch) -> Result<(), E>,
-    ) -> Result<u64, E> {
+    ) -> Result<Count, E> {
         let mut coalescer = BatchCoalescer::new(Arc::clone(&self.schema), BATCH_ROWS);
-        let mut members = 0;
+        let mut count = Count { members: 0, profiles: 0 };
         for range in &self.layout.partition(1) {
             let mut walk = Walk::new(self.selection, &self.layout, range);
-            while let Some((block, chosen)) = walk.next()? {
+            while let Some(Chosen { block, profiles, chosen }) = walk.next()? {
+                count.profiles += profiles;
                 if chosen.count_set_bits() == 0 {
                     continue;
                 }
                 let batch = self.chosen(&walk, &block, &chosen, range)?;
-                members += batch.num_rows() as u64;
+                count.members += batch.num_rows() as u64;
                 coalescer.push_batch(batch).map_err(EvaluateError::from)?;
                 while let Some(batch) = coalescer.next_completed_batch() {
                     take(batch)?;
@@ -82,7 +83,7 @@ impl<'a> Members<'a> {
         while let Some(batch) = coalescer.next_completed_batch() {
             take(batch)?;
         }
-        Ok(members)
+        Ok(count)
     }
 
     fn chosen(

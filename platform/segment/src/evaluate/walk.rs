@@ -106,6 +106,14 @@ fn place_of<'a>(
     (service, position)
 }
 
+/// Some customers, and which of them are chosen.
+pub(crate) struct Chosen {
+    pub(crate) block: Block,
+    /// How many of them the condition's services know.
+    pub(crate) profiles: u64,
+    pub(crate) chosen: BooleanBuffer,
+}
+
 /// A walk over the customers of a range.
 pub(crate) struct Walk<'a> {
     selection: &'a Selection<'a>,
@@ -139,28 +147,31 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn count(mut self) -> Result<Count, EvaluateError> {
         let mut count = Count { members: 0, profiles: 0 };
-        while let Some((block, chosen)) = self.next()? {
-            count.profiles += block.rows as u64;
+        while let Some(Chosen { profiles, chosen, .. }) = self.next()? {
+            count.profiles += profiles;
             count.members += chosen.count_set_bits() as u64;
         }
         Ok(count)
     }
 
     /// The next customers, and which of them are chosen.
-    pub(crate) fn next(&mut self) -> Result<Option<(Block, BooleanBuffer)>, EvaluateError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Chosen>, EvaluateError> {
         let Some(block) = self.join.next_block() else { return Ok(None) };
         let truths = (0..self.parts.len()).map(|part| self.part(part, &block));
         let truths = truths.collect::<Result<Vec<_>, _>>()?;
         let mut chosen = self.plan.combine(&truths).yes;
+        let mut profiles = block.rows;
         if self.layout.in_condition.contains(&false) {
-            chosen = &chosen & &self.of_named_services(&block);
+            let known = self.of_named_services(&block);
+            profiles = known.count_set_bits();
+            chosen = &chosen & &known;
         }
         for (share, wanted) in [(self.selection.sample, true), (self.selection.hold_out, false)] {
             if let Some(share) = share {
                 chosen = self.in_share(&block, &chosen, share, wanted);
             }
         }
-        Ok(Some((block, chosen)))
+        Ok(Some(Chosen { block, profiles: profiles as u64, chosen }))
     }
 
     /// The truth of one part for the block's rows.

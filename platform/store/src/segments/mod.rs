@@ -9,9 +9,11 @@ mod queue;
 
 pub use members::{
     KEPT, Materialisation, MaterialisationFile, expired, latest, list as materialisations, pin,
-    removed,
+    removed, renew,
 };
-pub use queue::{Made, SegmentSource, SegmentTask, claim, complete, heartbeat, refuse, retry};
+pub use queue::{
+    Made, SegmentSource, SegmentTask, announce, claim, complete, heartbeat, refuse, retry,
+};
 
 use std::collections::BTreeSet;
 

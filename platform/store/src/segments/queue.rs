@@ -33,6 +33,8 @@ pub struct SegmentTask {
     pub epoch: Epoch,
     /// How often this was tried, from 1.
     pub attempt: u32,
+    /// A file that an attempt before may have stored, to be deleted first.
+    pub announced: Option<Sha256>,
 }
 
 /// What a service shows.
@@ -77,6 +79,7 @@ impl FromRow<'_, PgRow> for SegmentTask {
             number: get(row, "number", i32::unsigned_abs)?,
             epoch: get(row, "epoch", Epoch)?,
             attempt: get(row, "attempts", i32::unsigned_abs)?,
+            announced: row.parsed_option("announced")?,
         })
     }
 }
@@ -116,7 +119,7 @@ pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<SegmentTa
                      from due join shown using (tenant, segment)
                      where (s.tenant, s.segment) = (due.tenant, due.segment)
                      returning s.tenant, s.segment, s.version, s.definition, s.epoch, s.attempts,
-                         shown.sources,
+                         s.announced, shown.sources,
                          1 + (select count(*) from cameo.segment_materialisations m
                               where (m.tenant, m.segment) = (s.tenant, s.segment))::integer
                              as number",
@@ -149,6 +152,26 @@ pub async fn heartbeat(
     .await?
     .rows_affected();
     held(task, renewed)
+}
+
+/// Names a file that is about to be stored, so that it is deleted should nobody record it.
+pub async fn announce(
+    store: &Store,
+    task: &SegmentTask,
+    sha256: &Sha256,
+) -> Result<(), StoreError> {
+    let announced = sqlx::query(
+        "update cameo.segments set announced = $4
+         where tenant = $1 and segment = $2 and epoch = $3 and lease_expires_at is not null",
+    )
+    .bind(task.tenant.as_str())
+    .bind(task.segment.as_str())
+    .bind(task.epoch.0)
+    .bind(sha256.to_string())
+    .execute(store.control())
+    .await?
+    .rows_affected();
+    held(task, announced)
 }
 
 /// A file of members that is in the artifact store.
@@ -216,7 +239,7 @@ async fn end(
 ) -> Result<u64, StoreError> {
     let ended = sqlx::query(
         "update cameo.segments
-         set seen_version = $4, seen_generations = $5, reason = $6, attempts = 0,
+         set seen_version = $4, seen_generations = $5, reason = $6, attempts = 0, announced = null,
              lease_expires_at = null, not_before = clock_timestamp()
          where tenant = $1 and segment = $2 and epoch = $3 and lease_expires_at is not null",
     )

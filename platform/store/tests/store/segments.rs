@@ -166,3 +166,27 @@ async fn the_last_materialisations_are_kept_and_those_that_somebody_reads() {
     assert_eq!(files.len(), made_now as usize - 2, "all but the deleted and the pinned one");
     world.store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_gives_up_all_members_and_has_them_made_anew() {
+    let world = World::start().await;
+    let crm = tenant("crm");
+    world.service("crm", "gender").await;
+    world.published("gender", "2026-03-01T18:00:00Z", 10).await;
+    define(&world.store, &crm, &segment("keen", "score > 0.5")).await;
+    let task = claim(&world).await.expect("a segment that is due");
+    let sha256 = made(&task).sha256;
+    segments::announce(&world.store, &task, &sha256).await.expect("announced");
+    segments::complete(&world.store, &task, made(&task)).await.expect("recorded");
+    segments::renew(&world.store, &crm).await.expect("renewed");
+    let files = segments::expired(&world.store).await.expect("files");
+    assert_eq!(files.iter().map(|file| file.sha256).collect::<Vec<_>>(), [sha256]);
+    let late = claim(&world).await.expect("the segment again");
+    assert_eq!((late.number, late.announced), (2, None));
+    // Whoever was at work meanwhile is refused, and what it may have stored is known to the next.
+    segments::announce(&world.store, &late, &sha256).await.expect("announced");
+    segments::renew(&world.store, &crm).await.expect("renewed");
+    assert!(segments::complete(&world.store, &late, made(&late)).await.is_err());
+    assert_eq!(claim(&world).await.expect("once more").announced, Some(sha256));
+    world.store.close().await;
+}

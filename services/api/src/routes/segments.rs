@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use axum::{Json, extract::State, http::StatusCode};
 use cameo_domain::{SegmentName, TenantName};
 use cameo_segment::{Catalog, Definition, DefinitionError, Draft, Read, Share};
+use cameo_serving::segments::CountError;
 use cameo_store::{
     segments::{self, Materialisation, NewSegment, SegmentRecord},
     services,
@@ -225,6 +226,70 @@ pub(crate) async fn define_segment(
     detail(&app, &tenant, &segment).await.map(Json)
 }
 
+/// Whom a condition chooses from what the services show now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SegmentCount {
+    /// The condition, with every name written out.
+    #[schema(example = "clv.tier = 'High' AND NOT churn.churned")]
+    condition: String,
+    /// How many customers it chooses.
+    #[schema(example = 81_204)]
+    members: u64,
+    /// How many customers its services know.
+    #[schema(example = 1_000_000)]
+    profiles: u64,
+    /// The oldest time of prediction among the generations.
+    as_of: DateTime<Utc>,
+    /// What was counted: service and generation.
+    #[schema(value_type = BTreeMap<String, i64>, example = json!({"churn": 41, "clv": 42}))]
+    generations: BTreeMap<String, i64>,
+}
+
+/// Count a segment while it is edited
+///
+/// Counts from what the services show now; nothing is kept.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/segments:count", operation_id = "countSegment", tag = "segments",
+    params(("tenant" = String, Path, description = "The team.", example = "marketing")),
+    request_body = SegmentDraft,
+    responses(
+        (status = 200, description = "How many customers it chooses", body = SegmentCount),
+        (status = 422, description = "The definition does not fit what the services predict", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::InvalidSegment))),
+        (status = 503, description = "The predictions of a service are not at hand yet", body = ProblemBody,
+            content_type = "application/problem+json", example = json!(example(Code::Unavailable))),
+    ))]
+pub(crate) async fn count_segment(
+    State(app): State<App>,
+    path: PathParams,
+    body: JsonBytes,
+) -> Result<Json<SegmentCount>, Problem> {
+    let tenant = path.tenant()?;
+    let draft = drafted(body.read()?)?;
+    // It takes all cores for a moment, as large batches do.
+    let _place = app.batches.acquire().await.map_err(|_| Problem::internal())?;
+    let counted = app.predictions.count(&tenant, &draft).await.map_err(not_counted)?;
+    let generations = counted.generations.iter();
+    Ok(Json(SegmentCount {
+        condition: counted.condition,
+        members: counted.count.members,
+        profiles: counted.count.profiles,
+        as_of: counted.as_of,
+        generations: generations.map(|(service, id)| (service.to_string(), id.0)).collect(),
+    }))
+}
+
+fn not_counted(error: CountError) -> Problem {
+    match error {
+        CountError::Definition(error) => refused(error),
+        CountError::NoSnapshot(_) => Problem::new(Code::Unavailable, error.to_string()),
+        CountError::Lookup(error) => error.into(),
+        error => {
+            tracing::error!(error = &error as &dyn std::error::Error, "could not count a segment");
+            Problem::internal()
+        }
+    }
+}
+
 /// Remove a segment
 ///
 /// Its versions stay in the audit trail.
@@ -270,18 +335,22 @@ async fn read(app: &App, tenant: &TenantName, draft: SegmentDraft) -> Result<Rea
     let services = services::list(&app.store, Some(tenant)).await?.into_iter();
     let catalog =
         Catalog::new(services.map(|record| (record.path.service, record.schema)).collect());
-    let draft = Draft {
+    drafted(draft)?.read(&catalog).map_err(refused)
+}
+
+fn drafted(draft: SegmentDraft) -> Result<Draft, Problem> {
+    Ok(Draft {
         condition: draft.condition,
         description: draft.description,
         attributes: draft.attributes,
         sample: draft.sample.map(share).transpose()?,
         hold_out: draft.hold_out.map(share).transpose()?,
-    };
-    draft.read(&catalog).map_err(refused)
+    })
 }
 
 fn share(view: ShareView) -> Result<Share, Problem> {
-    Share::new(view.percent, &view.salt)
+    let ShareView { percent, salt } = view;
+    Share::new(percent, &salt)
         .map_err(|error| Problem::new(Code::InvalidSegment, error.to_string()))
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::Arc,
     time::Instant,
@@ -85,11 +85,9 @@ pub(super) async fn run(wanted: BenchSegments, output: Output) -> anyhow::Result
     for question in &QUESTIONS {
         let condition = Condition::parse(question.condition, &catalog)?;
         let what = format!("count over {}, {threads} threads", question.what);
-        let mut found = 0;
         measured.push(timed(&wanted, &what, || {
             let selection = Selection { condition: &condition, sample: None, hold_out: None };
-            found = count(&selection, &sources, threads)?.members;
-            Ok(found)
+            Ok(count(&selection, &sources, threads)?.members)
         })?);
     }
     let condition = Condition::parse(QUESTIONS[2].condition, &catalog)?;
@@ -100,19 +98,18 @@ pub(super) async fn run(wanted: BenchSegments, output: Output) -> anyhow::Result
     measured.push(timed(&wanted, "materialise everybody, to a file", || {
         materialise(&everybody, &sources)
     })?);
-    match find_psql() {
-        Some(psql) => {
-            let setting = Setting::new().await?;
-            let peers = peer(&setting, &psql, &wanted)?;
-            setting.close().await?;
-            for (own, peer) in measured.iter().zip(&peers) {
-                if own.members != peer.members {
-                    bail!("{}: found {}, Postgres {}", own.what, own.members, peer.members);
-                }
+    if let Some(psql) = find_psql() {
+        let setting = Setting::new().await?;
+        let peers = peer(&setting, &psql, &wanted)?;
+        setting.close().await?;
+        for (own, peer) in measured.iter().zip(&peers) {
+            if own.members != peer.members {
+                bail!("{}: found {}, Postgres {}", own.what, own.members, peer.members);
             }
-            measured.extend(peers);
         }
-        None => output.line("psql was not found; install Debian's package postgresql"),
+        measured.extend(peers);
+    } else {
+        output.line("psql was not found; install Debian's package postgresql");
     }
     output.show(&measured, |measured| {
         table(
@@ -243,11 +240,7 @@ fn find_psql() -> Option<PathBuf> {
 }
 
 /// The same rows in Postgres' tables, and the same questions with its default settings.
-fn peer(
-    setting: &Setting,
-    psql: &PathBuf,
-    wanted: &BenchSegments,
-) -> anyhow::Result<Vec<Measured>> {
+fn peer(setting: &Setting, psql: &Path, wanted: &BenchSegments) -> anyhow::Result<Vec<Measured>> {
     let last = wanted.profiles;
     let ask = |sql: &str| -> anyhow::Result<String> {
         let connection = setting.postgres.connection();
