@@ -23,6 +23,10 @@ use utoipa::{
 const RELEASE_BYTES_MAX: usize = 64;
 /// Longest list of services, as text.
 const SERVICES_BYTES_MAX: usize = 4_096;
+/// How members and changes of segments are written.
+const FORMATS: [&str; 6] = ["ndjson", "csv", "parquet", "arrow", "braze", "braze_csv"];
+/// How they are compressed.
+const COMPRESSIONS: [&str; 3] = ["gzip", "zstd", "none"];
 /// Longest entity tag or list of them that is worth sending.
 const TAG_BYTES_MAX: usize = 1_024;
 
@@ -64,11 +68,16 @@ fn meaning(parameter: &Parameter) -> Option<(Limits, Value)> {
     Some(match parameter.name.as_str() {
         "tenant" => (name(), json!("marketing")),
         "service" => (name(), json!("gender")),
+        "segment" => (name(), json!("loyal")),
+        "webhook" => (name(), json!("campaigns")),
+        "consumer" => (name(), json!("braze")),
+        "format" => (Limits::Word(FORMATS.to_vec()), json!("ndjson")),
+        "compression" => (Limits::Word(COMPRESSIONS.to_vec()), json!("gzip")),
         "services" => {
             let names = format!("^{NAME_PATTERN}(,{NAME_PATTERN})*$");
             (like(names, SERVICES_BYTES_MAX), json!("gender,clv"))
         }
-        "key" => (text(1, KEY_BYTES_MAX), json!("17")),
+        "key" | "after_key" => (text(1, KEY_BYTES_MAX), json!("17")),
         "prefix" => (like("^[0-9A-Za-z]{8}$".to_owned(), 8), json!("1a2b3c4d")),
         "run" | "generation" | "erasure" => {
             (Limits::Integer { least: 1, most: isize::MAX }, json!(42))

@@ -158,6 +158,8 @@ pub(crate) struct SegmentDetail {
 }
 
 /// List a tenant's segments
+///
+/// By name, each with its condition and its members as they were made last.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/segments", operation_id = "listSegments", tag = "segments",
     params(("tenant" = String, Path, description = "The team.", example = "marketing")),
     responses((status = 200, description = "The segments", body = SegmentList)))]
@@ -177,6 +179,8 @@ pub(crate) async fn list_segments(
 }
 
 /// Get a segment
+///
+/// Its condition, what hands members on, and what was made of it: who was a member when, of how many.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/segments/{segment}", operation_id = "getSegment", tag = "segments",
     params(
         ("tenant" = String, Path, description = "The team.", example = "marketing"),
@@ -200,7 +204,8 @@ pub(crate) async fn get_segment(
         ("tenant" = String, Path, description = "The team.", example = "marketing"),
         ("segment" = String, Path, description = "A lower-case letter, then up to 39 lower-case letters, digits or underscores.", example = "loyal_women"),
     ),
-    request_body = SegmentDraft,
+    request_body(content = SegmentDraft, example = json!({
+        "condition": "gender.female_percentile >= 0.8 AND NOT churn.churned", "attributes": ["clv.tier"]})),
     responses(
         (status = 200, description = "The segment as it is defined now", body = SegmentDetail),
         (status = 409, description = "A bundle defines it", body = ProblemBody,

@@ -140,6 +140,8 @@ pub(crate) struct DeliveryList {
 }
 
 /// List a tenant's webhooks
+///
+/// By name: where each is, what it is told of, and whether it answers. Their secrets are not shown.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/webhooks", operation_id = "listWebhooks", tag = "webhooks",
     params(("tenant" = String, Path, description = "The team.", example = "crm")),
     responses((status = 200, description = "The webhooks", body = WebhookList)))]
@@ -152,6 +154,8 @@ pub(crate) async fn list_webhooks(
 }
 
 /// Get a webhook
+///
+/// Where it is, what it is told of, and whether it answers. Its secret is not shown.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/webhooks/{webhook}", operation_id = "getWebhook", tag = "webhooks",
     params(
         ("tenant" = String, Path, description = "The team.", example = "crm"),
@@ -235,6 +239,8 @@ pub(crate) async fn delete_webhook(
 }
 
 /// List what a webhook was told
+///
+/// The latest deliveries first: which event, how often it was tried, and what came of the last attempt.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/webhooks/{webhook}/deliveries",
     operation_id = "listDeliveries", tag = "webhooks",
     params(
