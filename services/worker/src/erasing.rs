@@ -47,7 +47,7 @@ pub async fn erase_next(
     dependencies: &Dependencies,
     lease_seconds: u32,
 ) -> Result<Option<Vec<ErasureId>>, StoreError> {
-    let Dependencies { store, warehouse, artifacts, clock, metrics } = dependencies;
+    let Dependencies { store, warehouse, artifacts, clock, metrics, .. } = dependencies;
     let eraser = Eraser {
         store: store.clone(),
         warehouse: warehouse.clone(),
