@@ -1,11 +1,13 @@
 """When a request is sent again; a server is not needed for that."""
 
 import asyncio
+import io
 import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pyarrow
 import pytest
 
 from cameo_client import (
@@ -139,3 +141,31 @@ def test_the_async_client_repeats_as_well() -> None:
             return await client.tenants()
 
     assert asyncio.run(ask()) == ["crm"]
+
+
+@pytest.mark.parametrize("rows", [0, 20_000])
+def test_the_members_of_a_segment_arrive_as_a_stream_of_arrow(rows: int) -> None:
+    members = pyarrow.table({"key": pyarrow.array(range(rows), pyarrow.int64())})
+    sink = io.BytesIO()
+    with pyarrow.ipc.new_stream(sink, members.schema) as writer:
+        writer.write_table(members, max_chunksize=1_000)
+    asked: list[str] = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        if len(asked) % 2 == 1:
+            return problem(503, "overloaded", **{"retry-after": "0"})
+        return httpx.Response(200, content=sink.getvalue())
+
+    crm = client(server).tenant("crm")
+    assert crm.members_table("loyal").equals(members)
+    assert asked[0] == "http://cameo.test/below/v1/tenants/crm/segments/loyal/members?format=arrow"
+    assert sum(batch.num_rows for batch in crm.members("loyal")) == rows
+    assert len(crm.members_frame("loyal")) == rows
+
+    async def ask() -> bool:
+        transport = httpx.MockTransport(server)
+        async with AsyncClient("http://cameo.test", KEY, transport=transport) as other:
+            return bool((await other.tenant("crm").members_table("loyal")).equals(members))
+
+    assert asyncio.run(ask())

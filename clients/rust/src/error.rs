@@ -182,6 +182,18 @@ codes! {
     RateLimited = "rate_limited",
     /// The tenant has as many requests in flight as it may.
     TooManyAtOnce = "too_many_at_once",
+    /// The cursor is none that was given, or not for this.
+    InvalidCursor = "invalid_cursor",
+    /// There is no answer in a format that the caller takes.
+    NotAcceptable = "not_acceptable",
+    /// The segment was not materialised yet.
+    NotMaterialised = "not_materialised",
+    /// The materialisation of the segment is no longer kept.
+    MaterialisationGone = "materialisation_gone",
+    /// The segment does not fit what the tenant's services predict.
+    InvalidSegment = "invalid_segment",
+    /// The segment is defined in another place, and changed there.
+    SegmentDefinedElsewhere = "segment_defined_elsewhere",
     /// No release of the service is in production.
     NothingInProduction = "nothing_in_production",
     /// The body exceeds the route's limit.

@@ -16,6 +16,10 @@ use crate::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest pause within an answer.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time for an answer that is streamed.
+const STREAM_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// A server and the key for it.
 #[derive(Debug, Clone)]
@@ -36,6 +40,7 @@ pub(crate) struct Ask<'a> {
     headers: HeaderMap,
     body: Option<Bytes>,
     repeat: Repeat,
+    streamed: bool,
 }
 
 /// An answer, read to its end.
@@ -57,12 +62,19 @@ impl<'a> Ask<'a> {
     }
 
     fn new(method: Method, path: Vec<&'a str>, repeat: Repeat) -> Self {
-        Self { method, path, query: Vec::new(), headers: HeaderMap::new(), body: None, repeat }
+        let (query, headers) = (Vec::new(), HeaderMap::new());
+        Self { method, path, query, headers, body: None, repeat, streamed: false }
     }
 
     /// Reads by POST, or names itself: repeating it is harmless.
     pub(crate) fn harmless(mut self) -> Self {
         self.repeat = Repeat::Harmless;
+        self
+    }
+
+    /// The answer comes for as long as it takes; only a pause may not be too long.
+    pub(crate) fn streamed(mut self) -> Self {
+        self.streamed = true;
         self
     }
 
@@ -106,10 +118,15 @@ impl Http {
             .user_agent(concat!("cameo-client/", env!("CARGO_PKG_VERSION"), " rust"))
             .timeout(timeout)
             .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(PAUSE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build();
         let client = client.map_err(|error| Error::Configuration(error.to_string()))?;
         Ok(Self { client, base, deadline, attempts, cache })
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        self.base.as_str()
     }
 
     /// Sends a request and reads its answer as JSON.
@@ -185,6 +202,9 @@ impl Http {
 
     async fn send(&self, ask: &Ask<'_>, url: Url) -> Result<Response, Refusal> {
         let mut request = self.client.request(ask.method.clone(), url).headers(ask.headers.clone());
+        if ask.streamed {
+            request = request.timeout(STREAM_TIMEOUT);
+        }
         if let Some(body) = &ask.body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
         }

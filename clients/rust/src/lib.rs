@@ -31,6 +31,7 @@ mod profiles;
 mod releases;
 mod retry;
 mod runs;
+mod segments;
 mod services;
 
 pub use client::{Client, ClientBuilder, ServiceClient, TenantClient};
@@ -41,4 +42,5 @@ pub use predictions::{Batch, Columns, KeyResult, Prediction, Predictions, Status
 pub use profiles::{Attributes, Failed, Missing, MissingReason, Profile, ProfileQuery};
 pub use releases::{Generation, Promotion, Release, Rollback};
 pub use runs::{Reason, Run, RunFilter, RunPage, RunState};
+pub use segments::{Export, Format, Materialisation, Segment};
 pub use services::{Column, DataType, Service, Stage};

@@ -293,7 +293,7 @@ fn joined<P>(parts: Vec<Option<Batch<P>>>) -> Result<Batch<P>, Error> {
     joined.ok_or(Error::Moving)
 }
 
-fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
+pub(crate) fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
     headers.get(name)?.to_str().ok()?.parse().ok()
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cameo_client::{Client, Code, Error};
+use cameo_client::{Client, Code, Error, Format};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -92,4 +92,29 @@ async fn the_deadline_and_other_servers_end_the_waiting() {
         let made = Client::new(wrong, "cameo_1a2b3c4d");
         assert!(matches!(made, Err(Error::Configuration(_))), "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn the_members_of_a_segment_arrive_in_parts() {
+    let refused = problem(503, "overloaded", 0);
+    let head = "cameo-materialisation: 4\r\ncameo-members: 2\r\n";
+    let members = "{\"key\":17}\n{\"key\":18}\n";
+    let (client, _) = server(vec![refused, answer(200, head, members)]).await;
+    let export = client.tenant("crm").members("loyal", Format::Ndjson).await;
+    let mut export = export.expect("the second answer");
+    assert_eq!((export.materialisation, export.members), (Some(4), Some(2)));
+    let mut arrived = Vec::new();
+    while let Some(part) = export.chunk().await.expect("the next part") {
+        arrived.extend_from_slice(&part);
+    }
+    assert_eq!(arrived, members.as_bytes());
+    let broken = answer(200, head, members).replace(members, "{\"key\":17}\n");
+    let (client, _) = server(vec![broken]).await;
+    let export = client.tenant("crm").members("loyal", Format::Ndjson).await;
+    let mut export = export.expect("the head");
+    let mut last = export.chunk().await;
+    while let Ok(Some(_)) = last {
+        last = export.chunk().await;
+    }
+    assert!(matches!(last, Err(Error::Unreachable { .. })), "it broke off: {last:?}");
 }

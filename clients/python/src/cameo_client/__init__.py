@@ -30,6 +30,7 @@ from ._types import (
     Generation,
     Key,
     KeyResult,
+    Materialisation,
     Me,
     Membership,
     Missing,
@@ -42,6 +43,7 @@ from ._types import (
     Rollback,
     Run,
     RunPage,
+    Segment,
     ServiceInfo,
 )
 
@@ -59,6 +61,7 @@ __all__ = [
     "Generation",
     "Key",
     "KeyResult",
+    "Materialisation",
     "Me",
     "Membership",
     "Missing",
@@ -75,6 +78,7 @@ __all__ = [
     "Rollback",
     "Run",
     "RunPage",
+    "Segment",
     "Service",
     "ServiceInfo",
     "Tenant",

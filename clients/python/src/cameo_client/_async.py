@@ -24,6 +24,7 @@ from ._types import (
     Rollback,
     Run,
     RunPage,
+    Segment,
     ServiceInfo,
 )
 
@@ -111,7 +112,13 @@ class AsyncClient:
             left = ends_at - time.monotonic()
             limit = max(0.001, min(self._settings.timeout, left))
             try:
-                response = await self._http.request(ask.method, url, headers=headers, content=body, timeout=limit)
+                timeout = httpx.Timeout(limit, read=_http.PAUSE_MAX_SECONDS) if ask.streamed else httpx.Timeout(limit)
+                request = self._http.build_request(ask.method, url, headers=headers, content=body, timeout=timeout)
+                response = await self._http.send(request, stream=True)
+                if ask.streamed and response.is_success:
+                    return response
+                await response.aread()
+                await response.aclose()
                 answer = _http.read(ask, response)
             except httpx.HTTPError as error:
                 answer = _http.unanswered(ask, error, self._settings.url)
@@ -178,6 +185,34 @@ class AsyncTenant:
     async def revoke_key(self, prefix: str) -> ApiKey:
         """Ends a key for good."""
         return await self._client._run(_plans.revoke_key(self.name, prefix))
+
+    async def segments(self) -> list[Segment]:
+        """The tenant's segments, by name."""
+        return await self._client._run(_plans.segments(self.name))
+
+    async def segment(self, name: str) -> Segment:
+        """One segment."""
+        return await self._client._run(_plans.segment(self.name, name))
+
+    async def define_segment(self, name: str, condition: str, *, attributes: Iterable[str] = ()) -> Segment:
+        """Defines a segment: whom the condition holds for, handed on with these attributes."""
+        return await self._client._run(_plans.define_segment(self.name, name, condition, attributes))
+
+    async def members_table(self, segment: str) -> "pyarrow.Table":
+        """All members of a segment with their attributes, sorted by key, as one Arrow table.
+
+        :raises ProblemError: ``not_materialised`` before its members were made first.
+        """
+        response: httpx.Response = await self._client._ask(_plans.members(self.name, segment))
+        try:
+            parts = [part async for part in response.aiter_bytes()]
+        finally:
+            await response.aclose()
+        return _frames.gathered(iter(parts))
+
+    async def members_frame(self, segment: str) -> "pandas.DataFrame":
+        """All members of a segment as a DataFrame."""
+        return (await self.members_table(segment)).to_pandas()
 
 
 class AsyncService:

@@ -1,5 +1,7 @@
 """Batches as Arrow tables and DataFrames."""
 
+import io
+from collections.abc import Iterator
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,39 @@ def frame(batch: Batch, columns: list[Column]) -> "pandas.DataFrame":
     made.attrs["generation"] = batch.generation
     made.attrs["release"] = batch.release
     return made.set_index(columns[0].name)
+
+
+def batches(parts: Iterator[bytes]) -> "Iterator[pyarrow.RecordBatch]":
+    """The batches of an Arrow stream that arrives in parts of any size; no more of it is kept than one batch."""
+    pyarrow = _pyarrow()
+    with pyarrow.ipc.open_stream(io.BufferedReader(_Parts(parts))) as reader:
+        yield from reader
+
+
+def gathered(parts: Iterator[bytes]) -> "pyarrow.Table":
+    """The same as one table; it has its columns also where there is no row."""
+    return _pyarrow().ipc.open_stream(io.BufferedReader(_Parts(parts))).read_all()
+
+
+class _Parts(io.RawIOBase):
+    """Parts as they arrive, read like a file."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            part = next(self._parts, None)
+            if part is None:
+                return 0
+            self._rest = part
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
 
 def _arrow_type(declared: str) -> Any:

@@ -12,6 +12,8 @@ import httpx
 from ._errors import CameoError, NotCameoError, NotUnderstoodError, ProblemError, UnreachableError
 
 WAIT_FIRST_SECONDS = 0.1
+PAUSE_MAX_SECONDS = 30.0
+"""Longest pause within an answer that is streamed."""
 WAIT_MAX_SECONDS = 5.0
 """The longest wait that the client chooses by itself."""
 
@@ -27,6 +29,8 @@ class Ask:
     body: Mapping[str, Any] | None = None
     harmless: bool = True
     """Whether it may be sent twice: it reads, or it names itself."""
+    streamed: bool = False
+    """Whether the answer comes for as long as it takes."""
 
 
 Plan = Generator[Sequence[Ask], Sequence[Any], Any]

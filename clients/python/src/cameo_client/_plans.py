@@ -21,6 +21,7 @@ from ._types import (
     Rollback,
     Run,
     RunPage,
+    Segment,
     ServiceInfo,
 )
 
@@ -211,6 +212,28 @@ def rotate_key(tenant: str, prefix: str, overlap_seconds: int | None) -> Steps[N
 def revoke_key(tenant: str, prefix: str) -> Steps[ApiKey]:
     body = yield from one(Ask("DELETE", ("v1", "tenants", tenant, "keys", prefix)))
     return ApiKey.read(body)
+
+
+def segments(tenant: str) -> Steps[list[Segment]]:
+    body = yield from one(Ask("GET", ("v1", "tenants", tenant, "segments")))
+    return [Segment.read(segment) for segment in body["segments"]]
+
+
+def segment(tenant: str, name: str) -> Steps[Segment]:
+    body = yield from one(Ask("GET", ("v1", "tenants", tenant, "segments", name)))
+    return Segment.read(body)
+
+
+def define_segment(tenant: str, name: str, condition: str, attributes: Iterable[str]) -> Steps[Segment]:
+    path = ("v1", "tenants", tenant, "segments", name)
+    # Defining the same again changes nothing.
+    body = yield from one(Ask("PUT", path, body={"condition": condition, "attributes": list(attributes)}))
+    return Segment.read(body)
+
+
+def members(tenant: str, name: str) -> Ask:
+    """All members as a stream of Arrow batches."""
+    return Ask("GET", ("v1", "tenants", tenant, "segments", name, "members"), {"format": "arrow"}, streamed=True)
 
 
 def understood(steps: Steps[T], answers: Sequence[Any] | None) -> Sequence[Ask]:

@@ -1,7 +1,7 @@
 """The client for programs that wait."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
@@ -23,6 +23,7 @@ from ._types import (
     Rollback,
     Run,
     RunPage,
+    Segment,
     ServiceInfo,
 )
 
@@ -100,7 +101,13 @@ class Client:
             left = ends_at - time.monotonic()
             limit = max(0.001, min(self._settings.timeout, left))
             try:
-                response = self._http.request(ask.method, url, headers=headers, content=body, timeout=limit)
+                timeout = httpx.Timeout(limit, read=_http.PAUSE_MAX_SECONDS) if ask.streamed else httpx.Timeout(limit)
+                request = self._http.build_request(ask.method, url, headers=headers, content=body, timeout=timeout)
+                response = self._http.send(request, stream=True)
+                if ask.streamed and response.is_success:
+                    return response
+                response.read()
+                response.close()
                 answer = _http.read(ask, response)
             except httpx.HTTPError as error:
                 answer = _http.unanswered(ask, error, self._settings.url)
@@ -167,6 +174,41 @@ class Tenant:
     def revoke_key(self, prefix: str) -> ApiKey:
         """Ends a key for good."""
         return self._client._run(_plans.revoke_key(self.name, prefix))
+
+    def segments(self) -> list[Segment]:
+        """The tenant's segments, by name."""
+        return self._client._run(_plans.segments(self.name))
+
+    def segment(self, name: str) -> Segment:
+        """One segment."""
+        return self._client._run(_plans.segment(self.name, name))
+
+    def define_segment(self, name: str, condition: str, *, attributes: Iterable[str] = ()) -> Segment:
+        """Defines a segment: whom the condition holds for, handed on with these attributes."""
+        return self._client._run(_plans.define_segment(self.name, name, condition, attributes))
+
+    def members(self, segment: str) -> "Iterator[pyarrow.RecordBatch]":
+        """All members of a segment with their attributes, sorted by key, batch by batch as they arrive.
+
+        :raises ProblemError: ``not_materialised`` before its members were made first.
+        """
+        response: httpx.Response = self._client._ask(_plans.members(self.name, segment))
+        try:
+            yield from _frames.batches(response.iter_bytes())
+        finally:
+            response.close()
+
+    def members_table(self, segment: str) -> "pyarrow.Table":
+        """All members of a segment as one Arrow table."""
+        response: httpx.Response = self._client._ask(_plans.members(self.name, segment))
+        try:
+            return _frames.gathered(response.iter_bytes())
+        finally:
+            response.close()
+
+    def members_frame(self, segment: str) -> "pandas.DataFrame":
+        """All members of a segment as a DataFrame."""
+        return self.members_table(segment).to_pandas()
 
 
 class Service:

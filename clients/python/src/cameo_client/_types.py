@@ -280,6 +280,45 @@ class Me:
 
 
 @dataclass(frozen=True, slots=True)
+class Materialisation:
+    """Who was a member of a segment at one time."""
+
+    number: int
+    as_of: datetime
+    members: int
+    profiles: int
+    """Of how many customers."""
+    readable: bool
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        plain = ("number", "members", "profiles", "readable")
+        return cls(**{name: body[name] for name in plain}, as_of=instant(body["as_of"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The customers for whom a condition over predictions holds."""
+
+    segment: str
+    version: int
+    defined_by: str | None
+    """The service whose bundle defines it; none where the API does."""
+    condition: str
+    description: str
+    attributes: list[str]
+    reason: str | None
+    """Why its members could not be made from what the services show now; the last ones stay."""
+    latest: Materialisation | None
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        plain = ("segment", "version", "defined_by", "condition", "description", "attributes", "reason")
+        latest = body["latest"]
+        return cls(**{name: body[name] for name in plain}, latest=latest and Materialisation.read(latest))
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """Why a run ended as it did."""
 
