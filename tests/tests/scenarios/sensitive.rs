@@ -29,9 +29,10 @@ async fn a_sensitive_prediction_is_sealed_wherever_it_lies_and_shown_only_to_the
     let world = World::start().await;
     world.customers("marketing", ROWS, 1.0).await;
     let gender = world.apply(&sealed()).await;
-    gender.publish("2024-03-01T18:00:00Z").await;
+    let generation = gender.publish("2024-03-01T18:00:00Z").await;
 
-    let texts = world.texts("select distinct score from tenant_marketing.gender").await;
+    let table = format!("tenant_marketing.gender_g{generation}");
+    let texts = world.texts(&format!("select distinct score from {table}")).await;
     assert_eq!(texts.len() as u64, ROWS, "equal values are sealed to different texts");
     assert!(texts.iter().all(|text| text.starts_with("cameo:v1:")), "{texts:?}");
     let lengths: std::collections::BTreeSet<_> = texts.iter().map(String::len).collect();
