@@ -553,6 +553,8 @@ pub(crate) struct Acknowledgement {
 }
 
 /// List a segment's consumers
+///
+/// By name, each with what it acknowledged last.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/segments/{segment}/consumers",
     operation_id = "listConsumers", tag = "segments",
     params(

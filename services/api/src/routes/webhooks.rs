@@ -140,6 +140,8 @@ pub(crate) struct DeliveryList {
 }
 
 /// List a tenant's webhooks
+///
+/// By name, without their secrets.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/webhooks", operation_id = "listWebhooks", tag = "webhooks",
     params(("tenant" = String, Path, description = "The team.", example = "crm")),
     responses((status = 200, description = "The webhooks", body = WebhookList)))]
@@ -152,6 +154,8 @@ pub(crate) async fn list_webhooks(
 }
 
 /// Get a webhook
+///
+/// Without its secret; whether its messages arrive, and since when they do not.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/webhooks/{webhook}", operation_id = "getWebhook", tag = "webhooks",
     params(
         ("tenant" = String, Path, description = "The team.", example = "crm"),
@@ -235,6 +239,8 @@ pub(crate) async fn delete_webhook(
 }
 
 /// List what a webhook was told
+///
+/// Its latest messages, with what the receiver answered and when each is tried again.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/webhooks/{webhook}/deliveries",
     operation_id = "listDeliveries", tag = "webhooks",
     params(
