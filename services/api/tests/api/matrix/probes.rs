@@ -363,7 +363,6 @@ fn bodies(operation: &Operation) -> Vec<Option<Sent>> {
         "batchGetProfiles" => bodies.push(json(json!({"keys": [1, "2"]}))),
         "eraseCustomer" => bodies.push(json(json!({"key": 998, "services": [BOTH]}))),
         "liftSuppressions" => bodies.push(json(json!({"key": 999, "reason": "back"}))),
-        "putWebhook" => bodies.push(json(json!({"url": "https://told.example/"}))),
         "acknowledgeChanges" => {
             bodies.push(json(json!({"consumer": "braze", "materialisation": 1})));
         }
