@@ -64,6 +64,15 @@ fn meaning(parameter: &Parameter) -> Option<(Limits, Value)> {
     Some(match parameter.name.as_str() {
         "tenant" => (name(), json!("marketing")),
         "service" => (name(), json!("gender")),
+        "segment" => (name(), json!("loyal")),
+        "webhook" => (name(), json!("campaigns")),
+        "consumer" => (name(), json!("braze")),
+        "format" => {
+            let words = vec!["ndjson", "csv", "parquet", "arrow", "braze", "braze_csv"];
+            (Limits::Word(words), json!("ndjson"))
+        }
+        "compression" => (Limits::Word(vec!["none", "gzip", "zstd"]), json!("gzip")),
+        "after_key" => (text(1, KEY_BYTES_MAX), json!("17")),
         "services" => {
             let names = format!("^{NAME_PATTERN}(,{NAME_PATTERN})*$");
             (like(names, SERVICES_BYTES_MAX), json!("gender,clv"))

@@ -64,6 +64,7 @@ pub(crate) struct MembersQuery {
     #[param(minimum = 1, maximum = 100_000, example = 10_000)]
     limit: Option<u32>,
     /// Go on where the page before ended: its `cameo-next-cursor`.
+    #[param(max_length = 768, example = "AAAAAAAAAAAB")]
     cursor: Option<String>,
     /// Which materialisation; the latest unless given.
     #[param(example = 4)]
@@ -89,6 +90,7 @@ pub(crate) struct ChangesQuery {
     #[param(minimum = 1, maximum = 100_000, example = 10_000)]
     limit: Option<u32>,
     /// Go on where the page before ended: its `cameo-next-cursor`.
+    #[param(max_length = 768, example = "AAAAAAAAAAAB")]
     cursor: Option<String>,
     /// The materialisation that the caller has: the `cameo-materialisation` of its last answer; 0 for none,
     /// then everybody entered.
@@ -101,6 +103,7 @@ pub(crate) struct ChangesQuery {
     #[param(example = 4)]
     materialisation: Option<u32>,
     /// Whether members whose attributes differ are listed as `changed`.
+    #[param(example = true)]
     attributes: Option<bool>,
     /// Go on after this key, the last one that arrived of a download that broke off; together with `since`
     /// and `materialisation`.
