@@ -64,7 +64,7 @@ pub(crate) struct MembersQuery {
     #[param(minimum = 1, maximum = 100_000, example = 10_000)]
     limit: Option<u32>,
     /// Go on where the page before ended: its `cameo-next-cursor`.
-    #[param(max_length = 4096, example = "AAECAwQFBgcICQ")]
+    #[param(max_length = 768, example = "AAECAwQFBgcICQ")]
     cursor: Option<String>,
     /// Which materialisation; the latest unless given.
     #[param(example = 4)]
@@ -90,7 +90,7 @@ pub(crate) struct ChangesQuery {
     #[param(minimum = 1, maximum = 100_000, example = 10_000)]
     limit: Option<u32>,
     /// Go on where the page before ended: its `cameo-next-cursor`.
-    #[param(max_length = 4096, example = "AAECAwQFBgcICQ")]
+    #[param(max_length = 768, example = "AAECAwQFBgcICQ")]
     cursor: Option<String>,
     /// The materialisation that the caller has: the `cameo-materialisation` of its last answer; 0 for none,
     /// then everybody entered.
