@@ -255,7 +255,9 @@ pub(crate) struct SegmentCount {
 /// Counts from what the services show now; nothing is kept.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/segments:count", operation_id = "countSegment", tag = "segments",
     params(("tenant" = String, Path, description = "The team.", example = "marketing")),
-    request_body = SegmentDraft,
+    request_body(content = SegmentDraft, example = json!({
+        "condition": "gender.female_percentile >= 0.8 AND clv.tier = 'High'"
+    })),
     responses(
         (status = 200, description = "How many customers it chooses", body = SegmentCount),
         (status = 422, description = "The definition does not fit what the services predict", body = ProblemBody,

@@ -17,8 +17,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use access::{Audit, AuditList, KeyScope, Keys};
 pub(crate) use bench::{
-    Bench, BenchCheck, BenchExplain, BenchExport, BenchLookup, BenchMemory, BenchOverload, BenchRun,
-    BenchScoring, BenchSegments, BenchSlow,
+    Bench, BenchCheck, BenchExplain, BenchExport, BenchLookup, BenchMemory, BenchOverload,
+    BenchRun, BenchScoring, BenchSegments, BenchSlow,
 };
 pub(crate) use bundles::{
     Apply, Check, Dialect, Keygen, New, Package, PackageCommand, Plan, Sql, SqlRender,
