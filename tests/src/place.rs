@@ -43,6 +43,8 @@ impl Place {
 
     /// Connects under a name that Postgres shows.
     pub async fn store(&self, name: &str) -> Store {
+        // As each `main` does before anything else: webhooks go over TLS.
+        cameo_runtime::tls::install_provider();
         let options = ConnectOptions::from_url(&self.database_url).expect("a URL");
         Store::connect(&options.application_name(name)).await.expect("Postgres answers")
     }

@@ -68,8 +68,6 @@ impl World {
 
     /// An empty world on a cluster of its own choice.
     pub async fn on(cluster: Arc<Cluster>) -> Self {
-        // As each `main` does: webhooks and tokens of an identity provider go over TLS.
-        cameo_runtime::tls::install_provider();
         let folder = tempfile::Builder::new().prefix("cameo-world-").tempdir().expect("a folder");
         let place = Place {
             database_url: cluster.create_database().await,

@@ -67,12 +67,11 @@ impl Keyed {
         if suppressed.is_empty() {
             return Ok((self, 0));
         }
-        let erased: Vec<usize> = match self.keys.as_string_opt::<i32>() {
-            Some(texts) => positions(texts.iter().flatten(), |text| suppressed.has_text(text)),
-            None => {
-                let numbers = self.keys.as_primitive::<Int64Type>().values();
-                positions(numbers.iter().copied(), |number| suppressed.has_int(number))
-            }
+        let erased: Vec<usize> = if let Some(texts) = self.keys.as_string_opt::<i32>() {
+            positions(texts.iter().flatten(), |text| suppressed.has_text(text))
+        } else {
+            let numbers = self.keys.as_primitive::<Int64Type>().values();
+            positions(numbers.iter().copied(), |number| suppressed.has_int(number))
         };
         let count = erased.len();
         if count == 0 { Ok((self, 0)) } else { Ok((self.without_rows(erased)?, count)) }

@@ -105,8 +105,9 @@ pub fn bucket(salt: &str, key: &str) -> u64 {
     for piece in [salt, ":", key] {
         hasher.update(piece.as_bytes());
     }
-    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = hasher.finalize().into();
-    (u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 4) % BUCKETS
+    let digest: [u8; 32] = hasher.finalize().into();
+    let first = digest.first_chunk().copied().unwrap_or_default();
+    (u64::from_be_bytes(first) >> 4) % BUCKETS
 }
 
 impl fmt::Display for Share {

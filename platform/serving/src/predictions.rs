@@ -58,6 +58,7 @@ impl FoundMany {
     }
 
     /// What the service says about each key in the order asked, or nothing.
+    #[must_use]
     pub fn into_rows(self) -> Vec<Option<Rows>> {
         match self.answers {
             Answers::Snapshot(snapshot, rows) => {

@@ -8,16 +8,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+/// How many connections each address has open.
+type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
 /// The open connections by address.
 pub(crate) struct Addresses {
     max: Option<usize>,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    open: Open,
 }
 
-/// A connection that is counted.
-pub(crate) struct Counted {
-    address: IpAddr,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+/// A connection; where there is a limit, it counts until it is dropped.
+pub(crate) struct Entered {
+    counted: Option<(IpAddr, Open)>,
 }
 
 impl Addresses {
@@ -26,25 +28,26 @@ impl Addresses {
     }
 
     /// Counts a connection, unless its address has as many as it may. Without a limit nothing is counted.
-    pub(crate) fn enter(&self, address: IpAddr) -> Option<Option<Counted>> {
-        let Some(max) = self.max else { return Some(None) };
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<Entered> {
+        let Some(max) = self.max else { return Some(Entered { counted: None }) };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();
         if *count >= max {
             return None;
         }
         *count += 1;
-        Some(Some(Counted { address, open: Arc::clone(&self.open) }))
+        Some(Entered { counted: Some((address, Arc::clone(&self.open))) })
     }
 }
 
-impl Drop for Counted {
+impl Drop for Entered {
     fn drop(&mut self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
+        let Some((address, open)) = &self.counted else { return };
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(address) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.address);
+                open.remove(address);
             }
         }
     }

@@ -79,7 +79,7 @@ async fn services_runs_and_releases_are_managed() {
     let asked = gender.run_named("nightly").await.expect("a run");
     let same = gender.run_named("nightly").await.expect("the same run");
     assert_eq!(asked.run, same.run);
-    let run = gender.wait_for_run(asked.run, Duration::from_secs(60)).await.expect("its end");
+    let run = gender.wait_for_run(asked.run, Duration::from_mins(1)).await.expect("its end");
     assert_eq!(run.state, RunState::Published, "{run:?}");
     let filter = RunFilter { state: Some(RunState::Published), ..RunFilter::default() };
     let page = gender.runs(&filter).await.expect("runs");

@@ -14,7 +14,8 @@ pub(crate) const CUSTOMERS: u64 = 250;
 
 /// A server, with a worker that executes what is asked for.
 pub(crate) struct Server {
-    pub(crate) world: World,
+    /// Kept: its folder and its database go with it.
+    _world: World,
     pub(crate) api: RunningApi,
     /// A key of marketing.
     pub(crate) key: String,
@@ -40,7 +41,7 @@ impl Server {
         let worker = world.worker(config).await;
         let [key, spare] = [world.key(Some("marketing")).await, world.key(Some("marketing")).await];
         let spare = spare.split('_').nth(1).expect("a key has a public part").to_owned();
-        Self { key, spare, api: world.serve().await, world, worker }
+        Self { key, spare, api: world.serve().await, _world: world, worker }
     }
 
     pub(crate) async fn stop(self) {
@@ -81,15 +82,12 @@ pub(crate) fn repository() -> PathBuf {
 
 /// The Python that the clients are tested in; none where the machine has none that is new enough.
 pub(crate) fn python() -> Option<PathBuf> {
-    let path = match std::env::var(PYTHON_VARIABLE) {
-        Ok(path) => path,
-        Err(_) => {
-            let made = Command::new(repository().join("clients/python/environment")).output();
-            let made = made.expect("clients/python/environment runs");
-            assert!(made.status.success(), "{}", printed(&made));
-            String::from_utf8(made.stdout).expect("a path").trim().to_owned()
-        }
-    };
+    let path = std::env::var(PYTHON_VARIABLE).unwrap_or_else(|_| {
+        let made = Command::new(repository().join("clients/python/environment")).output();
+        let made = made.expect("clients/python/environment runs");
+        assert!(made.status.success(), "{}", printed(&made));
+        String::from_utf8(made.stdout).expect("a path").trim().to_owned()
+    });
     if path == "absent" {
         #[expect(
             clippy::print_stderr,

@@ -409,9 +409,8 @@ fn constant(read: Result<Literal, String>, at: Location) -> Read {
 }
 
 fn typed_string(text: &TypedString, at: Location) -> Read {
-    let value = match literal::read(&text.value.value, false) {
-        Ok(Literal::Text(value)) => value,
-        _ => return Err(refusal(at, "expected a text in quotes".to_owned(), None)),
+    let Ok(Literal::Text(value)) = literal::read(&text.value.value, false) else {
+        return Err(refusal(at, "expected a text in quotes".to_owned(), None));
     };
     match text.data_type {
         SqlType::Date => constant(literal::date(&value).map(Literal::Date), at),

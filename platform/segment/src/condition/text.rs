@@ -33,10 +33,9 @@ fn tightness(node: &Node) -> Tightness {
         | Node::Like { .. }
         | Node::Is { .. } => Tightness::Comparison,
         Node::Arithmetic(Add | Subtract, ..) => Tightness::Sum,
-        Node::Arithmetic(..) => Tightness::Product,
-        Node::Widen(inner) => tightness(inner),
         // A minus sign binds tightest, but reads badly before another.
-        Node::Negative(_) => Tightness::Product,
+        Node::Arithmetic(..) | Node::Negative(_) => Tightness::Product,
+        Node::Widen(inner) => tightness(inner),
         _ => Tightness::Value,
     }
 }

@@ -66,7 +66,7 @@ impl<'a> Members<'a> {
         let mut count = Count { members: 0, profiles: 0 };
         for range in &self.layout.partition(1) {
             let mut walk = Walk::new(self.selection, &self.layout, range);
-            while let Some(Chosen { block, profiles, chosen }) = walk.next()? {
+            while let Some(Chosen { block, profiles, members: chosen }) = walk.next()? {
                 count.profiles += profiles;
                 if chosen.count_set_bits() == 0 {
                     continue;

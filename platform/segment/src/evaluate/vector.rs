@@ -257,7 +257,7 @@ impl Texts {
 
     pub(crate) fn test(&self, rows: usize, test: impl Fn(&str) -> bool) -> Truth {
         match self {
-            Self::Same(text) => Truth::all(test(text), rows),
+            Self::Same(value) => Truth::all(test(value), rows),
             Self::Each(texts) => Truth::new(
                 BooleanBuffer::collect_bool(rows, |row| test(texts.value(row))),
                 texts.nulls(),

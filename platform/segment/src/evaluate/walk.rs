@@ -111,7 +111,7 @@ pub(crate) struct Chosen {
     pub(crate) block: Block,
     /// How many of them the condition's services know.
     pub(crate) profiles: u64,
-    pub(crate) chosen: BooleanBuffer,
+    pub(crate) members: BooleanBuffer,
 }
 
 /// A walk over the customers of a range.
@@ -147,9 +147,9 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn count(mut self) -> Result<Count, EvaluateError> {
         let mut count = Count { members: 0, profiles: 0 };
-        while let Some(Chosen { profiles, chosen, .. }) = self.next()? {
+        while let Some(Chosen { profiles, members, .. }) = self.next()? {
             count.profiles += profiles;
-            count.members += chosen.count_set_bits() as u64;
+            count.members += members.count_set_bits() as u64;
         }
         Ok(count)
     }
@@ -171,7 +171,7 @@ impl<'a> Walk<'a> {
                 chosen = self.in_share(&block, &chosen, share, wanted);
             }
         }
-        Ok(Some(Chosen { block, profiles: profiles as u64, chosen }))
+        Ok(Some(Chosen { block, profiles: profiles as u64, members: chosen }))
     }
 
     /// The truth of one part for the block's rows.
@@ -202,10 +202,7 @@ impl<'a> Walk<'a> {
             let found = truth(part.node, &column, piece_of.keys.rows());
             self.of_piece[at] = Some((*piece, found));
         }
-        let of_piece = match &self.of_piece[at] {
-            Some((_, truth)) => truth,
-            None => unreachable!("just computed"),
-        };
+        let Some((_, of_piece)) = &self.of_piece[at] else { unreachable!("just computed") };
         Ok(match rows {
             Rows::From(from) => of_piece.slice(*from, block.rows),
             Rows::Each(rows) => of_piece.pick(rows, unknown),

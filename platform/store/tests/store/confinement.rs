@@ -112,7 +112,7 @@ async fn relations(world: &World) -> Vec<Relation> {
 /// The SQLSTATE with which Postgres refuses the statement, or none.
 async fn refusal(connection: &mut PgConnection, sql: &str) -> Option<String> {
     let error = connection.execute(AssertSqlSafe(sql.to_owned())).await.err()?;
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     Some(code.unwrap_or_else(|| panic!("{sql}: {error}")).into_owned())
 }
 

@@ -181,7 +181,7 @@ pub(crate) async fn limited(
     next: Next,
 ) -> Response {
     let limits = &app.limits;
-    let own = tenant.or_else(|| caller.confined_to().map(|tenant| tenant.as_str()));
+    let own = tenant.or_else(|| caller.confined_to().map(cameo_domain::TenantName::as_str));
     let tenant = limits.tenants.find(own.unwrap_or_default());
     tenant.note_attempt();
     if limits.pressure.refuses(queue::waited(), tenant.weight()) {

@@ -134,7 +134,8 @@ fn every_error_is_a_problem_with_an_example_of_each_code_and_every_answer_is_nam
             let examples = content["application/problem+json"]["examples"].as_object();
             for (code, example) in examples.into_iter().flatten() {
                 let told = &example["value"];
-                let fits = told["code"] == code.as_str() && told["status"].to_string() == *status;
+                let fits =
+                    told["code"] == code.as_str() && told["status"].as_u64() == status.parse().ok();
                 breaches.unless(fits, || format!("{name} has a wrong example: {told}"));
             }
             let has_one = examples.is_some_and(|examples| !examples.is_empty());

@@ -72,19 +72,19 @@ async fn write(
 ) -> anyhow::Result<RowDigest> {
     let mut writer = Writer::open(&store, &generation).await?;
     for start in rows.clone().step_by(BATCH_ROWS) {
-        let keys = (start + 1..=rows.end).take(BATCH_ROWS);
-        writer.send(&batch(&generation.schema, keys.collect(), seed)?).await?;
+        let keys: Vec<i64> = (start + 1..=rows.end).take(BATCH_ROWS).collect();
+        writer.send(&batch(&generation.schema, &keys, seed)?).await?;
     }
     Ok(writer.finish().await?)
 }
 
-fn batch(schema: &PredictionSchema, keys: Vec<i64>, seed: i64) -> anyhow::Result<RecordBatch> {
+fn batch(schema: &PredictionSchema, keys: &[i64], seed: i64) -> anyhow::Result<RecordBatch> {
     let mut columns: Vec<ArrayRef> = Vec::new();
-    for (at, column) in schema.columns().enumerate() {
+    for (at, column) in (0_i64..).zip(schema.columns()) {
         columns.push(match (at, column.data_type) {
-            (0, DataType::Int) => Arc::new(Int64Array::from(keys.clone())),
+            (0, DataType::Int) => Arc::new(Int64Array::from_iter_values(keys.iter().copied())),
             (1.., DataType::Float64) => {
-                let score = |key: &i64| score(*key, seed.wrapping_add(at as i64));
+                let score = |key: &i64| score(*key, seed.wrapping_add(at));
                 Arc::new(Float64Array::from_iter_values(keys.iter().map(score)))
             }
             _ => bail!("expected an INT key and FLOAT64 predictions, found {column:?}"),

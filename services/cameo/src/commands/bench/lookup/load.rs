@@ -173,7 +173,6 @@ impl Requests {
                 room.extend_from_slice(tail.as_bytes());
                 room
             }
-            #[expect(clippy::cast_possible_truncation, reason = "a place in a list")]
             Self::Rendered(all) => &all[(mixed >> 32) as usize % all.len()],
         }
     }

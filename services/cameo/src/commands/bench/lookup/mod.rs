@@ -189,7 +189,7 @@ impl<'a> Bench<'a> {
         let [from_snapshot, from_postgres] = addresses[..] else { bail!("expected two servers") };
         let key = key.reveal().to_owned();
         let bench =
-            Self { path, key, from_snapshot, from_postgres, servers, shutdown, wanted, setting };
+            Self { setting, wanted, path, key, from_snapshot, from_postgres, servers, shutdown };
         mapped(bench.from_snapshot).await?;
         Ok(bench)
     }
