@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use crate::{
     acting::Acting,
     app::App,
-    extract::{JsonBytes, OptionalJsonBytes, PathParams},
+    extract::{JsonBytes, OptionalJsonBytes, PathParams, whole_number},
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -264,6 +264,7 @@ pub(crate) async fn list_deliveries(
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateRequest {
     /// For how many hours the secret before the new one signs as well, up to 720; 24 unless given.
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(minimum = 0, maximum = 720, example = 24)]
     both_hours: Option<u32>,
 }
