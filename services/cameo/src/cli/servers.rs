@@ -7,11 +7,12 @@ use std::{
 
 use cameo_api::SnapshotSettings;
 use cameo_openlineage::{Receiver, ReceiverError};
+use cameo_package::TrustedKeys;
 use cameo_webhook::Reach;
 use clap::Args;
 
 use super::{Role, oidc::Oidc};
-use crate::remote::Server;
+use crate::{deployment::Deployment, remote::Server, source::trusted_keys};
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -19,17 +20,7 @@ pub(crate) struct Up {
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
-    pub(crate) openlineage: OpenLineage,
-    #[command(flatten)]
-    pub(crate) signers: Signers,
-    #[command(flatten)]
-    pub(crate) limits: Limits,
-    #[command(flatten)]
-    pub(crate) snapshots: Snapshots,
-    #[command(flatten)]
-    pub(crate) webhooks: Webhooks,
-    #[command(flatten)]
-    pub(crate) oidc: Oidc,
+    pub(crate) roles: RoleOptions,
     /// Bundles to apply at the start.
     #[arg(long)]
     pub(crate) tenants: Option<PathBuf>,
@@ -40,6 +31,59 @@ pub(crate) struct Up {
     /// Customers that the demo generates.
     #[arg(long, default_value_t = 100_000, requires = "demo")]
     pub(crate) customers: u64,
+}
+
+/// How roles behave, wherever they run.
+#[derive(Debug, Args)]
+pub(crate) struct RoleOptions {
+    #[command(flatten)]
+    openlineage: OpenLineage,
+    #[command(flatten)]
+    signers: Signers,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    snapshots: Snapshots,
+    #[command(flatten)]
+    webhooks: Webhooks,
+    #[command(flatten)]
+    oidc: Oidc,
+}
+
+impl RoleOptions {
+    /// What is wrong with an option is said before anything is started.
+    pub(crate) fn read(&self) -> anyhow::Result<RoleSettings> {
+        Ok(RoleSettings {
+            openlineage: self.openlineage.receiver()?,
+            trusted_keys: trusted_keys(&self.signers.trusted_keys)?,
+            public_url: self.webhooks.public_url(),
+            api: cameo_api::Config {
+                oidc: self.oidc.config()?,
+                webhook_reach: self.webhooks.reach(),
+                ..self.limits.config()
+            },
+            snapshots: self.snapshots.clone(),
+        })
+    }
+}
+
+/// How roles behave.
+pub(crate) struct RoleSettings {
+    openlineage: Option<Receiver>,
+    trusted_keys: Option<TrustedKeys>,
+    public_url: Option<String>,
+    api: cameo_api::Config,
+    snapshots: Snapshots,
+}
+
+impl RoleSettings {
+    /// The deployment on which roles behave so.
+    pub(crate) fn on(self, found: Deployment) -> Deployment {
+        let Self { openlineage, trusted_keys, public_url, api, snapshots } = self;
+        let snapshots = snapshots.settings(found.places.data());
+        let api = cameo_api::Config { snapshots, ..api };
+        Deployment { openlineage, trusted_keys, api, public_url, ..found }
+    }
 }
 
 /// Who may send bundles to the API.
@@ -209,17 +253,7 @@ pub(crate) struct Serve {
     #[arg(long, value_enum, value_delimiter = ',', required = true)]
     pub(crate) role: Vec<Role>,
     #[command(flatten)]
-    pub(crate) openlineage: OpenLineage,
-    #[command(flatten)]
-    pub(crate) signers: Signers,
-    #[command(flatten)]
-    pub(crate) limits: Limits,
-    #[command(flatten)]
-    pub(crate) snapshots: Snapshots,
-    #[command(flatten)]
-    pub(crate) webhooks: Webhooks,
-    #[command(flatten)]
-    pub(crate) oidc: Oidc,
+    pub(crate) roles: RoleOptions,
     /// Address of the REST API, or of `/metrics` and the probes where the role `api` is not chosen.
     #[arg(long, env = "CAMEO_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

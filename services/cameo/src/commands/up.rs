@@ -18,7 +18,6 @@ use crate::{
     deployment::{Deployment, Places, Server},
     output::Output,
     roles::Roles,
-    source::trusted_keys,
 };
 
 /// Every role runs in the one process.
@@ -29,8 +28,7 @@ const STOP_MAX: Duration = Duration::from_mins(1);
 pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::init("cameo", logging(output))?;
     let shutdown = shutdown::on_signals();
-    let openlineage = up.openlineage.receiver()?;
-    let oidc = up.oidc.config()?;
+    let settings = up.roles.read()?;
     let places = Places::prepare(global)?;
 
     let postgres = match &global.database_url {
@@ -42,13 +40,7 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
         (None, Some(postgres)) => postgres.url(),
         (None, None) => anyhow::bail!("there is no database"),
     };
-    let trusted_keys = trusted_keys(&up.signers.trusted_keys)?;
-    let opened = Deployment::open(places.clone(), &url).await?;
-    let snapshots = up.snapshots.settings(places.data());
-    let webhook_reach = up.webhooks.reach();
-    let api = cameo_api::Config { oidc, snapshots, webhook_reach, ..up.limits.config() };
-    let public_url = up.webhooks.public_url();
-    let deployment = Deployment { openlineage, trusted_keys, api, public_url, ..opened };
+    let deployment = settings.on(Deployment::open(places.clone(), &url).await?);
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
     let listener = TcpListener::bind(up.listen)
