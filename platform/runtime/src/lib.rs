@@ -1,8 +1,9 @@
-//! What every Cameo process stands on: settings, telemetry, metrics, the clock, shutdown, TLS and a private Postgres.
+//! What every Cameo process stands on: settings, telemetry, metrics, the clock, waits, shutdown, TLS and a private Postgres.
 //!
 //! This is the one library that reads environment variables and starts processes; the other
 //! platform crates are handed values.
 
+pub mod backoff;
 pub mod cache;
 pub mod clock;
 pub mod metrics;

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use cameo_batch::{RowDigest, arrow_schema};
 use cameo_crashpoint::hit;
 use cameo_domain::Reason;
-use cameo_runtime::clock::Clock;
+use cameo_runtime::{backoff::Backoff, clock::Clock};
 use cameo_store::{
     Store,
     lookup::{self, Hint},
@@ -24,10 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use metrics::MirrorMetrics;
 
-/// Wait before the second attempt; it doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(2);
-/// Longest wait between attempts. A mirror never gives up: the outbox row stays until it is done.
-const BACKOFF_MAX: Duration = Duration::from_mins(5);
+/// Between attempts. A mirror never gives up: the outbox row stays until it is done.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };
 
 /// How a mirror behaves.
 #[derive(Debug, Clone)]
@@ -119,7 +117,7 @@ pub async fn step(
         }
         Err(error) => {
             metrics.errors.inc();
-            let wait = backoff(task.attempt);
+            let wait = BACKOFF.after(task.attempt);
             tracing::warn!(
                 service = %task.path, generation = %task.generation, error = &error as &dyn std::error::Error, ?wait,
                 "could not mirror a generation; will try again"
@@ -193,9 +191,4 @@ async fn renew(store: Store, task: MirrorTask, lease_seconds: u32) {
             );
         }
     }
-}
-
-fn backoff(attempt: u32) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(16);
-    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
 }

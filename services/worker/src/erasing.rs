@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cameo_domain::{ErasureId, Reason};
 use cameo_erasure::{Eraser, Worked};
+use cameo_runtime::backoff::Backoff;
 use cameo_store::{StoreError, erasures};
 use tokio_util::sync::CancellationToken;
 
@@ -13,10 +14,8 @@ use crate::Dependencies;
 const PERIOD: Duration = Duration::from_secs(1);
 /// A turn that is not renewed for this many seconds is taken over.
 pub(crate) const LEASE_SECONDS: u32 = 60;
-/// Wait before a failed turn is tried again; it doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(2);
-/// Longest wait. Nobody gives up: an erasure stays open until it is done.
-const BACKOFF_MAX: Duration = Duration::from_mins(5);
+/// Between turns that fail. Nobody gives up: an erasure stays open until it is done.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };
 
 /// Erases until `shutdown`. A turn may take minutes, so it has a loop of its own; one that is cut short is
 /// gone on with where it was.
@@ -63,7 +62,7 @@ pub async fn erase_next(
         }
         Err(error) => {
             metrics.erasure_errors.inc();
-            let wait = backoff(turn.attempt);
+            let wait = BACKOFF.after(turn.attempt);
             tracing::warn!(
                 %tenant, error = &error as &dyn std::error::Error, ?wait,
                 "could not go through every place of an erasure; will try again"
@@ -73,9 +72,4 @@ pub async fn erase_next(
             Ok(Some(Vec::new()))
         }
     }
-}
-
-fn backoff(attempt: u32) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(16);
-    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
 }

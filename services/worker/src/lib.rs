@@ -11,6 +11,7 @@ mod execution;
 mod housekeeping;
 mod lineage;
 mod metrics;
+mod repeat;
 mod segments;
 mod snapshot_metrics;
 mod snapshots;

@@ -16,6 +16,7 @@ use std::{
 use cameo_bundle::{ArtifactError, ArtifactStore};
 use cameo_crashpoint::hit;
 use cameo_domain::Sha256;
+use cameo_runtime::backoff::Backoff;
 use cameo_segment::{
     Catalog, DefinitionError, EvaluateError, Members, Read, Selection, Source,
     membership::{Label, MembershipError, MembershipWriter},
@@ -28,18 +29,14 @@ use cameo_store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Dependencies};
+use crate::{Config, Dependencies, repeat::repeat};
 
-/// How often an idle worker looks for segments that are due.
-const PERIOD: Duration = Duration::from_millis(500);
 /// Another worker may take a segment over after this many seconds without a renewal.
 const LEASE_SECONDS: u32 = 60;
 /// How long a segment waits for the snapshot of one of its services.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(1);
-/// Wait before the second attempt; it doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(2);
-/// Longest wait between attempts. A worker never gives up: the last members stay.
-const BACKOFF_MAX: Duration = Duration::from_mins(5);
+/// Between attempts. A worker never gives up: the last members stay.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };
 /// How the folders in the scratch folder begin.
 const FOLDER_PREFIX: &str = "cameo-segment-";
 
@@ -68,38 +65,14 @@ enum MakeError {
     Ended,
 }
 
-/// Makes members until `shutdown`, and gives those under way [`Config::drain`] to finish. What is cut short is
-/// repeated by somebody.
+/// Makes members until `shutdown`, as [`repeat`] says.
 pub(crate) async fn run(
     config: Arc<Config>,
     dependencies: Dependencies,
     shutdown: CancellationToken,
 ) {
-    loop {
-        let stopped = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(config.drain).await;
-        };
-        let step = tokio::select! {
-            () = stopped => return,
-            step = step(&config, &dependencies) => step,
-        };
-        if shutdown.is_cancelled() {
-            return;
-        }
-        if let Err(error) = &step {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "could not look for segments that are due"
-            );
-        }
-        if !step.unwrap_or_default() {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(PERIOD) => {}
-            }
-        }
-    }
+    let turn = || step(&config, &dependencies);
+    repeat("could not look for segments that are due", config.drain, &shutdown, turn).await;
 }
 
 /// Makes the members of the next segment that is due; `false` where none is, or where it waits for a snapshot.
@@ -136,7 +109,7 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
             segments::refuse(store, &task, &error.to_string()).await
         }
         Err(error) => {
-            let wait = backoff(task.attempt);
+            let wait = BACKOFF.after(task.attempt);
             tracing::warn!(
                 tenant = %task.tenant, segment = %task.segment, error = &error as &dyn std::error::Error,
                 ?wait, "could not make the members of a segment; will try again"
@@ -270,9 +243,4 @@ async fn renew(store: Store, task: SegmentTask, lease_seconds: u32) {
             );
         }
     }
-}
-
-fn backoff(attempt: u32) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(16);
-    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
 }

@@ -9,6 +9,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use cameo_bundle::{ArtifactError, ArtifactStore};
 use cameo_crashpoint::hit;
 use cameo_domain::Reason;
+use cameo_runtime::backoff::Backoff;
 use cameo_snapshot::{SnapshotError, SnapshotWriter, Written};
 use cameo_store::{
     Store, StoreError,
@@ -18,16 +19,12 @@ use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Dependencies};
+use crate::{Config, Dependencies, repeat::repeat};
 
-/// How often an idle worker looks for generations without a snapshot.
-const PERIOD: Duration = Duration::from_millis(500);
 /// Another worker may take a task over after this many seconds without a renewal.
 const LEASE_SECONDS: u32 = 60;
-/// Wait before the second attempt; it doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(2);
-/// Longest wait between attempts. A worker never gives up: meanwhile look-ups go to Postgres.
-const BACKOFF_MAX: Duration = Duration::from_mins(5);
+/// Between attempts. A worker never gives up: Postgres answers until then.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };
 /// How the folders in the scratch folder begin.
 const FOLDER_PREFIX: &str = "cameo-snapshot-";
 /// A folder that is older was left by a worker that was killed.
@@ -50,39 +47,16 @@ enum MakeError {
     Ended,
 }
 
-/// Makes and deletes until `shutdown`, and gives what is under way [`Config::drain`] to finish. A task that is cut
-/// short is repeated by somebody.
+/// Makes and deletes until `shutdown`, as [`repeat`] says.
 pub(crate) async fn run(
     config: Arc<Config>,
     dependencies: Dependencies,
     shutdown: CancellationToken,
 ) {
     sweep(&config.scratch);
-    loop {
-        let stopped = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(config.drain).await;
-        };
-        let step = tokio::select! {
-            () = stopped => return,
-            step = step(&config, &dependencies) => step,
-        };
-        if shutdown.is_cancelled() {
-            return;
-        }
-        if let Err(error) = &step {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "could not look for generations without a snapshot"
-            );
-        }
-        if !step.unwrap_or_default() {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(PERIOD) => {}
-            }
-        }
-    }
+    let turn = || step(&config, &dependencies);
+    repeat("could not look for generations without a snapshot", config.drain, &shutdown, turn)
+        .await;
 }
 
 /// Deletes what killed workers left in the scratch folder. Other workers may use it now: what they write is
@@ -123,7 +97,7 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
         }
         Err(error) => {
             metrics.snapshots.errors.inc();
-            let wait = backoff(task.attempt);
+            let wait = BACKOFF.after(task.attempt);
             tracing::warn!(
                 service = %task.path, generation = %task.generation, error = &error as &dyn std::error::Error, ?wait,
                 "could not make a snapshot; will try again"
@@ -225,9 +199,4 @@ async fn renew(store: Store, task: SnapshotTask, lease_seconds: u32) {
             );
         }
     }
-}
-
-fn backoff(attempt: u32) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(16);
-    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
 }

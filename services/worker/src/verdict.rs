@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use cameo_domain::Reason;
 use cameo_pipeline::RunError;
+use cameo_runtime::backoff::Backoff;
 
-/// Wait before the second attempt; it doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(5);
-/// Longest wait between attempts.
-const BACKOFF_MAX: Duration = Duration::from_mins(5);
+/// Between attempts at a run.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(5), max: Duration::from_mins(5) };
 
 /// The next state of a run after an error.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,15 +25,10 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(error: RunError, attempt: u32) -> Verdict {
     match error {
         RunError::Halt(reason) => Verdict::Halt(reason),
-        RunError::Transient(reason) => Verdict::Retry(reason, backoff(attempt)),
+        RunError::Transient(reason) => Verdict::Retry(reason, BACKOFF.after(attempt)),
         RunError::Cancelled => Verdict::HandBack,
         RunError::StaleEpoch => Verdict::Leave,
     }
-}
-
-fn backoff(attempt: u32) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(16);
-    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
 }
 
 #[cfg(test)]
