@@ -24,6 +24,7 @@ mod cluster;
 mod patience;
 mod place;
 mod reader;
+mod rounds;
 mod service;
 mod world;
 
@@ -33,5 +34,6 @@ pub use cluster::Cluster;
 pub use patience::{PATIENCE, eventually};
 pub use place::{Place, RunningWorker};
 pub use reader::Answer;
+pub use rounds::{report, rounds, seed};
 pub use service::{Served, Service};
 pub use world::{AnotherApi, Hold, World, at};
