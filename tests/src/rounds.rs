@@ -10,11 +10,13 @@ const SEED: &str = "CAMEO_SOAK_SEED";
 const USUAL_SEED: u64 = 20_240_301;
 
 /// The rounds to take: `short` of them in CI, as many as `tests/soak` says elsewhere.
+#[must_use]
 pub fn rounds(short: u32) -> u32 {
     number(ROUNDS).unwrap_or(short)
 }
 
 /// The seed of a scenario: the same one in CI each time, so that a failure repeats.
+#[must_use]
 pub fn seed() -> u64 {
     number(SEED).unwrap_or(USUAL_SEED)
 }
