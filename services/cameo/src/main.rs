@@ -17,11 +17,16 @@ mod workflows;
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
+use mimalloc::MiMalloc;
 
 use crate::{
     cli::{Cli, Command},
     output::Output,
 };
+
+/// Small allocations are what a look-up mostly costs (`cameo bench lookup`).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Wrong usage of the command line, as in sysexits.h; 2 is taken by `plan`.
 const EXIT_USAGE: u8 = 64;
