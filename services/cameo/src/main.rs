@@ -103,6 +103,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(wanted) => commands::explain::run(global, wanted, output).await,
         Command::Lineage(wanted) => commands::lineage::run(global, wanted, output).await,
         Command::Card(service) => commands::card::run(global, service, output).await,
+        Command::Segment(segment) => commands::segments::run(global, segment, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Erase(erase) => commands::erasures::erase(global, erase, output).await,
         Command::Erasures(wanted) => commands::erasures::list(global, wanted, output).await,

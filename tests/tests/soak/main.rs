@@ -3,6 +3,7 @@
 //! Each module is one promise of docs/reliability.md. CI runs a short, seeded set of each; `tests/soak NAME ROUNDS`
 //! runs as many rounds of one as are wanted and prints its figures.
 
+mod conditions;
 mod crash;
 
 /// Not a test but the child: it does nothing unless a test has started this program.
