@@ -84,6 +84,7 @@ pub async fn advance(
         if decided.is_empty() {
             break;
         }
+        cameo_crashpoint::hit("schedule_committed");
         for (decided, moved) in decided {
             if !moved {
                 tracing::error!(service = %decided.path, "the schedule decided nothing; skipped");
@@ -141,9 +142,11 @@ where
     if decisions.is_empty() {
         return Ok(Vec::new());
     }
+    cameo_crashpoint::hit("schedule_locked");
     leave_out_decided(connection, &mut decisions).await?;
     record(connection, &decisions).await?;
     move_on(connection, &decisions).await?;
+    cameo_crashpoint::hit("schedule_before_commit");
     let decided = decisions.into_iter().map(|(service, decision)| {
         let moved = decision.next > service.next_due_at;
         (Decided { path: service.path, due: decision.due }, moved)
@@ -226,6 +229,7 @@ async fn record(
     let to_run = instants(decisions, |outcome| *outcome == DueOutcome::Run);
     if !to_run.due_at.is_empty() {
         insert_runs(connection, &to_run).await?;
+        cameo_crashpoint::hit("schedule_run_inserted");
         create_beside(connection, &to_run, RunTrigger::Schedule).await?;
         sqlx::query("select pg_notify('cameo_runs', '')").execute(&mut *connection).await?;
     }

@@ -4,8 +4,15 @@
 //! runs as many rounds of one as are wanted and prints its figures.
 
 mod cancellation;
-mod dice;
+mod conditions;
+mod crash;
 mod ground;
 mod model;
 mod releases;
 mod scheduler;
+
+/// Not a test but the child: it does nothing unless a test has started this program.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_process_works_until_it_is_killed() {
+    cameo_tests::work_until_killed().await;
+}

@@ -32,7 +32,7 @@ fn schedulers_that_die_and_whose_clocks_jump_decide_every_due_instant_once() {
             _ => trial.let_time_pass(),
         }
         trial.move_clocks();
-        let strike = match trial.dice.below(100) {
+        let strike = match trial.draw.below(100) {
             0..12 => Strike::Death,
             12..16 => Strike::LostConnections,
             _ => Strike::Nothing,

@@ -8,7 +8,7 @@ use cameo_store::{
     invariants, releases,
     tenants::{self, TenantSettings},
 };
-use cameo_tests::{World, at};
+use cameo_tests::{Draw, World, at};
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
 use sqlx::{PgConnection, Row};
@@ -18,7 +18,7 @@ use super::{
     oracle::{Clock, Minute, Outcome, Rules, Timeline, instant, minute},
     replica::Replica,
 };
-use crate::{dice::Dice, releases::release};
+use crate::releases::release;
 
 const REPLICAS: usize = 3;
 const SERVICES: usize = 100;
@@ -109,7 +109,7 @@ struct Decided {
 }
 
 pub(crate) struct Trial {
-    pub(crate) dice: Dice,
+    pub(crate) draw: Draw,
     runtime: Runtime,
     world: World,
     connection: PgConnection,
@@ -132,7 +132,7 @@ impl Trial {
         let replicas = (0..REPLICAS).map(|number| Replica::new(&world.place, number)).collect();
         let connection = runtime.block_on(world.connection());
         let trial = Self {
-            dice: Dice::new(seed),
+            draw: Draw::new(seed),
             runtime,
             world,
             connection,
@@ -180,11 +180,11 @@ impl Trial {
     }
 
     pub(crate) fn let_time_pass(&mut self) {
-        let seconds = match self.dice.below(1_000) {
-            0..700 => self.dice.between(1, 90),
-            700..900 => self.dice.between(60, 20 * 60),
-            900..980 => self.dice.between(20 * 60, 3 * 3_600),
-            980..990 => -self.dice.between(1, 2 * 3_600),
+        let seconds = match self.draw.below(1_000) {
+            0..700 => between(&mut self.draw, 1, 90),
+            700..900 => between(&mut self.draw, 60, 20 * 60),
+            900..980 => between(&mut self.draw, 20 * 60, 3 * 3_600),
+            980..990 => -between(&mut self.draw, 1, 2 * 3_600),
             _ => 0,
         };
         self.now += Duration::seconds(seconds);
@@ -195,8 +195,8 @@ impl Trial {
         const SECONDS: [i64; 14] =
             [1, -1, 30, -30, 120, -120, 3_600, -3_600, -86_400, -30 * 86_400, 7, -45, 900, -900];
         for (replica, skew) in self.replicas.iter().zip(&mut self.skews) {
-            let jumps = match self.dice.below(1_000) {
-                0..60 => Some(self.dice.of(&SECONDS)),
+            let jumps = match self.draw.below(1_000) {
+                0..60 => Some(self.draw.one_of(&SECONDS)),
                 60..62 => Some(86_400),
                 62..160 => Some(0),
                 _ => None,
@@ -212,7 +212,7 @@ impl Trial {
     /// All replicas look at once, and one of them is struck; then one that was not looks until nothing is due.
     pub(crate) fn round(&mut self, strike: Strike) {
         let nows: Rc<[_]> = self.replicas.iter().map(|replica| replica.clock.now()).collect();
-        let (struck, sound) = match self.dice.below(6) {
+        let (struck, sound) = match self.draw.below(6) {
             0 => (0, 1),
             1 => (0, 2),
             2 => (1, 0),
@@ -225,12 +225,12 @@ impl Trial {
         match strike {
             Strike::Nothing => {}
             Strike::Death => {
-                thread::sleep(self.dice.pause(LOOK_LASTS));
+                thread::sleep(self.draw.shorter_than(LOOK_LASTS));
                 self.replicas[struck].die();
                 self.figures.deaths += 1;
             }
             Strike::LostConnections => {
-                thread::sleep(self.dice.pause(LOOK_LASTS));
+                thread::sleep(self.draw.shorter_than(LOOK_LASTS));
                 let cut = "select pg_terminate_backend(pid) from pg_stat_activity
                            where application_name = $1 and pid <> pg_backend_pid()";
                 let cut = sqlx::query(cut).bind(&self.replicas[struck].name);
@@ -355,6 +355,11 @@ impl Trial {
         self.runtime.block_on(async move { drop(world) });
         self.figures
     }
+}
+
+/// A number from `least` to `most`.
+fn between(draw: &mut Draw, least: i64, most: i64) -> i64 {
+    least + i64::try_from(draw.below((most - least + 1).unsigned_abs())).expect("a small number")
 }
 
 fn tenant_of(service: usize) -> String {

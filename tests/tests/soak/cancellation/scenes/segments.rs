@@ -58,12 +58,7 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
     };
     let remove = async |store: &Store, ()| segments::remove(store, crm, &lost, &by).await;
     assert!(sweep.prepared("segments::remove", defined, remove).await.expect("removed"));
-    let bundled = [segment(&"loyal".parse().expect("a name"), "score > 0.1")];
-    let sync = async |store: &Store| {
-        segments::define_of_bundle(store, crm, &path.service, &bundled, &by).await
-    };
-    sweep.call("segments::define_of_bundle", sync).await.expect("defined");
-    segments::define_of_bundle(ground.store(), crm, &path.service, &[], &by).await.expect("gone");
+    sweep.call("segments::standing::standing", segments::standing).await.expect("segments");
 
     let claim = async |store: &Store| segments::claim(store, NO_LEASE).await;
     let task = sweep.call("segments::queue::claim", claim).await.expect("a claim");
