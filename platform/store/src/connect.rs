@@ -308,9 +308,8 @@ mod tests {
             {
                 let mut begin = pin!(store.control().begin());
                 for _ in 0..round % 6 {
-                    let poll = poll_fn(|context| {
-                        Poll::Ready(begin.as_mut().poll(context).map(|begun| drop(begun)))
-                    });
+                    let poll =
+                        poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).map(drop)));
                     if poll.await.is_ready() {
                         break;
                     }
