@@ -18,9 +18,8 @@ from cameo.runs r
 where r.trigger = 'schedule'
   and not exists (
       select from cameo.due_instants d
-      where case r.purpose when 'publish' then d.run = r.run
-            else (d.tenant, d.service, d.due_at, d.outcome)
-                 = (r.tenant, r.service, r.due_at, 'run') end)
+      where (d.tenant, d.service, d.due_at, d.outcome) = (r.tenant, r.service, r.due_at, 'run')
+        and (r.purpose = 'shadow' or d.run = r.run))
 union all
 select 'one run per service and due instant, and one of each release beside it',
        format('%s/%s %s has %s', tenant, service, due_at, count(*))
