@@ -9,11 +9,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{By, error::StoreError};
-
-/// Where the applied migrations are listed. Qualified, because an unqualified name would change its
-/// meaning for a database role of the schema's name as soon as the schema exists.
-const MIGRATIONS_TABLE: &str = "cameo.migrations";
+use crate::{By, error::StoreError, schema};
 
 /// Connections for the control plane, unless set otherwise.
 const CONTROL_CONNECTIONS: u32 = 8;
@@ -123,6 +119,10 @@ impl Store {
         let control = PgPoolOptions::new()
             .max_connections(options.control_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // In place of a ping: it shows as well that the connection lives.
+            .test_before_acquire(false)
+            .after_connect(|connection, _| Box::pin(schema::remember(connection)))
+            .before_acquire(|connection, _| Box::pin(schema::is_as_remembered(connection)))
             .connect_with(bounded(CONTROL_STATEMENT_TIMEOUT))
             .await?;
         // A round trip to test the connection would double the cost of a look-up; a look-up that
@@ -137,18 +137,9 @@ impl Store {
         Ok(Self { control, lookups, postgres, lookup_options, by: None, tenant: None })
     }
 
-    /// Brings the schema up to date, and rights and row security with it. Several processes may do so
-    /// at once.
+    /// [`schema::migrate`], for those who need not know what was done.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // On a connection of its own: dropped half-way it closes, and its migration rolls back.
-        let mut connection = self.dedicated().await?;
-        let mut migrator = sqlx::migrate!("../../migrations");
-        migrator.create_schema("cameo");
-        migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-        migrator.run_direct(None, &mut connection, false).await?;
-        sqlx::query("select cameo.secure()").execute(&mut connection).await?;
-        connection.close().await?;
-        Ok(())
+        schema::migrate(self).await.map(drop)
     }
 
     /// Whether the database answers.

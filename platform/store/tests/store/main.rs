@@ -2,12 +2,14 @@
 
 mod audit;
 mod cancellation;
+mod compatibility;
 mod confinement;
 mod digests;
 mod erasures;
 mod explanations;
 mod limits;
 mod outbox;
+mod preflight;
 mod publishing;
 mod queue;
 mod random_stages;
