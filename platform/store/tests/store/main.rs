@@ -1,6 +1,7 @@
 //! The store against a real Postgres: what item 6 of the design demands, one sentence each.
 
 mod audit;
+mod bundled_segments;
 mod cancellation;
 mod compatibility;
 mod confinement;
@@ -16,6 +17,7 @@ mod random_stages;
 mod ranking;
 mod records;
 mod schedule;
+mod segment_invariants;
 mod segments;
 mod serving;
 mod snapshots;
