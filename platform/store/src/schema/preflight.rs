@@ -79,14 +79,21 @@ pub async fn preflight(store: &Store) -> Result<Preflight, StoreError> {
 
 async fn obstacles(connection: &mut PgConnection) -> Result<Vec<Obstacle>, StoreError> {
     let found = sqlx::query_as(
-        "(select format('process %s (%s, user %s) has had a transaction open for %s s: %s',
-                        a.pid, coalesce(nullif(a.application_name, ''), 'no name'), a.usename,
-                        round(extract(epoch from clock_timestamp() - a.xact_start)),
-                        left(a.query, 80)) as problem,
+        "(select case when a.xact_start is null
+                     then format('process %s (user %s) holds locks; since when is not shown to %s',
+                                 a.pid, a.usename, current_user)
+                     else format('process %s (%s, user %s) has had a transaction open for %s s: %s',
+                                 a.pid, coalesce(nullif(a.application_name, ''), 'no name'), a.usename,
+                                 round(extract(epoch from clock_timestamp() - a.xact_start)),
+                                 left(a.query, 80)) end as problem,
                  format('wait for its end, or end it: select pg_terminate_backend(%s)', a.pid) as remedy
           from pg_stat_activity a
           where a.datname = current_database() and a.pid <> pg_backend_pid()
-            and a.xact_start < clock_timestamp() - make_interval(secs => $1)
+            -- The server's own, such as autovacuum, give way by themselves.
+            and a.usename is not null
+            -- Of other roles' processes a role without pg_read_all_stats is shown next to nothing.
+            and (a.xact_start is null
+                 or a.xact_start < clock_timestamp() - make_interval(secs => $1))
             and exists (select from pg_locks l join pg_class c on c.oid = l.relation
                         where l.pid = a.pid and l.granted
                           and c.relnamespace = to_regnamespace('cameo'))

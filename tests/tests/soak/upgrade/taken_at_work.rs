@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cameo_store::{
@@ -12,7 +12,7 @@ use cameo_store::{
 };
 use cameo_tests::{Bundle, Service, World, at, report, rounds};
 
-use super::{restored, take};
+use super::{empty_world, restore_into, restored, take};
 
 const ROWS: u64 = 2_000;
 /// Backups that CI takes.
@@ -103,19 +103,24 @@ async fn a_restore_that_is_broken_off_anywhere_leaves_the_database_empty_or_whol
     take(&world, &to).await.expect("a backup");
     let checked = cameo_backup::check(&to).await.expect("a sound backup");
     for round in 1..=rounds(SHORT) {
-        let target = super::empty_world().await;
+        let target = empty_world().await;
         let name = target.texts("select current_database()::text").await.remove(0);
         let kill = format!(
             "select pg_terminate_backend(pid)::text from pg_stat_activity
              where datname = '{name}' and pid <> pg_backend_pid()
                and query ~ '^(copy|create|alter|truncate)'"
         );
-        let killing = async {
-            let patience = Instant::now();
-            tokio::time::sleep(std::time::Duration::from_millis(u64::from(round) * 70)).await;
-            while world.texts(&kill).await.is_empty() && patience.elapsed().as_secs() < 5 {}
+        let over = AtomicBool::new(false);
+        let restoring = async {
+            let ended = restore_into(&target, &checked).await;
+            over.store(true, Ordering::Relaxed);
+            ended
         };
-        let (ended, ()) = tokio::join!(super::restore_into(&target, &checked), killing);
+        let killing = async {
+            tokio::time::sleep(Duration::from_millis(u64::from(round) * 70)).await;
+            while !over.load(Ordering::Relaxed) && world.texts(&kill).await.is_empty() {}
+        };
+        let (ended, ()) = tokio::join!(restoring, killing);
         let schemas = target
             .texts("select nspname::text from pg_namespace where nspname in ('cameo', 'tenant_marketing')")
             .await;
