@@ -10,6 +10,7 @@
 //! dropped while it begins stays open on its pooled connection in sqlx 0.9 (its issue 4385).
 
 pub mod audit;
+pub mod backup;
 mod by;
 mod connect;
 pub mod erasures;
@@ -29,6 +30,7 @@ pub mod releases;
 mod row;
 pub mod runs;
 pub mod schedule;
+pub mod schema;
 pub mod segments;
 pub mod services;
 pub mod snapshots;

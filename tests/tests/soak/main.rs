@@ -10,6 +10,7 @@ mod ground;
 mod model;
 mod releases;
 mod scheduler;
+mod upgrade;
 
 /// Not a test but the child: it does nothing unless a test has started this program.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -83,7 +83,8 @@ fn logging(output: Output) -> TelemetryConfig {
     config
 }
 
-async fn start_postgres(places: &Places) -> anyhow::Result<Arc<EmbeddedPostgres>> {
+/// Starts the Postgres of the data directory.
+pub(crate) async fn start_postgres(places: &Places) -> anyhow::Result<Arc<EmbeddedPostgres>> {
     let folder = places.postgres();
     let started = tokio::task::spawn_blocking(move || {
         EmbeddedPostgres::start(&folder, &PostgresSettings::default())
