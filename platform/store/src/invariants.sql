@@ -18,9 +18,8 @@ from cameo.runs r
 where r.trigger = 'schedule'
   and not exists (
       select from cameo.due_instants d
-      where case r.purpose when 'publish' then d.run = r.run
-            else (d.tenant, d.service, d.due_at, d.outcome)
-                 = (r.tenant, r.service, r.due_at, 'run') end)
+      where (d.tenant, d.service, d.due_at, d.outcome) = (r.tenant, r.service, r.due_at, 'run')
+        and (r.purpose = 'shadow' or d.run = r.run))
 union all
 select 'one run per service and due instant, and one of each release beside it',
        format('%s/%s %s has %s', tenant, service, due_at, count(*))
@@ -71,6 +70,11 @@ from cameo.generations g
 left join cameo.publications p on p.generation = g.generation and p.action = 'publish'
 where g.state = 'published' group by g.generation having count(p.publication) <> 1
 union all
+select 'an instant of a service is published at most once',
+       format('%s/%s %s: %s generations', tenant, service, due_at, count(*))
+from cameo.generations where state = 'published'
+group by tenant, service, due_at having count(*) > 1
+union all
 select 'the pointer refers to a published generation whose table is kept',
        format('%s/%s serves %s (%s, dropped %s)', s.tenant, s.service, g.generation, g.state,
               g.dropped_at)
@@ -103,17 +107,13 @@ join cameo.generations n on n.generation = p.generation
 join cameo.generations o on o.generation = p.previous
 where p.action = 'publish' and n.due_at <= o.due_at
 union all
-select 'a generation that is not dropped has its table',
+-- The catalogue is read as a table: `to_regclass` sees what was dropped after this query began.
+select 'a generation that is not dropped has its table, and a dropped one has none',
        format('generation %s: %I.%I', generation, table_schema, table_name)
-from cameo.generations
-where dropped_at is null
-  and to_regclass(format('%I.%I', table_schema, table_name)) is null
-union all
-select 'a dropped generation has no table',
-       format('generation %s: %I.%I', generation, table_schema, table_name)
-from cameo.generations
-where dropped_at is not null
-  and to_regclass(format('%I.%I', table_schema, table_name)) is not null
+from cameo.generations g
+where (dropped_at is null) is distinct from exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = g.table_schema and c.relname = g.table_name)
 union all
 select 'a generation that is not yet mirrored keeps its table', format('generation %s', generation)
 from cameo.outbox join cameo.generations using (generation)
