@@ -24,7 +24,9 @@ mod cluster;
 mod patience;
 mod place;
 mod reader;
+mod receiver;
 mod rounds;
+mod segments;
 mod service;
 mod world;
 
@@ -34,6 +36,7 @@ pub use cluster::Cluster;
 pub use patience::{PATIENCE, eventually};
 pub use place::{Place, RunningWorker};
 pub use reader::Answer;
+pub use receiver::{DeadReceiver, Heard, Manner, Receiver};
 pub use rounds::{report, rounds, seed};
 pub use service::{Served, Service};
 pub use world::{AnotherApi, Hold, World, at};

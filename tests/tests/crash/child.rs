@@ -142,6 +142,7 @@ async fn a_child_process_works_until_it_is_killed() {
             writers: 2,
             lease_seconds: LEASE_SECONDS,
             poll: Duration::from_millis(20),
+            webhook_reach: cameo_worker::Reach::Anywhere,
             ..cameo_worker::Config::default()
         };
         tokio::spawn(cameo_worker::run(config, dependencies, CancellationToken::new()));

@@ -4,12 +4,15 @@
 //! materialised as well: a segment is due when the generations that its services show, or its version,
 //! are others than those that were looked at last.
 
+mod left_over;
 mod members;
 mod queue;
 
+pub(crate) use left_over::outdate;
+pub use left_over::{LeftOver, claim_left_over, disown, left_over_deleted, let_go};
 pub use members::{
     KEPT, Materialisation, MaterialisationFile, expired, latest, list as materialisations, pin,
-    removed, renew,
+    removed,
 };
 pub use queue::{
     Made, SegmentSource, SegmentTask, announce, claim, complete, heartbeat, refuse, retry,
