@@ -20,9 +20,12 @@
 
 mod api;
 mod bundle;
+mod child;
 mod cluster;
+mod draw;
 mod patience;
 mod place;
+mod proxy;
 mod reader;
 mod receiver;
 mod rounds;
@@ -32,9 +35,12 @@ mod world;
 
 pub use api::RunningApi;
 pub use bundle::Bundle;
+pub use child::{CHILD, CHILD_TEST, Fate, Orders, Process, Role, work_until_killed};
 pub use cluster::Cluster;
+pub use draw::Draw;
 pub use patience::{PATIENCE, eventually};
 pub use place::{Place, RunningWorker};
+pub use proxy::{Fault, Proxy, Weather};
 pub use reader::Answer;
 pub use receiver::{DeadReceiver, Heard, Manner, Receiver};
 pub use rounds::{report, rounds, seed};

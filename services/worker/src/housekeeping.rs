@@ -47,6 +47,7 @@ pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken)
             if let Err(error) = segments::clean(store, &dependencies.artifacts).await {
                 tracing::warn!(%error, "could not delete old members of segments");
             }
+            segments::measure(&dependencies).await;
         }
         if period.is_multiple_of(ANCHOR_EVERY) {
             anchoring::anchor(&dependencies).await;

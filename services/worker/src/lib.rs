@@ -12,6 +12,7 @@ mod housekeeping;
 mod lineage;
 mod metrics;
 mod repeat;
+mod segment_metrics;
 mod segments;
 mod snapshot_metrics;
 mod snapshots;

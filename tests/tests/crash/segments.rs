@@ -2,19 +2,16 @@
 
 use cameo_crashpoint::SEGMENT;
 use cameo_segment::membership::Membership;
-use cameo_tests::{World, eventually};
+use cameo_tests::{Process, Role, World, eventually};
 
-use crate::{
-    child::{Process, Role},
-    published,
-};
+use crate::published;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_may_be_killed_at_any_point_of_a_segment() {
     let world = World::start().await;
     let gender = published(&world).await;
     world.make_snapshots().await;
-    for (nth, point) in SEGMENT.iter().enumerate() {
+    for (nth, point) in SEGMENT.iter().chain(&SEGMENT).enumerate() {
         let condition = format!("gender.score >= {nth}");
         gender.define_segment("loyal", &condition, &[]).await;
         let mut worker = Process::dying_at(&world, Role::Worker, point);

@@ -1,12 +1,9 @@
 //! Workers that are killed while they tell a webhook.
 
 use cameo_crashpoint::WEBHOOK;
-use cameo_tests::{Receiver, World, eventually};
+use cameo_tests::{Process, Receiver, Role, World, eventually};
 
-use crate::{
-    child::{Process, Role},
-    published,
-};
+use crate::published;
 
 /// How often a receiver hears what was being told when the worker died.
 fn heard_after(point: &str) -> usize {

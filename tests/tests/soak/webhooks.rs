@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cameo_tests::{Bundle, Manner, Receiver, World, eventually, report, rounds, seed};
+use cameo_tests::{Bundle, Draw, Manner, Receiver, World, eventually, report, rounds, seed};
 
 /// Changes in CI.
 const CHANGES: u32 = 8;
@@ -11,28 +11,18 @@ const ROWS: u64 = 70;
 const THRESHOLDS: u64 = 6;
 /// So many messages may wait while the next change is made.
 const WAITING_MAX: usize = 5;
+/// Slower than this no answer is.
+const SLOW: Duration = Duration::from_millis(400);
 /// Pauses between attempts are cut short so often.
 const HURRY: Duration = Duration::from_millis(200);
 
-/// Numbers that are the same for the same seed (splitmix64).
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn fault(&mut self) -> Manner {
-        match self.below(5) {
-            0 => Manner::Refuse(500),
-            1 => Manner::Refuse(429),
-            2 => Manner::Cut,
-            3 => Manner::TakeAndCut,
-            _ => Manner::TakeSlowly(Duration::from_millis(self.below(400))),
-        }
+fn fault(draw: &mut Draw) -> Manner {
+    match draw.below(5) {
+        0 => Manner::Refuse(500),
+        1 => Manner::Refuse(429),
+        2 => Manner::Cut,
+        3 => Manner::TakeAndCut,
+        _ => Manner::TakeSlowly(draw.shorter_than(SLOW)),
     }
 }
 
@@ -55,7 +45,7 @@ async fn delivered(world: &World, waiting_max: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_told_signed_and_in_order() {
     let (changes, seed) = (rounds(CHANGES), seed());
-    let mut draw = Draw(seed);
+    let mut draw = Draw::new(seed);
     let world = World::start().await;
     world.customers("marketing", ROWS, 1.0).await;
     let gender = world.apply(&Bundle::new("marketing", "gender")).await;
@@ -68,7 +58,7 @@ async fn every_change_is_told_signed_and_in_order() {
     let (mut faults, mut deaths, mut restarts) = (0_u64, 0_u64, 0_u64);
     for change in 1..=changes {
         let troubles = draw.below(3);
-        receiver.will((0..troubles).map(|_| draw.fault()));
+        receiver.will((0..troubles).map(|_| fault(&mut draw)));
         faults += troubles;
         // Others are members than before each time, so that there is something to tell.
         let threshold = u64::from(change) % THRESHOLDS;
