@@ -21,6 +21,7 @@ use cameo_store::{
     verdicts::Verdict,
 };
 use cameo_warehouse::{Warehouse, run_unconfined};
+use cameo_worker::Reach;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -206,6 +207,8 @@ impl World {
             threads: 2,
             writers: 2,
             poll: Duration::from_millis(20),
+            // Who is told here is on this machine.
+            webhook_reach: Reach::Anywhere,
             ..cameo_worker::Config::default()
         }
     }
@@ -308,6 +311,7 @@ impl World {
             let lease_seconds = self.worker_config().lease_seconds;
             cameo_worker::erase_next(&dependencies, lease_seconds).await.expect("an answer");
             self.make_snapshots().await;
+            self.make_members().await;
             let open = "select tenant from cameo.erasure_turns where keys_to_forget
                         union all select tenant from cameo.erasures where state = 'erasing'";
             self.texts(open).await.is_empty().then_some(())

@@ -106,7 +106,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Segment(segment) => commands::segments::run(global, segment, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Erase(erase) => commands::erasures::erase(global, erase, output).await,
-        Command::Erasures(wanted) => commands::erasures::list(global, wanted, output).await,
+        Command::Erasures(wanted) => commands::erasures::run(global, wanted, output).await,
         Command::Suppressions(wanted) => {
             commands::erasures::suppressions(global, wanted, output).await
         }

@@ -11,6 +11,7 @@ mod model;
 mod releases;
 mod scheduler;
 mod upgrade;
+mod webhooks;
 
 /// Not a test but the child: it does nothing unless a test has started this program.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,7 +26,10 @@ pub(crate) use bench::{
 pub(crate) use bundles::{
     Apply, Check, Dialect, Keygen, New, Package, PackageCommand, Plan, Sql, SqlRender,
 };
-pub(crate) use erasures::{Erase, Erasures, MeantAs, Suppressions};
+pub(crate) use erasures::{
+    Erase, ErasureReceipt, ErasureVerify, Erasures, ErasuresCommand, MeantAs, ReceiptKey,
+    Suppressions,
+};
 pub(crate) use models::{Model, ModelInspect};
 pub(crate) use releases::{Approve, Archive, History, Promote, Rollback, Verdicts};
 pub(crate) use runs::{DemoData, Explain, Importance, Lineage, Run, Runs, ServiceArgument};
@@ -163,7 +166,7 @@ pub(crate) enum Command {
     Rollback(Rollback),
     /// Erase a customer everywhere, and leave them out of the runs to come.
     Erase(Erase),
-    /// List a tenant's erasures, or show one with every place that it went through.
+    /// List a tenant's erasures, show one with every place that it went through, or sign a receipt of it.
     Erasures(Erasures),
     /// See whom runs leave out, and let them have a customer again.
     #[command(subcommand)]
