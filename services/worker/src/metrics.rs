@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::snapshot_metrics::SnapshotMetrics;
+use crate::{queue_metrics::QueueMetrics, snapshot_metrics::SnapshotMetrics};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
@@ -56,6 +56,7 @@ pub struct WorkerMetrics {
     pub(crate) erasures: Counter,
     pub(crate) erasure_errors: Counter,
     pub(crate) openlineage: Counters,
+    pub(crate) queue: QueueMetrics,
     pub(crate) snapshots: SnapshotMetrics,
     pub(crate) webhooks_delivered: Counter,
     pub(crate) webhooks_failed: Counter,
@@ -81,6 +82,7 @@ impl WorkerMetrics {
             erasures: Counter::default(),
             erasure_errors: Counter::default(),
             openlineage: Counters::default(),
+            queue: QueueMetrics::register(registry),
             snapshots: SnapshotMetrics::register(registry),
             webhooks_delivered: Counter::default(),
             webhooks_failed: Counter::default(),
