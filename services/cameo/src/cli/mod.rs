@@ -10,6 +10,7 @@ mod releases;
 mod runs;
 mod servers;
 mod sql_access;
+mod workers;
 
 use std::path::PathBuf;
 

@@ -11,7 +11,7 @@ use cameo_package::TrustedKeys;
 use cameo_webhook::Reach;
 use clap::Args;
 
-use super::{Role, oidc::Oidc};
+use super::{Role, oidc::Oidc, workers::Workers};
 use crate::{deployment::Deployment, remote::Server, source::trusted_keys};
 
 #[derive(Debug, Args)]
@@ -43,6 +43,8 @@ pub(crate) struct RoleOptions {
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
+    workers: Workers,
+    #[command(flatten)]
     snapshots: Snapshots,
     #[command(flatten)]
     webhooks: Webhooks,
@@ -57,6 +59,7 @@ impl RoleOptions {
             openlineage: self.openlineage.receiver()?,
             trusted_keys: trusted_keys(&self.signers.trusted_keys)?,
             public_url: self.webhooks.public_url(),
+            worker: self.workers.config(),
             api: cameo_api::Config {
                 oidc: self.oidc.config()?,
                 webhook_reach: self.webhooks.reach(),
@@ -72,6 +75,7 @@ pub(crate) struct RoleSettings {
     openlineage: Option<Receiver>,
     trusted_keys: Option<TrustedKeys>,
     public_url: Option<String>,
+    worker: cameo_worker::Config,
     api: cameo_api::Config,
     snapshots: Snapshots,
 }
@@ -79,10 +83,10 @@ pub(crate) struct RoleSettings {
 impl RoleSettings {
     /// The deployment on which roles behave so.
     pub(crate) fn on(self, found: Deployment) -> Deployment {
-        let Self { openlineage, trusted_keys, public_url, api, snapshots } = self;
+        let Self { openlineage, trusted_keys, public_url, worker, api, snapshots } = self;
         let snapshots = snapshots.settings(found.places.data());
         let api = cameo_api::Config { snapshots, ..api };
-        Deployment { openlineage, trusted_keys, api, public_url, ..found }
+        Deployment { openlineage, trusted_keys, api, worker, public_url, ..found }
     }
 }
 
