@@ -9,8 +9,9 @@ use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How nice the threads are: beside one of the usual priority, they get about a tenth of a core.
-const NICENESS: i32 = 10;
+/// How nice the threads are: beside one of the usual priority, they get a quarter of a core. Less, and requests
+/// without end would keep runs from getting on at all.
+const NICENESS: i32 = 5;
 
 /// A runtime for work that nobody waits for at this moment.
 ///
