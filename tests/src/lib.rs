@@ -20,9 +20,12 @@
 
 mod api;
 mod bundle;
+mod child;
 mod cluster;
+mod draw;
 mod patience;
 mod place;
+mod proxy;
 mod reader;
 mod rounds;
 mod service;
@@ -30,9 +33,12 @@ mod world;
 
 pub use api::RunningApi;
 pub use bundle::Bundle;
+pub use child::{CHILD, CHILD_TEST, Fate, Orders, Process, Role, work_until_killed};
 pub use cluster::Cluster;
+pub use draw::Draw;
 pub use patience::{PATIENCE, eventually};
 pub use place::{Place, RunningWorker};
+pub use proxy::{Fault, Proxy, Weather};
 pub use reader::Answer;
 pub use rounds::{report, rounds, seed};
 pub use service::{Served, Service};

@@ -1,6 +1,7 @@
 //! Where a world's parts are, so that another process can join it.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -8,15 +9,18 @@ use std::{
 use cameo_bundle::ArtifactStore;
 use cameo_runtime::{
     background::Background,
-    clock::{Clock, SystemClock},
+    clock::{Clock, ManualClock, SystemClock},
     metrics::Metrics,
 };
 use cameo_sealing::TenantKeys;
 use cameo_store::{ConnectOptions, Store};
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
 use cameo_worker::WorkerMetrics;
+use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::world::{BEGINNING, at};
 
 /// 32 zero bytes: what is sealed in a world is nobody's secret.
 const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -41,6 +45,30 @@ impl Place {
         self.folder.join("artifacts")
     }
 
+    /// What goes as soon as it has been used.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.folder.join("scratch")
+    }
+
+    /// What time it is for the processes of the world (see [`Place::tell_time`]).
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        let last = ManualClock::new(at(BEGINNING));
+        Arc::new(SharedClock { file: self.clock_file(), last })
+    }
+
+    /// Sets the clock of the processes of the world.
+    pub fn tell_time(&self, now: DateTime<Utc>) {
+        let (file, draft) = (self.clock_file(), self.folder.join(".clock"));
+        fs::write(&draft, now.to_rfc3339()).expect("the time is written");
+        fs::rename(draft, file).expect("the time is told");
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.folder.join("clock")
+    }
+
     pub(crate) fn bundle_folder(&self) -> PathBuf {
         self.folder.join("bundles")
     }
@@ -54,7 +82,7 @@ impl Place {
     }
 
     pub(crate) fn warehouse(&self) -> Arc<dyn Warehouse> {
-        let limits = LakeLimits::with_scratch(self.folder.join("scratch"));
+        let limits = LakeLimits::with_scratch(self.scratch());
         Arc::new(Lake::open(&self.lake_folder(), limits).expect("the Lake opens"))
     }
 
@@ -96,8 +124,24 @@ impl Place {
 }
 
 fn open_artifacts(folder: &Path) -> ArtifactStore {
-    std::fs::create_dir_all(folder).expect("a folder");
+    fs::create_dir_all(folder).expect("a folder");
     ArtifactStore::open(&folder.display().to_string()).expect("the artifacts open")
+}
+
+/// A clock that shows what a file says, for several processes at once. It stands still until it is moved.
+struct SharedClock {
+    file: PathBuf,
+    last: ManualClock,
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> DateTime<Utc> {
+        let told = fs::read_to_string(&self.file).ok().and_then(|text| text.parse().ok());
+        if let Some(told) = told {
+            self.last.set(told);
+        }
+        self.last.now()
+    }
 }
 
 /// A worker that runs beside the scenario.

@@ -30,7 +30,7 @@ use crate::{Answer, Bundle, Cluster, Place, RunningWorker, Service, eventually, 
 
 /// The clock's first reading. It is long past, so that "in five seconds" by this clock is at once
 /// for the database, whose clock is the machine's: no scenario waits for a backoff.
-const BEGINNING: &str = "2024-03-01T00:00:00Z";
+pub(crate) const BEGINNING: &str = "2024-03-01T00:00:00Z";
 /// A mirror that has more to do than this goes round in circles.
 const MIRROR_STEPS_MAX: usize = 100;
 /// The same of a worker that makes snapshots.

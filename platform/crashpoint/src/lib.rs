@@ -37,6 +37,14 @@ pub const RUN: [&str; 22] = [
     "publish_committed",
 ];
 
+/// Every place in a decision about what is due at which a scheduler can be killed, in its order.
+pub const SCHEDULE: [&str; 4] =
+    ["schedule_locked", "schedule_run_inserted", "schedule_before_commit", "schedule_committed"];
+
+/// Every place in the copying of a generation at which a mirror can be killed, in its order.
+pub const MIRROR: [&str; 5] =
+    ["mirror_claimed", "mirror_staged", "mirror_loaded", "mirror_compared", "mirror_completed"];
+
 /// Every place in an erasure at which who works on it can be killed, in the order in which they come.
 pub const ERASURE: [&str; 8] = [
     "erasure_claimed",

@@ -31,7 +31,7 @@ use crate::{
     explain::{self, Explanations},
     limits::Limits,
     plan::{ModelFiles, Plan, Scoring},
-    progress::Tracker,
+    progress::{PUBLISH, Tracker},
     quarantine::Quarantine,
     ranking::{self, RankingStep},
     rows::{self, Keyed},
@@ -144,7 +144,7 @@ async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, R
     hit("generation_sealed");
 
     // The last picture: a published run takes no more heartbeats.
-    tracker.begin("publish");
+    tracker.begin(PUBLISH);
     let lease = execution.lease_seconds;
     runs::heartbeat(store, claimed.run, claimed.epoch, lease, &tracker.snapshot()).await?;
     if sealed != written {
@@ -156,7 +156,7 @@ async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, R
     let (run, epoch) = (claimed.run, claimed.epoch);
     let publication =
         generations::publish(store, run, epoch, &generation, written, &counts).await?;
-    tracker.end("publish");
+    tracker.end(PUBLISH);
     hit("publish_committed");
     Ok(Outcome { generation: generation.id, publication, digest: written })
 }

@@ -10,6 +10,9 @@ use std::{
 
 use cameo_store::runs::{Progress, StepTime};
 
+/// The last step of a run.
+pub(crate) const PUBLISH: &str = "publish";
+
 /// Counters that all stages of a run share; cheap enough to touch once per batch.
 #[derive(Debug, Default)]
 pub struct Tracker {
@@ -39,6 +42,13 @@ impl Tracker {
                 spans.push(Span { name: step, first: now, last: now, open: true });
             }
         });
+    }
+
+    /// Whether the publication has begun. From then on the transaction that publishes says, under the lock of
+    /// the run, who holds it.
+    #[must_use]
+    pub fn is_publishing(&self) -> bool {
+        self.with_spans(|spans| spans.iter().any(|span| span.name == PUBLISH))
     }
 
     /// Marks that `step` has ended; its last call counts.

@@ -106,6 +106,7 @@ pub async fn advance(
                     tracing::error!(service = %decided.path, "the schedule decided nothing; skipped");
                     stuck.push(decided.path.to_string());
                 }
+                cameo_crashpoint::hit("schedule_committed");
                 all.push(decided);
             }
         }
@@ -135,6 +136,7 @@ where
     .fetch_optional(&mut *connection)
     .await?;
     let Some(service) = service else { return Ok(Step::Nothing) };
+    cameo_crashpoint::hit("schedule_locked");
     let decision = decide(&service);
     if decision.due.len() > DECISION_INSTANTS_MAX {
         let found = decision.due.len();
@@ -145,6 +147,7 @@ where
     for (due_at, outcome) in &decision.due {
         if let Some(run) = record(connection, &service, *due_at, outcome).await? {
             runs.push(ScheduledRun { run, path: service.path.clone(), due_at: *due_at });
+            cameo_crashpoint::hit("schedule_run_inserted");
         }
     }
     sqlx::query("update cameo.services set next_due_at = $3 where tenant = $1 and service = $2")
@@ -156,6 +159,7 @@ where
     if !runs.is_empty() {
         sqlx::query("select pg_notify('cameo_runs', '')").execute(&mut *connection).await?;
     }
+    cameo_crashpoint::hit("schedule_before_commit");
     let moved = decision.next > service.next_due_at;
     let decided = Decided { path: service.path, due: decision.due, runs };
     Ok(Step::Decided { decided, moved })

@@ -17,11 +17,16 @@ mod workflows;
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
+use mimalloc::MiMalloc;
 
 use crate::{
     cli::{Cli, Command},
     output::Output,
 };
+
+/// Small allocations are what a look-up mostly costs (`cameo bench lookup`).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Wrong usage of the command line, as in sysexits.h; 2 is taken by `plan`.
 const EXIT_USAGE: u8 = 64;
@@ -98,6 +103,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(wanted) => commands::explain::run(global, wanted, output).await,
         Command::Lineage(wanted) => commands::lineage::run(global, wanted, output).await,
         Command::Card(service) => commands::card::run(global, service, output).await,
+        Command::Segment(segment) => commands::segments::run(global, segment, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Erase(erase) => commands::erasures::erase(global, erase, output).await,
         Command::Erasures(wanted) => commands::erasures::list(global, wanted, output).await,

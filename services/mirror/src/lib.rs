@@ -145,6 +145,7 @@ async fn mirror(dependencies: &Dependencies, task: &MirrorTask) -> Result<(), Mi
     let copy = copy.ok_or_else(|| {
         WarehouseError::Corrupt(format!("generation {} cannot be read back", task.generation))
     })?;
+    hit("mirror_compared");
     outbox::complete(&dependencies.store, task, task.digest, copy).await?;
     hit("mirror_completed");
     tracing::info!(

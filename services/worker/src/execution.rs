@@ -270,6 +270,9 @@ async fn sample_memory(tracker: Arc<Tracker>) {
 
 /// Renews the lease and stores the progress until it is aborted; cancels the run when the lease is
 /// lost.
+///
+/// A heartbeat that meets the publication waits for it and then finds a run that has ended. That is no loss:
+/// whoever publishes is told by its own transaction what became of the run.
 async fn beat(
     dependencies: Dependencies,
     claimed: ClaimedRun,
@@ -289,7 +292,9 @@ async fn beat(
         match runs::heartbeat(store, claimed.run, claimed.epoch, lease_seconds, &progress).await {
             Ok(()) => hit("heartbeat_sent"),
             Err(cameo_store::StoreError::StaleEpoch { .. }) => {
-                cancel.cancel();
+                if !tracker.is_publishing() {
+                    cancel.cancel();
+                }
                 return;
             }
             // The lease outlives a few lost heartbeats; if it does not, the epoch protects.

@@ -49,6 +49,7 @@ pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken)
             if let Err(error) = segments::clean(store, &dependencies.artifacts).await {
                 tracing::warn!(%error, "could not delete old members of segments");
             }
+            segments::measure(&dependencies).await;
         }
         if period.is_multiple_of(QUEUE_EVERY) {
             match runs::waiting(store).await {

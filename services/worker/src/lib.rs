@@ -14,6 +14,7 @@ mod metrics;
 mod places;
 mod queue_metrics;
 mod repeat;
+mod segment_metrics;
 mod segments;
 mod snapshot_metrics;
 mod snapshots;

@@ -106,9 +106,11 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
                 tenant = %task.tenant, segment = %task.segment, error = &error as &dyn std::error::Error,
                 "a segment no longer fits what its services predict; its last members stay"
             );
+            dependencies.metrics.segments.refused.inc();
             segments::refuse(store, &task, &error.to_string()).await
         }
         Err(error) => {
+            dependencies.metrics.segments.errors.inc();
             let wait = BACKOFF.after(task.attempt);
             tracing::warn!(
                 tenant = %task.tenant, segment = %task.segment, error = &error as &dyn std::error::Error,
@@ -152,9 +154,11 @@ async fn make(
     hit("segment_stored");
     segments::complete(store, task, made).await?;
     hit("segment_recorded");
+    let seconds = started.elapsed().as_secs_f64();
+    dependencies.metrics.segments.made(made.members, seconds);
     tracing::info!(
         tenant = %task.tenant, segment = %task.segment, number = task.number, members = made.members,
-        bytes = made.bytes, seconds = started.elapsed().as_secs_f64(), "made the members of a segment"
+        bytes = made.bytes, seconds, "made the members of a segment"
     );
     Ok(())
 }
@@ -218,6 +222,17 @@ fn write(task: &SegmentTask, files: &[(PathBuf, Sha256)], to: &Path) -> Result<M
     let bytes = file.bytes();
     let (sha256, _) = file.finish();
     Ok(Made { members: count.members, profiles: count.profiles, sha256, bytes })
+}
+
+/// Tells how far the segments of each tenant are.
+pub(crate) async fn measure(dependencies: &Dependencies) {
+    match segments::standing(&dependencies.store).await {
+        Ok(standing) => dependencies.metrics.segments.standing(&standing),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "could not see how far the segments are"
+        ),
+    }
 }
 
 /// Deletes the files of materialisations that are no longer kept.

@@ -6,11 +6,9 @@ use cameo_store::{
     By,
     erasures::{self, ErasureState, KeyType, NewErasure},
 };
-use cameo_tests::{Bundle, Cluster, World, eventually};
+use cameo_tests::{Bundle, Cluster, Process, Role, World, eventually};
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
-
-use crate::child::{Process, Role};
 
 /// Scenarios that run at the same time: most of each is waiting for the lease of the dead.
 const AT_ONCE: usize = 4;

@@ -8,12 +8,9 @@ use cameo_store::{
     segments::{self, NewSegment},
     services,
 };
-use cameo_tests::{World, eventually};
+use cameo_tests::{Process, Role, World, eventually};
 
-use crate::{
-    child::{Process, Role},
-    published,
-};
+use crate::published;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_may_be_killed_at_any_point_of_a_segment() {
@@ -25,7 +22,7 @@ async fn a_worker_may_be_killed_at_any_point_of_a_segment() {
     let records = services::list(&world.store, Some(tenant)).await.expect("services");
     let schemas = records.into_iter().map(|record| (record.path.service, record.schema));
     let catalog = Catalog::new(schemas.collect());
-    for (nth, point) in SEGMENT.iter().enumerate() {
+    for (nth, point) in SEGMENT.iter().chain(&SEGMENT).enumerate() {
         let condition = format!("gender.score >= {nth}");
         let draft = Draft { condition, ..Draft::default() };
         let read = draft.read(&catalog).expect("a sound definition");

@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,7 +17,7 @@ use cameo_domain::{ColumnName, GenerationId, Key, ServiceName, ServicePath, Tena
 use cameo_mirror::MirrorMetrics;
 use cameo_runtime::metrics::Metrics;
 use cameo_store::outbox;
-use cameo_tests::{Bundle, Place, Service, World, eventually, report, rounds, seed};
+use cameo_tests::{Bundle, Draw, Place, Service, World, eventually, report, rounds, seed};
 use cameo_warehouse::{
     BatchStream, Erased, LoadId, LoadOutcome, Parameters, Query, QueryDescription, ReadOptions,
     ReadOutcome, Warehouse, WarehouseError,
@@ -62,12 +59,12 @@ const FAULTS: [Fault; 4] =
 struct Unreliable {
     lake: Arc<dyn Warehouse>,
     place: Place,
-    drawn: AtomicU64,
-    seen: Mutex<Seen>,
+    state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct Seen {
+struct State {
+    draw: Draw,
+    requests: u64,
     faults: BTreeMap<Fault, u64>,
     /// Generations in the order in which they were written.
     written: BTreeMap<ServicePath, Vec<GenerationId>>,
@@ -75,21 +72,24 @@ struct Seen {
 
 impl Unreliable {
     fn new(lake: Arc<dyn Warehouse>, place: Place) -> Self {
-        Self { lake, place, drawn: AtomicU64::new(0), seen: Mutex::default() }
+        let draw = Draw::new(seed());
+        let (faults, written) = (BTreeMap::new(), BTreeMap::new());
+        Self { lake, place, state: Mutex::new(State { draw, requests: 0, faults, written }) }
     }
 
-    fn see<T>(&self, what: impl FnOnce(&mut Seen) -> T) -> T {
-        what(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The fate of the next request: the same sequence for the same seed.
     fn draw(&self) -> Option<Fault> {
-        let draw = scattered(seed().wrapping_add(self.drawn.fetch_add(1, Ordering::Relaxed)));
-        if draw % 100 >= SPOILT_PERCENT {
+        let mut state = self.state();
+        state.requests += 1;
+        if state.draw.below(100) >= SPOILT_PERCENT {
             return None;
         }
-        let fault = FAULTS[usize::try_from(draw / 100 % 4).expect("under four")];
-        self.see(|seen| *seen.faults.entry(fault).or_default() += 1);
+        let fault = state.draw.one_of(&FAULTS);
+        *state.faults.entry(fault).or_default() += 1;
         Some(fault)
     }
 
@@ -114,14 +114,6 @@ impl Unreliable {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-/// A number that tells nothing of the next one (SplitMix64).
-fn scattered(number: u64) -> u64 {
-    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 fn lost() -> WarehouseError {
@@ -163,7 +155,7 @@ impl Warehouse for Unreliable {
             let done = self.lake.load(tenant, service, load, generation, schema, rows).await?;
             if !done.already_loaded {
                 let path = ServicePath { tenant: tenant.clone(), service: service.clone() };
-                self.see(|seen| seen.written.entry(path).or_default().push(generation));
+                self.state().written.entry(path).or_default().push(generation);
             }
             Ok(done)
         };
@@ -294,8 +286,7 @@ async fn assert_equal(world: &World, service: &Service<'_>, warehouse: &Unreliab
     assert_eq!(files, published.len(), "{}: files, and nothing half loaded", service.path);
     // The same request may be executed twice at the same time, and one of them end late: the first counts.
     let mut seen = BTreeSet::new();
-    let mut written =
-        warehouse.see(|seen| seen.written.get(&service.path).cloned()).expect("loads");
+    let mut written = warehouse.state().written.get(&service.path).cloned().expect("loads");
     written.retain(|generation| seen.insert(*generation));
     let in_order: Vec<_> = published.iter().map(|kept| kept.generation).collect();
     assert_eq!(written, in_order, "{}: in the order of publication", service.path);
@@ -352,8 +343,10 @@ async fn every_generation_is_mirrored_once_and_equal_whatever_becomes_of_the_rep
     world.assert_sound().await;
 
     let attempts = world.texts("select sum(attempts)::text from cameo.outbox").await.concat();
-    let requests = warehouse.drawn.load(Ordering::Relaxed);
-    let faults = warehouse.see(|seen| seen.faults.clone());
+    let (requests, faults) = {
+        let state = warehouse.state();
+        (state.requests, state.faults.clone())
+    };
     for fault in FAULTS {
         assert!(faults.contains_key(&fault), "{fault:?} was not tried");
     }

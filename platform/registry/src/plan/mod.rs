@@ -44,7 +44,11 @@ pub use sample::{
 pub use settings::{SettingChange, setting_changes};
 pub use text::{DIFF_LINES_MAX, DiffLine, TextChange, text_change};
 
-use crate::inspection::{inspect_models, parameters};
+pub use crate::segments::{SegmentChange, SegmentChangeKind};
+use crate::{
+    inspection::{inspect_models, parameters},
+    segments::Segments,
+};
 
 /// Rows per batch of a sample: as in a run.
 const BATCH_ROWS: usize = 16_384;
@@ -95,14 +99,18 @@ async fn compared(
     }
     let outlook = outlook(server, found, scope).await?;
     let Outlook { tenants, pending, removed, unaffected, mut warnings } = outlook;
+    let segments = Segments::load(server.store, pending.iter()).await?;
     let mut services = Vec::new();
     for pending in pending {
         let found =
             inspect_models(&pending.bundle, Some(server.warehouse), pending.models.as_ref()).await;
-        let sound = !found.diagnostics.iter().any(Diagnostic::is_error);
-        warnings.extend(found.diagnostics);
+        let mut problems = found.diagnostics;
+        problems.extend(segments.problems(&pending));
+        let sound = !problems.iter().any(Diagnostic::is_error);
+        warnings.extend(problems);
         if sound {
-            services.push(service_change(server, pending, sample_customers).await?);
+            let changes = segments.changes(&pending);
+            services.push(service_change(server, pending, changes, sample_customers).await?);
         }
     }
     if warnings.iter().any(Diagnostic::is_error) {
@@ -136,6 +144,7 @@ fn summary(
 async fn service_change(
     server: Server<'_>,
     pending: PendingBundle,
+    segments: Vec<SegmentChange>,
     sample_customers: u32,
 ) -> Result<ServiceChange, PlanError> {
     let PendingBundle { bundle, models, manifest, entry, current, served, schema } = pending;
@@ -183,6 +192,7 @@ async fn service_change(
         settings: before.as_ref().map(|old| setting_changes(old, &manifest)).unwrap_or_default(),
         texts: before.as_ref().map(|old| texts(old, &manifest)).unwrap_or_default(),
         macros,
+        segments,
         model,
         columns: if before.is_none() {
             manifest.schema.columns().cloned().collect()

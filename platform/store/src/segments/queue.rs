@@ -255,7 +255,8 @@ async fn end(
     Ok(ended)
 }
 
-/// Gives the segment back, to be tried again from `not_before`.
+/// Gives the segment back, to be tried again from `not_before`. Without a reason the one before stands: that
+/// of the last attempt that looked at anything.
 pub async fn retry(
     store: &Store,
     task: &SegmentTask,
@@ -263,7 +264,8 @@ pub async fn retry(
     not_before: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let returned = sqlx::query(
-        "update cameo.segments set lease_expires_at = null, reason = $4, not_before = $5
+        "update cameo.segments
+         set lease_expires_at = null, reason = coalesce($4, reason), not_before = $5
          where tenant = $1 and segment = $2 and epoch = $3 and lease_expires_at is not null",
     )
     .bind(task.tenant.as_str())

@@ -1,6 +1,7 @@
 //! The store against a real Postgres: what item 6 of the design demands, one sentence each.
 
 mod audit;
+mod bundled_segments;
 mod cancellation;
 mod confinement;
 mod digests;
@@ -14,6 +15,7 @@ mod random_stages;
 mod ranking;
 mod records;
 mod schedule;
+mod segment_invariants;
 mod segments;
 mod serving;
 mod snapshots;

@@ -6,7 +6,7 @@ use cameo_domain::{SegmentName, ServiceName, Sha256, TenantName};
 use cameo_segment::{Catalog, Draft};
 use cameo_store::{
     By, Store, StoreError, audit,
-    segments::{self, Defined, Made, NewSegment, SegmentTask},
+    segments::{self, Defined, Made, NewSegment, SegmentTask, Standing},
 };
 use chrono::Utc;
 
@@ -45,8 +45,19 @@ async fn claim(world: &World) -> Option<SegmentTask> {
     segments::claim(&world.store, LEASE_SECONDS).await.expect("a claim")
 }
 
+/// How far the segments of the one tenant are.
+async fn standing(world: &World) -> Standing {
+    let mut standing = segments::standing(&world.store).await.expect("an answer");
+    assert_eq!(standing.len(), 1, "{standing:?}");
+    standing.remove(0)
+}
+
+async fn waits(world: &World) -> bool {
+    standing(world).await.wait_seconds > 0.0
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_segment_keeps_its_versions_and_is_changed_where_it_is_defined() {
+async fn a_segment_keeps_its_versions_and_is_its_tenants_alone() {
     let world = World::start().await;
     let crm = tenant("crm");
     world.service("crm", "gender").await;
@@ -61,26 +72,6 @@ async fn a_segment_keeps_its_versions_and_is_changed_where_it_is_defined() {
     let other = world.tenant("other", 1).await;
     assert!(segments::list(&world.store, &other).await.expect("a list").is_empty());
     assert!(!segments::remove(&world.store, &other, &name("keen"), &ann()).await.expect("no"));
-
-    let gender: ServiceName = "gender".parse().expect("a name");
-    let bundled = [segment("loyal", "score > 0.1"), segment("lost", "score < 0.1")];
-    let sync = |wanted: Vec<NewSegment>| {
-        let (store, crm, gender) = (world.store.clone(), crm.clone(), gender.clone());
-        async move { segments::define_of_bundle(&store, &crm, &gender, &wanted, &ann()).await }
-    };
-    sync(bundled.to_vec()).await.expect("defined by the bundle");
-    let refused =
-        segments::define(&world.store, &crm, &segment("loyal", "score > 1"), &ann()).await;
-    let said = refused.expect_err("a segment of a bundle").to_string();
-    assert!(said.contains("SEGMENT_CONFIG of the bundle of `gender`"), "{said}");
-    let refused = sync(vec![segment("keen", "score > 1")]).await;
-    assert!(
-        matches!(refused, Err(StoreError::SegmentDefinedElsewhere { place, .. }) if place == "the API")
-    );
-    // What the bundle no longer has is removed, and the name is free.
-    sync(vec![bundled[0].clone()]).await.expect("defined by the bundle");
-    assert!(segments::find(&world.store, &crm, &name("lost")).await.expect("found").is_none());
-    assert_eq!(define(&world.store, &crm, &segment("lost", "score < 0")).await, Defined::Created);
 
     assert!(segments::remove(&world.store, &crm, &name("keen"), &ann()).await.expect("removed"));
     assert!(!segments::remove(&world.store, &crm, &name("keen"), &ann()).await.expect("not twice"));
@@ -101,11 +92,13 @@ async fn members_are_made_once_for_what_is_shown_and_a_late_worker_is_refused() 
     world.service("crm", "gender").await;
     define(&world.store, &crm, &segment("keen", "score > 0.5")).await;
     assert!(claim(&world).await.is_none(), "nothing is shown yet");
+    assert!(!waits(&world).await, "nothing to wait for");
 
     let first = world.published("gender", "2026-03-01T18:00:00Z", 10).await;
     let late = claim(&world).await.expect("a segment that is due");
     assert_eq!(late.generations().values().copied().collect::<Vec<_>>(), [first.id]);
     assert!(claim(&world).await.is_none(), "it is held");
+    assert!(waits(&world).await);
     // The lease of the first worker ends without an answer.
     segments::heartbeat(&world.store, &late, 0).await.expect("held");
     let task = claim(&world).await.expect("the segment again");
@@ -116,6 +109,9 @@ async fn members_are_made_once_for_what_is_shown_and_a_late_worker_is_refused() 
     segments::complete(&world.store, &task, made(&task)).await.expect("recorded");
     assert!(segments::complete(&world.store, &task, made(&task)).await.is_err(), "not twice");
     assert!(claim(&world).await.is_none(), "nothing changed since");
+    let now = standing(&world).await;
+    assert!(now.newest_age_seconds.is_some_and(|age| (0.0..60.0).contains(&age)));
+    assert!(now.wait_seconds.abs() < f64::EPSILON && now.refused == 0, "{now:?}");
 
     // Another definition, then another generation: each is looked at once.
     define(&world.store, &crm, &segment("keen", "score > 0.7")).await;
@@ -125,6 +121,7 @@ async fn members_are_made_once_for_what_is_shown_and_a_late_worker_is_refused() 
     assert!(claim(&world).await.is_none(), "the same would be refused again");
     let found = segments::find(&world.store, &crm, &name("keen")).await.expect("found");
     assert_eq!(found.expect("a segment").reason.as_deref(), Some("a column is gone"));
+    assert_eq!(standing(&world).await.refused, 1);
     world.published("gender", "2026-03-02T18:00:00Z", 10).await;
     let task = claim(&world).await.expect("another generation");
     segments::retry(&world.store, &task, None, Utc::now()).await.expect("given back");

@@ -8,6 +8,7 @@ mod models;
 mod oidc;
 mod releases;
 mod runs;
+mod segments;
 mod servers;
 mod sql_access;
 mod workers;
@@ -28,6 +29,9 @@ pub(crate) use erasures::{Erase, Erasures, MeantAs, Suppressions};
 pub(crate) use models::{Model, ModelInspect};
 pub(crate) use releases::{Approve, Archive, History, Promote, Rollback, Verdicts};
 pub(crate) use runs::{DemoData, Explain, Importance, Lineage, Run, Runs, ServiceArgument};
+pub(crate) use segments::{
+    ChangesOf, File, MembersOf, Segment, SegmentCount, SegmentExport, SegmentNamed, SegmentServer,
+};
 pub(crate) use servers::{Elsewhere, Serve, Up};
 pub(crate) use sql_access::SqlAccess;
 
@@ -151,6 +155,9 @@ pub(crate) enum Command {
     Lineage(Lineage),
     /// Show the card of a service: what it is for, who answers for it, and how it does now.
     Card(ServiceArgument),
+    /// See whom segments choose, count a condition, and take members and changes out.
+    #[command(subcommand)]
+    Segment(Segment),
     /// Serve an earlier generation again.
     Rollback(Rollback),
     /// Erase a customer everywhere, and leave them out of the runs to come.

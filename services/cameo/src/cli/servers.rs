@@ -6,6 +6,7 @@ use std::{
 };
 
 use cameo_api::SnapshotSettings;
+use cameo_domain::Scope;
 use cameo_openlineage::{Receiver, ReceiverError};
 use cameo_package::TrustedKeys;
 use cameo_webhook::Reach;
@@ -279,6 +280,6 @@ impl Elsewhere {
     /// The server, where one is named.
     pub(crate) fn server(&self) -> anyhow::Result<Option<Server>> {
         let named = self.server.as_deref().filter(|url| !url.is_empty());
-        named.map(|url| Server::new(url, self.api_key.as_deref())).transpose()
+        named.map(|url| Server::new(url, self.api_key.as_deref(), Scope::Deploy)).transpose()
     }
 }

@@ -26,6 +26,7 @@ pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
+pub(crate) mod segments;
 pub(crate) mod serve;
 pub(crate) mod sql;
 pub(crate) mod sql_access;
