@@ -107,6 +107,18 @@ impl Store {
         Self { tenant: Some(Arc::new(tenant)), ..self.clone() }
     }
 
+    /// The same database, for the same purpose, over connections of its own: for another runtime, because
+    /// a connection is driven by the one that opened it.
+    pub async fn apart(&self) -> Result<Self, StoreError> {
+        let options = ConnectOptions {
+            postgres: self.postgres.clone(),
+            control_connections: self.control.options().get_max_connections(),
+            lookup_connections: self.lookups.options().get_max_connections(),
+        };
+        let apart = Self::connect(&options).await?;
+        Ok(Self { by: self.by.clone(), tenant: self.tenant.clone(), ..apart })
+    }
+
     /// Connects; the database must be reachable.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
         let bounded = |statement_timeout| {

@@ -142,6 +142,8 @@ pub(crate) struct Deployment {
     pub(crate) trusted_keys: Option<TrustedKeys>,
     /// The API's settings.
     pub(crate) api: cameo_api::Config,
+    /// The workers' settings.
+    pub(crate) worker: cameo_worker::Config,
     /// Where the API is for those who are told by webhooks.
     pub(crate) public_url: Option<String>,
     /// What sensitive predictions are sealed with.
@@ -209,6 +211,7 @@ impl Deployment {
             openlineage: None,
             trusted_keys: None,
             api: cameo_api::Config::default(),
+            worker: cameo_worker::Config::default(),
             public_url: None,
             tenant_keys,
         })

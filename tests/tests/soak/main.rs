@@ -6,7 +6,11 @@
 mod cancellation;
 mod conditions;
 mod crash;
+mod due;
+mod flood;
+mod giant;
 mod ground;
+mod mirror;
 mod model;
 mod releases;
 mod scheduler;

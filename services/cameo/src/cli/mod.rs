@@ -12,6 +12,7 @@ mod runs;
 mod segments;
 mod servers;
 mod sql_access;
+mod workers;
 
 use std::path::PathBuf;
 

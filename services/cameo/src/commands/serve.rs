@@ -24,7 +24,7 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;
-    Roles::start(&serve.role, &deployment, listener, &shutdown).wait().await?;
+    Roles::start(&serve.role, &deployment, listener, &shutdown).await?.wait().await?;
     deployment.store.close().await;
     Ok(ExitCode::SUCCESS)
 }
