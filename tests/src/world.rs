@@ -69,13 +69,17 @@ impl World {
 
     /// An empty world on a cluster of its own choice.
     pub async fn on(cluster: Arc<Cluster>) -> Self {
+        let database_url = cluster.create_database().await;
+        let world = Self::over(cluster, database_url).await;
+        world.store.migrate().await.expect("the migrations apply");
+        world
+    }
+
+    /// A world over a database that is there already, or that somebody has still to fill. The rest is empty.
+    pub async fn over(cluster: Arc<Cluster>, database_url: String) -> Self {
         let folder = tempfile::Builder::new().prefix("cameo-world-").tempdir().expect("a folder");
-        let place = Place {
-            database_url: cluster.create_database().await,
-            folder: folder.path().to_owned(),
-        };
+        let place = Place { database_url, folder: folder.path().to_owned() };
         let store = place.store("cameo-tests").await;
-        store.migrate().await.expect("the migrations apply");
         let stop = CancellationToken::new();
         let api = cameo_api::router(
             cameo_api::Config::default(),

@@ -14,7 +14,7 @@ use cameo_openlineage::Receiver;
 use cameo_package::{SigningKey, TrustedKeys};
 use cameo_sealing::TenantKeys;
 use cameo_store::{
-    By, ConnectOptions, Store,
+    By, ConnectOptions, Store, schema,
     services::{self, ServiceRecord},
 };
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
@@ -142,6 +142,8 @@ pub(crate) struct Deployment {
     pub(crate) trusted_keys: Option<TrustedKeys>,
     /// The API's settings.
     pub(crate) api: cameo_api::Config,
+    /// The workers' settings.
+    pub(crate) worker: cameo_worker::Config,
     /// Where the API is for those who are told by webhooks.
     pub(crate) public_url: Option<String>,
     /// What sensitive predictions are sealed with.
@@ -149,8 +151,16 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Finds the server: by its URL, or by the data directory of a running `cameo up`.
+    /// Finds the server, whose schema this version works on. Nothing is migrated: that is for the operator to
+    /// say, by `cameo migrate` or by starting a server of this version.
     pub(crate) async fn find(global: &Global) -> anyhow::Result<Self> {
+        let deployment = Self::reach(global).await?;
+        schema::check(&deployment.store).await?;
+        Ok(deployment)
+    }
+
+    /// Finds the server, whatever schema it has: by its URL, or by the data directory of a running `cameo up`.
+    pub(crate) async fn reach(global: &Global) -> anyhow::Result<Self> {
         // Looked for before anything is made, so that a mistyped folder stays away.
         let url = match (&global.database_url, Server::of(&global.data_dir)) {
             (Some(url), _) => url.clone(),
@@ -162,11 +172,9 @@ impl Deployment {
             ),
         };
         let places = Places::prepare(global)?;
-        let deployment = Self::open(places, &url).await.with_context(|| {
+        Self::open(places, &url).await.with_context(|| {
             "could not reach the server; is `cameo up` still running, or CAMEO_DATABASE_URL right?"
-        })?;
-        deployment.store.migrate().await.context("could not bring the database up to date")?;
-        Ok(deployment)
+        })
     }
 
     /// What bundles are compared with.
@@ -203,6 +211,7 @@ impl Deployment {
             openlineage: None,
             trusted_keys: None,
             api: cameo_api::Config::default(),
+            worker: cameo_worker::Config::default(),
             public_url: None,
             tenant_keys,
         })

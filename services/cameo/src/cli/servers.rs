@@ -13,7 +13,7 @@ use cameo_package::TrustedKeys;
 use cameo_webhook::Reach;
 use clap::Args;
 
-use super::{ReceiptKey, Role, oidc::Oidc};
+use super::{ReceiptKey, Role, oidc::Oidc, workers::Workers};
 use crate::{deployment::Deployment, remote::Server, source::trusted_keys};
 
 #[derive(Debug, Args)]
@@ -45,6 +45,8 @@ pub(crate) struct RoleOptions {
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
+    workers: Workers,
+    #[command(flatten)]
     snapshots: Snapshots,
     #[command(flatten)]
     webhooks: Webhooks,
@@ -61,6 +63,7 @@ impl RoleOptions {
             openlineage: self.openlineage.receiver()?,
             trusted_keys: trusted_keys(&self.signers.trusted_keys)?,
             public_url: self.webhooks.public_url(),
+            worker: self.workers.config(),
             api: cameo_api::Config {
                 oidc: self.oidc.config()?,
                 webhook_reach: self.webhooks.reach(),
@@ -77,6 +80,7 @@ pub(crate) struct RoleSettings {
     openlineage: Option<Receiver>,
     trusted_keys: Option<TrustedKeys>,
     public_url: Option<String>,
+    worker: cameo_worker::Config,
     api: cameo_api::Config,
     snapshots: Snapshots,
     receipts: ReceiptKey,
@@ -85,11 +89,11 @@ pub(crate) struct RoleSettings {
 impl RoleSettings {
     /// The deployment on which roles behave so.
     pub(crate) fn on(self, found: Deployment) -> anyhow::Result<Deployment> {
-        let Self { openlineage, trusted_keys, public_url, api, snapshots, receipts } = self;
+        let Self { openlineage, trusted_keys, public_url, worker, api, snapshots, receipts } = self;
         let snapshots = snapshots.settings(found.places.data());
         let receipt_key = found.places.receipt_key(receipts.named())?.map(Arc::new);
         let api = cameo_api::Config { snapshots, receipt_key, ..api };
-        Ok(Deployment { openlineage, trusted_keys, api, public_url, ..found })
+        Ok(Deployment { openlineage, trusted_keys, api, worker, public_url, ..found })
     }
 }
 

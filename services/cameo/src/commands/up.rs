@@ -50,7 +50,7 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
         .await
         .with_context(|| format!("could not listen on {}; choose with --listen", up.listen))?;
     let api = listener.local_addr()?;
-    let roles = Roles::start(&ROLES, &deployment, listener, &shutdown);
+    let roles = Roles::start(&ROLES, &deployment, listener, &shutdown).await?;
     places.announce(&Server { database_url: url, api, process_id: std::process::id() })?;
     output.line(format!(
         "{} API on http://{api} (reference at http://{api}/docs), data in {}",
@@ -86,7 +86,8 @@ fn logging(output: Output) -> TelemetryConfig {
     config
 }
 
-async fn start_postgres(places: &Places) -> anyhow::Result<Arc<EmbeddedPostgres>> {
+/// Starts the Postgres of the data directory.
+pub(crate) async fn start_postgres(places: &Places) -> anyhow::Result<Arc<EmbeddedPostgres>> {
     let folder = places.postgres();
     let started = tokio::task::spawn_blocking(move || {
         EmbeddedPostgres::start(&folder, &PostgresSettings::default())
