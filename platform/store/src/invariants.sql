@@ -18,9 +18,8 @@ from cameo.runs r
 where r.trigger = 'schedule'
   and not exists (
       select from cameo.due_instants d
-      where case r.purpose when 'publish' then d.run = r.run
-            else (d.tenant, d.service, d.due_at, d.outcome)
-                 = (r.tenant, r.service, r.due_at, 'run') end)
+      where (d.tenant, d.service, d.due_at, d.outcome) = (r.tenant, r.service, r.due_at, 'run')
+        and (r.purpose = 'shadow' or d.run = r.run))
 union all
 select 'one run per service and due instant, and one of each release beside it',
        format('%s/%s %s has %s', tenant, service, due_at, count(*))
@@ -146,6 +145,12 @@ where e.state = 'done' and (
     exists (select from cameo.erasure_keys k where k.erasure = e.erasure)
     or exists (select from cameo.erasure_steps s where s.erasure = e.erasure
                and (s.state <> 'done' or s.place <> 'run' and s.rows_found_again is distinct from 0)))
+union all
+select 'a file of members from which somebody was erased is deleted',
+       format('erasure %s: %s of segment %s/%s', e.erasure, m.number, m.tenant, m.segment)
+from cameo.erasures e join cameo.erasure_steps s using (erasure)
+join cameo.segment_materialisations m on m.materialisation = s.subject
+where e.state = 'done' and s.place = 'segment' and s.rows_removed > 0 and m.removed_at is null
 union all
 select 'an erasure that goes on knows its key', format('erasure %s', e.erasure)
 from cameo.erasures e

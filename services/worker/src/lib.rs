@@ -5,6 +5,7 @@
 //! every late write of the first one fail.
 
 mod anchoring;
+mod causes;
 mod comparison;
 mod erasing;
 mod execution;

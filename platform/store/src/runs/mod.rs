@@ -6,7 +6,7 @@ mod lease;
 mod record;
 mod waiting;
 
-pub(crate) use beside::{cancel_beside, create_beside};
+pub(crate) use beside::{Instants, cancel_beside, create_beside};
 pub use claim::{ClaimedRun, Turn, claim, claim_in};
 pub(crate) use lease::hold;
 pub use lease::{expire_leases, fail, halt, hand_back, heartbeat, requeue};
@@ -136,7 +136,9 @@ async fn insert_manual(
     .fetch_optional(&mut *connection)
     .await?;
     if record.is_some() {
-        create_beside(connection, tenant, service, due_at, RunTrigger::Manual).await?;
+        let mut instants = Instants::default();
+        instants.push(tenant, service, due_at);
+        create_beside(connection, &instants, RunTrigger::Manual).await?;
         sqlx::query("select pg_notify('cameo_runs', '')").execute(connection).await?;
     }
     Ok(record)

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cameo_api::SnapshotSettings;
@@ -12,7 +13,7 @@ use cameo_package::TrustedKeys;
 use cameo_webhook::Reach;
 use clap::Args;
 
-use super::{Role, oidc::Oidc, workers::Workers};
+use super::{ReceiptKey, Role, oidc::Oidc, workers::Workers};
 use crate::{deployment::Deployment, remote::Server, source::trusted_keys};
 
 #[derive(Debug, Args)]
@@ -50,6 +51,8 @@ pub(crate) struct RoleOptions {
     #[command(flatten)]
     webhooks: Webhooks,
     #[command(flatten)]
+    pub(crate) receipts: ReceiptKey,
+    #[command(flatten)]
     oidc: Oidc,
 }
 
@@ -67,6 +70,7 @@ impl RoleOptions {
                 ..self.limits.config()
             },
             snapshots: self.snapshots.clone(),
+            receipts: self.receipts.clone(),
         })
     }
 }
@@ -79,15 +83,17 @@ pub(crate) struct RoleSettings {
     worker: cameo_worker::Config,
     api: cameo_api::Config,
     snapshots: Snapshots,
+    receipts: ReceiptKey,
 }
 
 impl RoleSettings {
     /// The deployment on which roles behave so.
-    pub(crate) fn on(self, found: Deployment) -> Deployment {
-        let Self { openlineage, trusted_keys, public_url, worker, api, snapshots } = self;
+    pub(crate) fn on(self, found: Deployment) -> anyhow::Result<Deployment> {
+        let Self { openlineage, trusted_keys, public_url, worker, api, snapshots, receipts } = self;
         let snapshots = snapshots.settings(found.places.data());
-        let api = cameo_api::Config { snapshots, ..api };
-        Deployment { openlineage, trusted_keys, api, worker, public_url, ..found }
+        let receipt_key = found.places.receipt_key(receipts.named())?.map(Arc::new);
+        let api = cameo_api::Config { snapshots, receipt_key, ..api };
+        Ok(Deployment { openlineage, trusted_keys, api, worker, public_url, ..found })
     }
 }
 

@@ -19,7 +19,8 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> anyhow::Result<ExitCod
     let _telemetry = telemetry::init("cameo", TelemetryConfig::from_environment())?;
     let shutdown = shutdown::on_signals();
     let settings = serve.roles.read()?;
-    let deployment = settings.on(Deployment::find(global).await?);
+    let deployment = settings.on(Deployment::reach(global).await?)?;
+    deployment.store.migrate().await.context("could not bring the database up to date")?;
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("could not listen on {}", serve.listen))?;
