@@ -130,36 +130,25 @@ impl Sweep {
         .await
         .expect("an answer");
         assert_eq!(written.unsigned_abs(), *looks, "what was written {what}");
-        // Work that goes on without its caller may take a moment.
-        eventually(&format!("{what} nothing is held by nobody"), async || {
-            let held: i64 = sqlx::query_scalar(
+        // Work that goes on without its caller ends, whether or not it is done; then no transaction is open, and no
+        // lock is held.
+        eventually(&format!("{what} every connection rests"), async || {
+            let busy: i64 = sqlx::query_scalar(
                 "select count(*) from pg_stat_activity a
                  where a.application_name = $1
-                   and (a.state like 'idle in transaction%'
-                        or a.state = 'idle' and exists (select from pg_locks l where l.pid = a.pid))",
+                   and (a.state <> 'idle' or exists (select from pg_locks l where l.pid = a.pid))",
             )
             .bind(SWEPT)
             .fetch_one(&mut *watch)
             .await
             .expect("an answer");
-            (held == 0).then_some(())
+            (busy == 0).then_some(())
         })
         .await;
     }
 
-    /// Waits until every connection of what was dropped rests or is gone; gives how often something was dropped.
-    pub(crate) async fn end(mut self) -> BTreeMap<String, u64> {
-        eventually("all work has ended", async || {
-            let busy: i64 = sqlx::query_scalar(
-                "select count(*) from pg_stat_activity where application_name = $1 and state <> 'idle'",
-            )
-            .bind(SWEPT)
-            .fetch_one(&mut self.watch)
-            .await
-            .expect("an answer");
-            (busy == 0).then_some(())
-        })
-        .await;
+    /// How often each call was dropped.
+    pub(crate) async fn end(self) -> BTreeMap<String, u64> {
         self.store.close().await;
         self.dropped
     }

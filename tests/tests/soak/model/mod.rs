@@ -191,7 +191,11 @@ impl Trial {
 /// Whether two steps can happen at once, and the order of their effects can be told afterwards.
 fn may_be_together(one: Step, other: Step) -> bool {
     let same = one.actor().is_some() && one.actor() == other.actor();
-    // Copies are made in the order in which publications began, which nobody sees.
-    let both_publish = matches!((one, other), (Step::Publish { .. }, Step::Publish { .. }));
-    one.is_atomic() && other.is_atomic() && !same && !both_publish
+    // Copies stand in the order in which publications began, and runs in that of their numbers, which those of
+    // two requests share out among them as they come.
+    let ordered = matches!(
+        (one, other),
+        (Step::Publish { .. }, Step::Publish { .. }) | (Step::Request { .. }, Step::Request { .. })
+    );
+    one.is_atomic() && other.is_atomic() && !same && !ordered
 }

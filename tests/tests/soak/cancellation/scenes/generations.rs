@@ -72,18 +72,14 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
 }
 
 async fn written(sweep: &mut Sweep, generation: &Generation) {
-    let open = async |store: &Store| Writer::open(store, generation).await;
+    let open = async |store: &Store| Writer::open(store, generation).await.map(drop);
     sweep.call("generations::writer::Writer::open", open).await.expect("a writer");
     let rows = batch(0..MANY_ROWS);
     // The writers of what is dropped connect under the name that is watched.
     let dropped = sweep.store.clone();
     let opened = async || Writer::open(&dropped, generation).await.expect("a writer");
-    let send = async |_: &Store, mut writer: Writer| {
-        let sent = writer.send(&rows).await;
-        sent.map(|()| writer)
-    };
-    let writer = sweep.prepared("generations::writer::Writer::send", opened, send).await;
-    drop(writer.expect("sent"));
+    let send = async |_: &Store, mut writer: Writer| writer.send(&rows).await;
+    sweep.prepared("generations::writer::Writer::send", opened, send).await.expect("sent");
     let sent = async || {
         let mut writer = Writer::open(&dropped, generation).await.expect("a writer");
         writer.send(&rows).await.expect("sent");
