@@ -260,6 +260,7 @@ async fn start(role: &str, name: String, place: &Place, lease_seconds: u32) {
             lease_seconds,
             poll: POLL,
             scratch: place.scratch(),
+            webhook_reach: cameo_worker::Reach::Anywhere,
             ..cameo_worker::Config::default()
         };
         tokio::spawn(cameo_worker::run(config, dependencies, never));

@@ -78,7 +78,7 @@ impl Cluster {
     }
 
     /// Creates an empty database and gives its URL.
-    pub(crate) async fn create_database(&self) -> String {
+    pub async fn create_database(&self) -> String {
         let database = format!("world_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut connection =
             PgConnection::connect(&self.postgres.url()).await.expect("a connection");

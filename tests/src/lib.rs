@@ -27,7 +27,9 @@ mod patience;
 mod place;
 mod proxy;
 mod reader;
+mod receiver;
 mod rounds;
+mod segments;
 mod service;
 mod world;
 
@@ -40,6 +42,7 @@ pub use patience::{PATIENCE, eventually};
 pub use place::{Place, RunningWorker};
 pub use proxy::{Fault, Proxy, Weather};
 pub use reader::Answer;
+pub use receiver::{DeadReceiver, Heard, Manner, Receiver};
 pub use rounds::{report, rounds, seed};
 pub use service::{Served, Service};
 pub use world::{AnotherApi, Hold, World, at};

@@ -8,7 +8,8 @@ use std::{
 
 use cameo_bundle::ArtifactStore;
 use cameo_runtime::{
-    clock::{Clock, ManualClock},
+    background::Background,
+    clock::{Clock, ManualClock, SystemClock},
     metrics::Metrics,
 };
 use cameo_sealing::TenantKeys;
@@ -97,6 +98,18 @@ impl Place {
         TenantKeys::new(store, Some(MASTER_KEY.parse().expect("a master key")))
     }
 
+    /// A worker by the clock on the wall, on threads that give way, as `cameo up` starts it.
+    pub async fn worker_behind(&self, config: cameo_worker::Config) -> RunningWorker {
+        let background = Background::start("worker").expect("threads");
+        let (place, shutdown) = (self.clone(), CancellationToken::new());
+        let stop = shutdown.clone();
+        let task = background.handle().spawn(async move {
+            let dependencies = place.worker("cameo-worker", Arc::new(SystemClock)).await;
+            cameo_worker::run(config, dependencies, stop).await;
+        });
+        RunningWorker { shutdown, task, _background: Some(background) }
+    }
+
     /// What a worker works with. It has connections of its own, under its own name.
     pub async fn worker(&self, name: &str, clock: Arc<dyn Clock>) -> cameo_worker::Dependencies {
         cameo_worker::Dependencies {
@@ -135,6 +148,7 @@ impl Clock for SharedClock {
 pub struct RunningWorker {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
+    _background: Option<Background>,
 }
 
 impl RunningWorker {
@@ -143,7 +157,7 @@ impl RunningWorker {
     pub fn start(config: cameo_worker::Config, dependencies: cameo_worker::Dependencies) -> Self {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(cameo_worker::run(config, dependencies, shutdown.clone()));
-        Self { shutdown, task }
+        Self { shutdown, task, _background: None }
     }
 
     /// Asks the worker to stop, as SIGTERM does, and waits for its end.

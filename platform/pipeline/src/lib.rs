@@ -7,6 +7,7 @@
 mod error;
 mod execute;
 mod explain;
+mod limits;
 mod plan;
 mod progress;
 mod quarantine;
@@ -15,9 +16,10 @@ mod rows;
 mod sample;
 mod steps;
 
-pub use error::RunError;
+pub use error::{RunError, chain};
 pub use execute::{Execution, Outcome, execute};
 pub use explain::{Contribution, ExplainedCustomer, explain_one};
+pub use limits::{Ceilings, Limits};
 pub use plan::{ModelFiles, Plan};
 pub use progress::Tracker;
 pub use sample::{LeftOut, MASK, SAMPLE_ROWS_MAX, Sample, sample};

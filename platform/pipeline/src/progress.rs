@@ -61,9 +61,10 @@ impl Tracker {
         });
     }
 
-    /// Counts rows that came out of `features.sql`.
-    pub fn read(&self, rows: usize) {
-        self.rows_read.fetch_add(rows as u64, Ordering::Relaxed);
+    /// Counts rows that came out of `features.sql`; gives how many have by now.
+    pub fn read(&self, rows: usize) -> u64 {
+        let rows = rows as u64;
+        self.rows_read.fetch_add(rows, Ordering::Relaxed) + rows
     }
 
     /// Counts rows that have complete predictions.
@@ -81,9 +82,10 @@ impl Tracker {
         self.rows_suppressed.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// Counts rows that were handed to the store.
-    pub fn written(&self, rows: usize) {
-        self.rows_written.fetch_add(rows as u64, Ordering::Relaxed);
+    /// Counts rows that were handed to the store; gives how many have been by now.
+    pub fn written(&self, rows: usize) -> u64 {
+        let rows = rows as u64;
+        self.rows_written.fetch_add(rows, Ordering::Relaxed) + rows
     }
 
     /// Notes how much memory the process has; the most counts.

@@ -5,15 +5,11 @@ use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 use cameo_domain::TenantName;
 use futures_util::future::BoxFuture;
 use sqlx::{
-    Connection, PgConnection, PgPool, Row,
+    Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{By, error::StoreError};
-
-/// Where the applied migrations are listed. Qualified, because an unqualified name would change its
-/// meaning for a database role of the schema's name as soon as the schema exists.
-const MIGRATIONS_TABLE: &str = "cameo.migrations";
+use crate::{By, error::StoreError, schema};
 
 /// Connections for the control plane, unless set otherwise.
 const CONTROL_CONNECTIONS: u32 = 8;
@@ -111,6 +107,18 @@ impl Store {
         Self { tenant: Some(Arc::new(tenant)), ..self.clone() }
     }
 
+    /// The same database, for the same purpose, over connections of its own: for another runtime, because
+    /// a connection is driven by the one that opened it.
+    pub async fn apart(&self) -> Result<Self, StoreError> {
+        let options = ConnectOptions {
+            postgres: self.postgres.clone(),
+            control_connections: self.control.options().get_max_connections(),
+            lookup_connections: self.lookups.options().get_max_connections(),
+        };
+        let apart = Self::connect(&options).await?;
+        Ok(Self { by: self.by.clone(), tenant: self.tenant.clone(), ..apart })
+    }
+
     /// Connects; the database must be reachable.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
         let bounded = |statement_timeout| {
@@ -125,7 +133,8 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             // In place of the pool's own test, which costs the same round trip and sees less.
             .test_before_acquire(false)
-            .before_acquire(|connection, _| Box::pin(is_outside_transactions(connection)))
+            .after_connect(|connection, _| Box::pin(schema::remember(connection)))
+            .before_acquire(|connection, _| Box::pin(schema::is_fit(connection)))
             .connect_with(bounded(CONTROL_STATEMENT_TIMEOUT))
             .await?;
         // A round trip to test the connection would double the cost of a look-up; a look-up that
@@ -140,18 +149,9 @@ impl Store {
         Ok(Self { control, lookups, postgres, lookup_options, by: None, tenant: None })
     }
 
-    /// Brings the schema up to date, and rights and row security with it. Several processes may do so
-    /// at once.
+    /// [`schema::migrate`], for those who need not know what was done.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // On a connection of its own: dropped half-way it closes, and its migration rolls back.
-        let mut connection = self.dedicated().await?;
-        let mut migrator = sqlx::migrate!("../../migrations");
-        migrator.create_schema("cameo");
-        migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-        migrator.run_direct(None, &mut connection, false).await?;
-        sqlx::query("select cameo.secure()").execute(&mut connection).await?;
-        connection.close().await?;
-        Ok(())
+        schema::migrate(self).await.map(drop)
     }
 
     /// Whether the database answers.
@@ -217,21 +217,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// Whether a pooled connection answers and is in no transaction; the pool closes one that is. What the next user
-/// wrote on it would be acknowledged, and gone with the transaction that somebody forgot.
-///
-/// Outside of a transaction a simple query begins one of its own, as late as itself.
-async fn is_outside_transactions(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let row = sqlx::raw_sql("select now() = statement_timestamp() as outside")
-        .fetch_one(connection)
-        .await?;
-    let outside: bool = row.try_get("outside")?;
-    if !outside {
-        tracing::error!("a pooled connection was left in a transaction; it is closed");
-    }
-    Ok(outside)
 }
 
 /// Says until the end of the transaction who acts, and for whom alone, in one round trip.
@@ -319,13 +304,10 @@ mod tests {
             run("insert into written values (0)").await;
         }
         store.close().await;
-        // Over another connection: what an open transaction holds is not there.
         let options = ConnectOptions::from_url(&postgres.url()).expect("a URL");
         let store = Store::connect(&options).await.expect("a connection");
-        let written: i64 = sqlx::query_scalar("select count(*) from written")
-            .fetch_one(store.control())
-            .await
-            .expect("a number");
+        let count = sqlx::query_scalar("select count(*) from written");
+        let written: i64 = count.fetch_one(store.control()).await.expect("a number");
         assert_eq!(written, i64::from(ROUNDS));
     }
 }

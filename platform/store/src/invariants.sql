@@ -146,6 +146,12 @@ where e.state = 'done' and (
     or exists (select from cameo.erasure_steps s where s.erasure = e.erasure
                and (s.state <> 'done' or s.place <> 'run' and s.rows_found_again is distinct from 0)))
 union all
+select 'a file of members from which somebody was erased is deleted',
+       format('erasure %s: %s of segment %s/%s', e.erasure, m.number, m.tenant, m.segment)
+from cameo.erasures e join cameo.erasure_steps s using (erasure)
+join cameo.segment_materialisations m on m.materialisation = s.subject
+where e.state = 'done' and s.place = 'segment' and s.rows_removed > 0 and m.removed_at is null
+union all
 select 'an erasure that goes on knows its key', format('erasure %s', e.erasure)
 from cameo.erasures e
 where e.state = 'erasing'

@@ -11,6 +11,7 @@
 //! no such connection. `tests/soak cancellation` drops every public async function of this crate at each of its awaits.
 
 pub mod audit;
+pub mod backup;
 mod by;
 mod connect;
 pub mod erasures;
@@ -30,6 +31,7 @@ pub mod releases;
 mod row;
 pub mod runs;
 pub mod schedule;
+pub mod schema;
 pub mod segments;
 pub mod services;
 pub mod snapshots;

@@ -106,7 +106,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Segment(segment) => commands::segments::run(global, segment, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Erase(erase) => commands::erasures::erase(global, erase, output).await,
-        Command::Erasures(wanted) => commands::erasures::list(global, wanted, output).await,
+        Command::Erasures(wanted) => commands::erasures::run(global, wanted, output).await,
         Command::Suppressions(wanted) => {
             commands::erasures::suppressions(global, wanted, output).await
         }
@@ -114,6 +114,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::SqlAccess(access) => commands::sql_access::run(global, access, output).await,
         Command::Audit(audit) => commands::audit::run(global, audit, output).await,
         Command::Doctor => commands::doctor::run(global, output).await,
+        Command::Backup(backup) => commands::backup::run(global, backup, output).await,
+        Command::Restore(restore) => commands::restore::run(global, restore, output).await,
+        Command::Migrate(migrate) => commands::migrate::run(global, migrate, output).await,
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
         Command::Model(model) => commands::model::run(global, model, output).await,
         Command::Sql(sql) => commands::sql::run(sql, output),

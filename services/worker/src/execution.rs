@@ -6,7 +6,7 @@ use cameo_bundle::ReleaseManifest;
 use cameo_crashpoint::hit;
 use cameo_domain::{Reason, RunState};
 use cameo_openlineage::{Emitter, Receiver};
-use cameo_pipeline::{Execution, ModelFiles, Outcome, Plan, RunError, Tracker};
+use cameo_pipeline::{Execution, Limits, ModelFiles, Outcome, Plan, RunError, Tracker};
 use cameo_store::{
     generations,
     runs::{self, ClaimedRun, RunPurpose},
@@ -80,7 +80,7 @@ async fn attempt(
         Arc::clone(&tracker),
         cancel.clone(),
     ));
-    let result = publish(config, dependencies, claimed, &tracker, telling, cancel.clone()).await;
+    let result = publish(config, dependencies, claimed, &tracker, telling, cancel).await;
     heartbeat.abort();
     sampler.abort();
     // The lease may be lost while this process slept; what made the attempt end is then moot.
@@ -189,44 +189,54 @@ async fn publish(
                 ),
             ))
         })?;
-    let files = Arc::new(fetch(dependencies, &manifest).await?);
-    hit("release_loaded");
+    let limits = Limits::of(&manifest.run, &config.ceilings);
+    let run = Box::pin(async {
+        let files = Arc::new(fetch(dependencies, &manifest).await?);
+        hit("release_loaded");
+        let plan = prepare(dependencies, claimed, manifest, &files).await?;
+        tracker.end("prepare");
+        if let Some(telling) = telling {
+            telling.started(&plan.tables());
+        }
+        hit("plan_prepared");
 
+        let execution = Execution {
+            plan: Arc::new(plan),
+            claimed: claimed.clone(),
+            store: dependencies.store.clone(),
+            tenant_keys: Arc::clone(&dependencies.tenant_keys),
+            warehouse: Arc::clone(&dependencies.warehouse),
+            read: ReadOptions {
+                memory_limit_bytes: limits.memory_mb * 1024 * 1024 * ENGINE_SHARE_PERCENT / 100,
+                threads: config.threads,
+                partitions: config.threads,
+                batch_rows: BATCH_ROWS,
+            },
+            scorers: config.threads,
+            writers: config.writers,
+            predicted_at: dependencies.clock.now(),
+            limits,
+            lease_seconds: config.lease_seconds,
+            tracker: Arc::clone(tracker),
+        };
+        cameo_pipeline::execute(execution, files, cancel).await
+    });
+    limits.in_time(run).await
+}
+
+async fn prepare(
+    dependencies: &Dependencies,
+    claimed: &ClaimedRun,
+    manifest: ReleaseManifest,
+    files: &Arc<ModelFiles>,
+) -> Result<Plan, RunError> {
     let zone: Tz = manifest.timezone.parse().unwrap_or(Tz::UTC);
     let parameters = Parameters {
         run_time: claimed.due_at,
         run_date: claimed.due_at.with_timezone(&zone).date_naive(),
     };
-    let memory_mb = u64::from(manifest.run.memory_limit_mb).min(config.memory_max_mb);
-    let time_limit = Duration::from_secs(u64::from(manifest.run.time_limit_minutes) * 60);
     let warehouse = dependencies.warehouse.as_ref();
-    let plan = Plan::prepare(manifest, Arc::clone(&files), warehouse, parameters).await?;
-    tracker.end("prepare");
-    if let Some(telling) = telling {
-        telling.started(&plan.tables());
-    }
-    hit("plan_prepared");
-
-    let execution = Execution {
-        plan: Arc::new(plan),
-        claimed: claimed.clone(),
-        store: dependencies.store.clone(),
-        tenant_keys: Arc::clone(&dependencies.tenant_keys),
-        warehouse: Arc::clone(&dependencies.warehouse),
-        read: ReadOptions {
-            memory_limit_bytes: memory_mb * 1024 * 1024 * ENGINE_SHARE_PERCENT / 100,
-            threads: config.threads,
-            partitions: config.threads,
-            batch_rows: BATCH_ROWS,
-        },
-        scorers: config.threads,
-        writers: config.writers,
-        predicted_at: dependencies.clock.now(),
-        time_limit,
-        lease_seconds: config.lease_seconds,
-        tracker: Arc::clone(tracker),
-    };
-    cameo_pipeline::execute(execution, files, cancel).await
+    Plan::prepare(manifest, Arc::clone(files), warehouse, parameters).await
 }
 
 async fn fetch(

@@ -13,6 +13,7 @@ mod ranking;
 mod segments;
 mod shadow;
 mod snapshots;
+mod webhooks;
 
 use cameo_tests::{Bundle, Service, World};
 

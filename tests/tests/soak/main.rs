@@ -6,10 +6,16 @@
 mod cancellation;
 mod conditions;
 mod crash;
+mod due;
+mod flood;
+mod giant;
 mod ground;
+mod mirror;
 mod model;
 mod releases;
 mod scheduler;
+mod upgrade;
+mod webhooks;
 
 /// Not a test but the child: it does nothing unless a test has started this program.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

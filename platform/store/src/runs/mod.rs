@@ -4,12 +4,14 @@ mod beside;
 mod claim;
 mod lease;
 mod record;
+mod waiting;
 
 pub(crate) use beside::{Instants, cancel_beside, create_beside};
-pub use claim::{ClaimedRun, claim, claim_to_publish};
+pub use claim::{ClaimedRun, Turn, claim, claim_in};
 pub(crate) use lease::hold;
 pub use lease::{expire_leases, fail, halt, hand_back, heartbeat, requeue};
 pub use record::{Progress, RunCounts, RunPurpose, RunRecord, RunTrigger, StepTime};
+pub use waiting::{Waiting, waiting};
 
 use cameo_checkpoint::{Check, passes};
 use cameo_domain::{RunId, RunState, ServiceName, Services, TenantName};

@@ -6,15 +6,17 @@
 //! are others than those that were looked at last.
 
 mod bundled;
+mod left_over;
 mod members;
 mod queue;
 mod standing;
 
 pub(crate) use bundled::{Conflict, follow};
-
+pub(crate) use left_over::outdate;
+pub use left_over::{LeftOver, claim_left_over, disown, left_over_deleted, let_go};
 pub use members::{
     KEPT, Materialisation, MaterialisationFile, expired, latest, list as materialisations, pin,
-    removed, renew,
+    removed,
 };
 pub use queue::{
     Made, SegmentSource, SegmentTask, announce, claim, complete, heartbeat, refuse, retry,

@@ -3,12 +3,14 @@
 mod audit;
 mod bundled_segments;
 mod cancellation;
+mod compatibility;
 mod confinement;
 mod digests;
 mod erasures;
 mod explanations;
 mod limits;
 mod outbox;
+mod preflight;
 mod publishing;
 mod queue;
 mod random_stages;

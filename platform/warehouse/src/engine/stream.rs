@@ -1,19 +1,17 @@
 //! A query's rows as bounded streams.
 //!
-//! The query runs on a blocking thread and waits when nobody takes its batches, so memory stays
+//! The query runs on a thread of its own and waits when nobody takes its batches, so memory stays
 //! bounded however large the result is.
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
+    thread,
 };
 
 use arrow::record_batch::RecordBatch;
-use duckdb::InterruptHandle;
+use cameo_priority::Priority;
 use futures_util::{Stream, future::select_all};
 use tokio::{
     runtime::Handle,
@@ -23,7 +21,7 @@ use tokio::{
     },
 };
 
-use super::Engine;
+use super::{Cancel, CancelOnDrop, Engine};
 use crate::{
     BatchStream, ReadOptions, ReadOutcome, WarehouseError, batches::Shaper, error::from_duckdb,
 };
@@ -34,25 +32,6 @@ const BATCHES_WAITING_MAX: usize = 2;
 const PARTITIONS_MAX: usize = 256;
 
 type Item = Result<RecordBatch, WarehouseError>;
-
-/// Interrupts the query when the last stream goes.
-#[derive(Default)]
-struct Cancel {
-    cancelled: AtomicBool,
-    running: Mutex<Option<Arc<InterruptHandle>>>,
-}
-
-struct CancelOnDrop(Arc<Cancel>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancelled.store(true, Ordering::SeqCst);
-        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handle) = running.as_ref() {
-            handle.interrupt();
-        }
-    }
-}
 
 struct Partition {
     receiver: Receiver<Item>,
@@ -67,24 +46,36 @@ impl Stream for Partition {
     }
 }
 
-/// Runs the query that `prepare` gives on the engine that it opens.
+/// Runs the query that `prepare` gives on the engine that it opens and lets watch.
 ///
-/// `prepare` runs on the blocking thread as well. Returns when the first rows are on their way.
+/// `prepare` runs on the query's thread as well. Returns when the first rows are on their way.
 pub(crate) async fn stream<F>(
     prepare: F,
     options: ReadOptions,
 ) -> Result<ReadOutcome, WarehouseError>
 where
-    F: FnOnce() -> Result<(Engine, String), WarehouseError> + Send + 'static,
+    F: FnOnce(&Cancel) -> Result<(Engine, String), WarehouseError> + Send + 'static,
 {
     let partitions = options.partitions.clamp(1, PARTITIONS_MAX);
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..partitions).map(|_| channel(BATCHES_WAITING_MAX)).unzip();
-    let cancel = Arc::new(Cancel::default());
     // Held by this future until the streams hold it: dropping the future cancels as well.
-    let guard = Arc::new(CancelOnDrop(Arc::clone(&cancel)));
+    let (cancel, guard) = Cancel::new();
+    let guard = Arc::new(guard);
     let (started, start) = oneshot::channel();
-    tokio::task::spawn_blocking(move || produce(prepare, options, &cancel, senders, started));
+    let runtime = Handle::current();
+    let query = move || {
+        let _entered = runtime.enter();
+        // A query may go on without an end, and its engine's threads are as many as there are cores. Where the
+        // priority cannot be lowered it stays as it is.
+        let _ = Priority::Query.take();
+        produce(prepare, options, &cancel, senders, started);
+    };
+    // A thread of its own: one of the runtime's would keep the priority for whatever it does next.
+    thread::Builder::new()
+        .name("cameo-query".to_owned())
+        .spawn(query)
+        .map_err(|error| WarehouseError::Transient(format!("no thread for a query: {error}")))?;
     let schema = start
         .await
         .map_err(|_| WarehouseError::Transient("the query's thread ended early".to_owned()))??;
@@ -103,13 +94,12 @@ fn produce<F>(
     senders: Vec<Sender<Item>>,
     started: Started,
 ) where
-    F: FnOnce() -> Result<(Engine, String), WarehouseError>,
+    F: FnOnce(&Cancel) -> Result<(Engine, String), WarehouseError>,
 {
     let mut started = Some(started);
     let mut deal = Deal { senders, next: 0, runtime: Handle::current() };
     let outcome = run(prepare, options, cancel, &mut started, &mut deal);
-    // Forget the handle before the connection could be reused by anything.
-    *cancel.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    cancel.ended();
     if let Err(error) = outcome {
         match started.take() {
             Some(started) => drop(started.send(Err(error))),
@@ -127,14 +117,9 @@ fn run<F>(
     deal: &mut Deal,
 ) -> Result<(), WarehouseError>
 where
-    F: FnOnce() -> Result<(Engine, String), WarehouseError>,
+    F: FnOnce(&Cancel) -> Result<(Engine, String), WarehouseError>,
 {
-    let (engine, sql) = prepare()?;
-    *cancel.running.lock().unwrap_or_else(PoisonError::into_inner) =
-        Some(engine.connection().interrupt_handle());
-    if cancel.cancelled.load(Ordering::SeqCst) {
-        return Err(WarehouseError::Transient("the query was cancelled".to_owned()));
-    }
+    let (engine, sql) = prepare(cancel)?;
     let mut statement = engine.connection().prepare(&sql).map_err(|error| from_duckdb(&error))?;
     drop(statement.stream_arrow([]).map_err(|error| from_duckdb(&error))?);
     let mut shaper = Shaper::new(&statement.schema(), options.batch_rows);

@@ -54,10 +54,15 @@ impl<'w> Crew<'w> {
     /// An hour passes, unless there is much to do: then each service has one more instant.
     pub(super) async fn hour_passes(&mut self) {
         if self.instants.saturating_sub(self.published().await) < BACKLOG_MAX {
-            self.hour = next_hour(self.hour);
-            self.instants += SERVICES.len() as u64;
-            self.place.tell_time(self.hour);
+            self.an_hour_passes();
         }
+    }
+
+    /// An hour passes, whatever there is to do.
+    pub(super) fn an_hour_passes(&mut self) {
+        self.hour = next_hour(self.hour);
+        self.instants += SERVICES.len() as u64;
+        self.place.tell_time(self.hour);
     }
 
     /// Instants that are published; waits while Postgres is away.

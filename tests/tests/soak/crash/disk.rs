@@ -91,7 +91,7 @@ async fn a_full_disk_of_postgres_delays_runs_and_loses_none() {
     crew.hour_passes().await;
     crew.all_are_in().await;
     disk.fill();
-    crew.hour_passes().await;
+    crew.an_hour_passes();
     tokio::time::sleep(FULL).await;
     disk.clear();
     let tally = crew.settle().await;

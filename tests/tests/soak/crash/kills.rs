@@ -1,7 +1,5 @@
 //! Workers, schedulers and mirrors that die at every named point, the first time they come there and later.
 
-use std::iter::successors;
-
 use cameo_crashpoint::{MIRROR, RUN, SCHEDULE, SNAPSHOT};
 use cameo_tests::{Fate, Orders, Process, Role, World, at, eventually, rounds};
 use chrono::{DateTime, Utc};
@@ -17,6 +15,8 @@ const FIRST: &str = "2024-03-01T00:00:00Z";
 /// Worlds at the same time: much of a death is waiting for a process to start.
 const LANES: usize = 3;
 const NAME: &str = "the-mortal";
+/// What has few points dies less often than who has many.
+const A_FIFTH: u32 = 5;
 
 /// A death: where, and whether at a later time than the first.
 #[derive(Clone, Copy)]
@@ -25,8 +25,11 @@ struct Death {
     later: bool,
 }
 
-/// Every point at its first time, then every point at a later one, and so on.
-fn deaths(points: &'static [&'static str], count: u32) -> Vec<Death> {
+/// Every point at its first time, then every point at a later one, and so on: twice each, or as many as are wanted,
+/// of which `share` is a part.
+fn deaths(points: &'static [&'static str], share: u32) -> Vec<Death> {
+    let twice = 2 * u32::try_from(points.len()).expect("a count");
+    let count = rounds(twice * share) / share;
     let passes = (0..).flat_map(|pass| points.iter().map(move |point| (pass, point)));
     let deaths = passes.map(|(pass, point)| Death { point, later: pass % 2 == 1 });
     deaths.take(usize::try_from(count).expect("a count")).collect()
@@ -40,7 +43,7 @@ fn mortal(world: &World, role: Role, point: &str) -> Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_dies_at_every_point_of_a_run_and_later_ones_finish_what_it_left() {
-    let all = deaths(&RUN, rounds(2 * u32::try_from(RUN.len()).expect("a count")));
+    let all = deaths(&RUN, 1);
     let lanes = (0..LANES).map(|lane| {
         let mine: Vec<Death> = all.iter().skip(lane).step_by(LANES).copied().collect();
         async move { workers_die(&mine).await }
@@ -94,7 +97,7 @@ async fn open_runs(world: &World) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_dies_at_every_point_of_a_snapshot_and_another_one_makes_it() {
-    let all = deaths(&SNAPSHOT, rounds(2 * u32::try_from(SNAPSHOT.len()).expect("a count")));
+    let all = deaths(&SNAPSHOT, A_FIFTH);
     let world = World::start().await;
     world.customers("marketing", ROWS, 1.0).await;
     let gender = service(&world, "marketing", "gender").await;
@@ -138,7 +141,7 @@ async fn end_tasks(world: &World, table: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_dies_at_every_point_of_a_load_and_another_one_loads_it_once() {
-    let all = deaths(&MIRROR, rounds(2 * u32::try_from(MIRROR.len()).expect("a count")));
+    let all = deaths(&MIRROR, A_FIFTH);
     let world = World::start().await;
     world.customers("marketing", ROWS, 1.0).await;
     let gender = service(&world, "marketing", "gender").await;
@@ -172,12 +175,12 @@ async fn a_mirror_dies_at_every_point_of_a_load_and_another_one_loads_it_once() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_dies_at_every_point_of_a_decision_and_no_instant_is_lost_or_doubled() {
-    let all = deaths(&SCHEDULE, rounds(2 * u32::try_from(SCHEDULE.len()).expect("a count")));
+    let all = deaths(&SCHEDULE, A_FIFTH);
     let world = World::start().await;
     world.customers("marketing", ROWS, 1.0).await;
-    let gender = service(&world, "marketing", "gender").await;
+    service(&world, "marketing", "gender").await;
     let (mut instant, mut instants) = (at(FIRST), 0);
-    for Death { point, later } in all.iter().copied() {
+    for (nth, Death { point, later }) in all.iter().copied().enumerate() {
         let times = 1 + u64::from(later);
         instants += times;
         // Of several instants at once it dies in the middle of one decision.
@@ -194,12 +197,18 @@ async fn a_scheduler_dies_at_every_point_of_a_decision_and_no_instant_is_lost_or
         world.clock.set(instant);
         decided(&world, instants, instant).await;
         world.assert_sound().await;
+        if nth % TIDY_EVERY == TIDY_EVERY - 1 {
+            world.work().await;
+            tidy(&world).await;
+        }
     }
     world.work().await;
-    let runs = gender.runs().await;
-    let due: Vec<DateTime<Utc>> = runs.iter().map(|run| run.due_at).collect();
-    let hours = successors(Some(next_hour(at(FIRST))), |hour| Some(next_hour(*hour)));
-    assert_eq!(due, hours.take(due.len()).collect::<Vec<_>>(), "each hour once, in order");
+    let span = "select (extract(epoch from max(due_at) - min(due_at)) / 3600 + 1)::bigint || ' ' || count(run)
+                from cameo.due_instants";
+    let span = world.texts(span).await.remove(0);
+    let (hours, runs) = span.split_once(' ').expect("hours and runs");
+    let every = instants.to_string();
+    assert_eq!([hours, runs], [&every, &every], "no hour is left out, and each has a run");
     world.mirror().await;
     let kills = all.len() as u64;
     tally(&world, instants).await.finish(

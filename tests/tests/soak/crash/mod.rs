@@ -23,7 +23,7 @@ const ROWS: u64 = 300;
 /// Leases of the processes.
 const LEASE_SECONDS: u32 = 2;
 /// No run fails for having been killed often.
-const ATTEMPTS_MAX: u32 = 10_000;
+const ATTEMPTS_MAX: u32 = 100;
 /// After so many blows the mirror catches up and old tables go.
 const TIDY_EVERY: usize = 25;
 /// The level of a prediction is the hour of its due instant, counted from 1970: a row says to which run it

@@ -77,7 +77,6 @@ pub(super) fn detail(detail: &Detail, output: Output) -> String {
 }
 
 pub(super) fn count(counted: &Count) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a share is shown with one digit")]
     let share = match counted.profiles {
         0 => 0.0,
         profiles => counted.members as f64 * 100.0 / profiles as f64,

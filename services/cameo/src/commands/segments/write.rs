@@ -1,7 +1,6 @@
 //! Where the rows of a listing go.
 
 use std::{
-    fs,
     io::{self, ErrorKind, Write},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -31,8 +30,7 @@ pub(super) async fn to_file(
     let rows = io::BufWriter::new(part.reopen().with_context(unwritten)?);
     let written = source.write(&of.tenant, &of.segment, listing, shape, rows).await?;
     part.as_file().sync_all().with_context(unwritten)?;
-    let (_, part) = part.keep().with_context(unwritten)?;
-    fs::rename(&part, path).with_context(unwritten)?;
+    part.persist(path).with_context(unwritten)?;
     Ok(written)
 }
 

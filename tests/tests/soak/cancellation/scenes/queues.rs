@@ -86,6 +86,8 @@ async fn snapshots(sweep: &mut Sweep, ground: &Ground) {
     let (tenant, generation) = (&path.tenant, made.generation);
     let find = async |store: &Store| snapshots::find(store, tenant, generation).await;
     sweep.call("snapshots::find", find).await.expect("an answer");
+    let disown = async |store: &Store| snapshots::disown(store, &made, &file.sha256).await;
+    sweep.call("snapshots::disown", disown).await.expect("an answer");
     sweep.call("snapshots::waiting", snapshots::waiting).await.expect("numbers");
     sweep.call("snapshots::files", snapshots::files).await.expect("files");
     let renew = async |store: &Store| snapshots::renew(store, tenant, generation).await;

@@ -4,7 +4,7 @@ use cameo_domain::Reason;
 use cameo_store::{
     Store,
     quarantine::{self, QuarantinedRow},
-    runs::{self, ClaimedRun, Progress, RunFilter},
+    runs::{self, ClaimedRun, Progress, RunFilter, Turn},
 };
 use chrono::Utc;
 
@@ -30,9 +30,10 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
     let claim = async |store: &Store, ()| runs::claim(store, "soak", LEASE_SECONDS).await;
     let run = sweep.prepared("runs::claim::claim", free, claim).await;
     let run = run.expect("a claim").expect("a run").run;
+    let production = Turn { to_publish: true, except: Vec::new() };
     let claim =
-        async |store: &Store, ()| runs::claim_to_publish(store, "soak", LEASE_SECONDS).await;
-    let claimed = sweep.prepared("runs::claim::claim_to_publish", free, claim).await;
+        async |store: &Store, ()| runs::claim_in(store, "soak", LEASE_SECONDS, &production).await;
+    let claimed = sweep.prepared("runs::claim::claim_in", free, claim).await;
     claimed.expect("a claim").expect("a run");
     let find = async |store: &Store| runs::find(store, tenant, run).await;
     sweep.call("runs::find", find).await.expect("an answer").expect("the run");

@@ -2,10 +2,12 @@
 
 use std::{cell::Cell, collections::BTreeMap};
 
-use cameo_domain::{ConsumerName, SegmentName, ServiceName, Sha256, WebhookName};
+use cameo_domain::{ConsumerName, Reason, SegmentName, ServiceName, Sha256, WebhookName};
 use cameo_segment::{Catalog, Draft};
 use cameo_store::{
-    By, Store, exports,
+    By, Store,
+    erasures::{self, KeyType, Look, NewErasure},
+    exports,
     segments::{self, Made, NewSegment, SegmentTask},
     webhooks::{
         self, NewWebhook,
@@ -15,7 +17,10 @@ use cameo_store::{
 use chrono::Utc;
 
 use super::super::sweep::Sweep;
-use crate::{ground::Ground, releases::scores};
+use crate::{
+    ground::{Ground, LEASE_SECONDS},
+    releases::scores,
+};
 
 /// A claim that anybody may take over at once, as after the end of its lease.
 const NO_LEASE: u32 = 0;
@@ -95,8 +100,52 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
     let file = files.first().expect("a file that nobody needs");
     let removed = async |store: &Store| segments::removed(store, file).await;
     sweep.call("segments::members::removed", removed).await.expect("noted");
-    let renew = async |store: &Store| segments::renew(store, crm).await;
-    sweep.call("segments::members::renew", renew).await.expect("renewed");
+    let late = claimed().await;
+    erased(sweep, ground, &late).await;
+}
+
+/// A customer is erased while `late` is made.
+async fn erased(sweep: &mut Sweep, ground: &Ground, late: &SegmentTask) {
+    let (crm, by) = (&late.tenant, By::new("ann", "soak"));
+    let sha256 = made(late).sha256;
+    segments::announce(ground.store(), late, &sha256).await.expect("announced");
+    let key_type = KeyType::Any;
+    let new = NewErasure { key: "nobody".to_owned(), key_type, services: None, reason: None };
+    let asked = erasures::request(ground.store(), crm, &new, &by).await.expect("asked");
+    let erasure = asked.into_erasure().erasure;
+    let disown = async |store: &Store| segments::disown(store, late, &sha256).await;
+    sweep.call("segments::left_over::disown", disown).await.expect("named");
+    let let_go = async |store: &Store| segments::let_go(store, late).await;
+    sweep.call("segments::left_over::let_go", let_go).await.expect("given back");
+    let claim = async |store: &Store| segments::claim_left_over(store, NO_LEASE).await;
+    let left_over = sweep.call("segments::left_over::claim_left_over", claim).await;
+    let left_over = left_over.expect("a claim").expect("a file to delete");
+    let deleted = async |store: &Store| segments::left_over_deleted(store, &left_over).await;
+    sweep.call("segments::left_over::left_over_deleted", deleted).await.expect("noted");
+
+    let turn = erasures::claim(ground.store(), LEASE_SECONDS).await.expect("a claim");
+    let turn = turn.expect("a turn");
+    let look = Look::First;
+    let places = async |store: &Store| erasures::members_to_search(store, &turn, look).await;
+    let places = sweep.call("erasures::members::members_to_search", places).await.expect("files");
+    let place = places.first().expect("a file of members");
+    let found = vec![1; place.keys.len()];
+    let searched =
+        async |store: &Store| erasures::members_searched(store, &turn, place, &found, look).await;
+    sweep.call("erasures::members::members_searched", searched).await.expect("noted");
+    let files = async |store: &Store| erasures::members_to_delete(store, &turn).await;
+    let files = sweep.call("erasures::members::members_to_delete", files).await;
+    assert!(!files.expect("files").is_empty());
+    let renewed = async |store: &Store| erasures::members_renewed(store, &turn).await;
+    sweep.call("erasures::members::members_renewed", renewed).await.expect("noted");
+    let trail = async |store: &Store| erasures::trail(store, crm, erasure).await;
+    assert_eq!(sweep.call("erasures::trail", trail).await.expect("the trail").len(), 1);
+    let fingerprint = async |store: &Store| erasures::fingerprint(store, crm).await;
+    sweep.call("erasures::fingerprint", fingerprint).await.expect("an answer").expect("a salt");
+    // The next turn is to be somebody else's.
+    let reason = Reason::new("soak", "enough of it");
+    let later = Utc::now() + chrono::Duration::days(1);
+    erasures::put_off(ground.store(), &turn, reason, later).await.expect("put off");
 }
 
 async fn materialised(sweep: &mut Sweep, ground: &Ground, keen: &SegmentName, number: u32) {
