@@ -5,7 +5,6 @@
 //! every late write of the first one fail.
 
 mod anchoring;
-mod causes;
 mod comparison;
 mod erasing;
 mod execution;
