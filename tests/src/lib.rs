@@ -32,7 +32,7 @@ pub use api::RunningApi;
 pub use bundle::Bundle;
 pub use cluster::Cluster;
 pub use patience::{PATIENCE, eventually};
-pub use place::{Place, RunningWorker};
+pub use place::{Place, RunningWorker, isolation};
 pub use reader::Answer;
 pub use rounds::{report, rounds, seed};
 pub use service::{Served, Service};

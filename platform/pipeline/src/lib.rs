@@ -7,6 +7,7 @@
 mod error;
 mod execute;
 mod explain;
+mod host;
 mod plan;
 mod progress;
 mod quarantine;
@@ -18,6 +19,7 @@ mod steps;
 pub use error::RunError;
 pub use execute::{Execution, Outcome, execute};
 pub use explain::{Contribution, ExplainedCustomer, explain_one};
+pub use host::{engine_memory, model_memory, start_host};
 pub use plan::{ModelFiles, Plan};
 pub use progress::Tracker;
 pub use sample::{LeftOut, MASK, SAMPLE_ROWS_MAX, Sample, sample};

@@ -20,6 +20,7 @@ use crate::{
         UnaffectedService, outlook,
     },
     release::{AppliedBundle, ApplyError, git_commit, register},
+    shared::Shared,
 };
 
 /// Why pruned services are archived, for the ledger.
@@ -105,9 +106,10 @@ async fn apply_tree(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutco
     let mut problems = found.diagnostics.clone();
     let outlook = outlook(server, found, &scope).await?;
     let mut inspected = Vec::new();
+    let shared = Shared::isolated(server.isolation.clone());
     for pending in outlook.pending {
         let (bundle, models) = (&pending.bundle, pending.models.as_ref());
-        let inspection = inspect_models(bundle, Some(server.warehouse), models).await;
+        let inspection = inspect_models(bundle, Some(server.warehouse), models, &shared).await;
         problems.extend(inspection.diagnostics.iter().cloned());
         inspected.push((pending, inspection));
     }

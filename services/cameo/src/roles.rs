@@ -35,6 +35,7 @@ impl Roles {
             api,
             public_url,
             tenant_keys,
+            isolation,
         } = deployment.clone();
         let mut started = Self { tasks: JoinSet::new(), shutdown: shutdown.clone() };
         if roles.contains(&Role::Scheduler) {
@@ -60,6 +61,7 @@ impl Roles {
             };
             started.spawn(cameo_worker::run(
                 cameo_worker::Config {
+                    isolation: isolation.clone(),
                     openlineage,
                     scratch: places.scratch(),
                     webhook_reach: api.webhook_reach,
@@ -86,6 +88,7 @@ impl Roles {
         let config = cameo_api::Config {
             operations_only: !roles.contains(&Role::Api),
             scratch: places.scratch(),
+            isolation,
             ..api
         };
         let dependencies = cameo_api::Dependencies {

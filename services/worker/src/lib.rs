@@ -22,6 +22,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
+use cameo_isolation::Isolation;
 use cameo_openlineage::{Emitter, Sending};
 use cameo_runtime::clock::Clock;
 use cameo_sealing::TenantKeys;
@@ -64,6 +65,10 @@ pub struct Config {
     pub drain: Duration,
     /// Cap on the memory that any bundle may ask for, in MiB.
     pub memory_max_mb: u64,
+    /// Where the models of bundles work.
+    pub isolation: Isolation,
+    /// Longest time that a model may take for one batch, or to load.
+    pub model_time: Duration,
     /// For files that go as soon as they have been used: snapshots, before they are stored, and members of
     /// segments. They may be as large as the largest generation.
     pub scratch: PathBuf,
@@ -87,6 +92,9 @@ impl Default for Config {
             poll: Duration::from_millis(500),
             drain: Duration::from_secs(30),
             memory_max_mb: 8 * 1024,
+            isolation: Isolation::None,
+            // A little longer than the model's own limit, which says how far it came.
+            model_time: Duration::from_secs(10 * 60 + 30),
             scratch: std::env::temp_dir(),
             openlineage: None,
             webhook_reach: Reach::Public,

@@ -10,7 +10,7 @@ use std::{
 
 use cameo_mirror::MirrorMetrics;
 use cameo_runtime::{clock::ManualClock, metrics::Metrics};
-use cameo_tests::{Place, World, at, eventually};
+use cameo_tests::{Place, World, at, eventually, isolation};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, getppid},
@@ -142,6 +142,7 @@ async fn a_child_process_works_until_it_is_killed() {
             writers: 2,
             lease_seconds: LEASE_SECONDS,
             poll: Duration::from_millis(20),
+            isolation: isolation(),
             ..cameo_worker::Config::default()
         };
         tokio::spawn(cameo_worker::run(config, dependencies, CancellationToken::new()));
