@@ -1,11 +1,14 @@
 //! The API on a port of its own, for clients that are programs of their own.
 
-use cameo_api::{Config, Dependencies};
+use cameo_api::{Config, Dependencies, SnapshotSettings};
 use cameo_runtime::metrics::Metrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::World;
+
+/// More than the snapshots of a scenario take.
+const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
 
 /// The API, listening.
 pub struct RunningApi {
@@ -18,7 +21,16 @@ pub struct RunningApi {
 impl World {
     /// Lets the API listen as it does in production.
     pub async fn serve(&self) -> RunningApi {
-        let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
+        let snapshots = SnapshotSettings {
+            folder: self.place.folder.join("snapshots"),
+            in_place: true,
+            bytes_max: SNAPSHOT_BYTES_MAX,
+        };
+        let config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            snapshots: Some(snapshots),
+            ..Config::default()
+        };
         let listener = cameo_api::bind(&config).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let store = self.place.store("cameo-api").await;

@@ -29,6 +29,7 @@ pub struct Bundle {
     predictions: Option<String>,
     key_type: &'static str,
     runs_max: u32,
+    model: Vec<u8>,
 }
 
 impl Bundle {
@@ -51,6 +52,7 @@ impl Bundle {
             predictions: None,
             key_type: "INT",
             runs_max: 2,
+            model: MODEL.to_vec(),
         }
     }
 
@@ -132,6 +134,13 @@ impl Bundle {
         self
     }
 
+    /// `model.onnx`.
+    #[must_use]
+    pub fn model(mut self, file: Vec<u8>) -> Self {
+        self.model = file;
+        self
+    }
+
     /// Changes the release beyond what a config may say.
     #[must_use]
     pub fn release(mut self, edit: fn(&mut ReleaseManifest)) -> Self {
@@ -151,7 +160,7 @@ impl Bundle {
             .expect("tenant.yaml");
         write("config.yaml", self.config().as_bytes());
         write("features.sql", self.features.as_bytes());
-        write("model.onnx", MODEL);
+        write("model.onnx", &self.model);
         if let Some(sql) = &self.predictions {
             write("predictions.sql", sql.as_bytes());
         }

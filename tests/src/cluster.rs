@@ -45,16 +45,23 @@ impl Cluster {
 
     /// A cluster for one world alone, which may do to it what it likes.
     pub async fn start() -> Arc<Self> {
+        Self::start_in(fast_folder()).await
+    }
+
+    /// The same below a folder of the scenario's choice.
+    pub async fn start_in(parent: PathBuf) -> Arc<Self> {
         let started = tokio::task::spawn_blocking(|| {
             // The server's own user must be able to enter.
             let folder = tempfile::Builder::new()
                 .prefix("cameo-tests-")
                 .permissions(Permissions::from_mode(0o755))
-                .tempdir_in(fast_folder())
+                .tempdir_in(parent)
                 .expect("a temporary folder");
             let settings = PostgresSettings {
                 shared_buffers_mb: 64,
                 connections_max: 300,
+                // Scenarios kill it more often than any fault would.
+                deaths_max: 10_000,
                 ..PostgresSettings::default()
             };
             let postgres = EmbeddedPostgres::start(&folder.path().join("pg"), &settings)
@@ -71,7 +78,7 @@ impl Cluster {
     }
 
     /// Creates an empty database and gives its URL.
-    pub(crate) async fn create_database(&self) -> String {
+    pub async fn create_database(&self) -> String {
         let database = format!("world_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut connection =
             PgConnection::connect(&self.postgres.url()).await.expect("a connection");

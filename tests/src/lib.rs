@@ -20,20 +20,29 @@
 
 mod api;
 mod bundle;
+mod child;
 mod cluster;
+mod draw;
 mod patience;
 mod place;
+mod proxy;
 mod reader;
+mod receiver;
 mod rounds;
+mod segments;
 mod service;
 mod world;
 
 pub use api::RunningApi;
 pub use bundle::Bundle;
+pub use child::{CHILD, CHILD_TEST, Fate, Orders, Process, Role, work_until_killed};
 pub use cluster::Cluster;
+pub use draw::Draw;
 pub use patience::{PATIENCE, eventually};
 pub use place::{Place, RunningWorker, isolation};
+pub use proxy::{Fault, Proxy, Weather};
 pub use reader::Answer;
+pub use receiver::{DeadReceiver, Heard, Manner, Receiver};
 pub use rounds::{report, rounds, seed};
 pub use service::{Served, Service};
 pub use world::{AnotherApi, Hold, World, at};

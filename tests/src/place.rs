@@ -1,19 +1,27 @@
 //! Where a world's parts are, so that another process can join it.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use cameo_bundle::ArtifactStore;
 use cameo_isolation::{Isolation, Program, child};
-use cameo_runtime::{clock::Clock, metrics::Metrics};
+use cameo_runtime::{
+    background::Background,
+    clock::{Clock, ManualClock, SystemClock},
+    metrics::Metrics,
+};
 use cameo_sealing::TenantKeys;
 use cameo_store::{ConnectOptions, Store};
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
 use cameo_worker::WorkerMetrics;
+use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::world::{BEGINNING, at};
 
 /// 32 zero bytes: what is sealed in a world is nobody's secret.
 const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -38,6 +46,30 @@ impl Place {
         self.folder.join("artifacts")
     }
 
+    /// What goes as soon as it has been used.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.folder.join("scratch")
+    }
+
+    /// What time it is for the processes of the world (see [`Place::tell_time`]).
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        let last = ManualClock::new(at(BEGINNING));
+        Arc::new(SharedClock { file: self.clock_file(), last })
+    }
+
+    /// Sets the clock of the processes of the world.
+    pub fn tell_time(&self, now: DateTime<Utc>) {
+        let (file, draft) = (self.clock_file(), self.folder.join(".clock"));
+        fs::write(&draft, now.to_rfc3339()).expect("the time is written");
+        fs::rename(draft, file).expect("the time is told");
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.folder.join("clock")
+    }
+
     pub(crate) fn bundle_folder(&self) -> PathBuf {
         self.folder.join("bundles")
     }
@@ -51,7 +83,7 @@ impl Place {
     }
 
     pub(crate) fn warehouse(&self) -> Arc<dyn Warehouse> {
-        let limits = LakeLimits::with_scratch(self.folder.join("scratch"));
+        let limits = LakeLimits::with_scratch(self.scratch());
         Arc::new(Lake::open(&self.lake_folder(), limits).expect("the Lake opens"))
     }
 
@@ -65,6 +97,18 @@ impl Place {
     #[must_use]
     pub fn tenant_keys(&self, store: Store) -> TenantKeys {
         TenantKeys::new(store, Some(MASTER_KEY.parse().expect("a master key")))
+    }
+
+    /// A worker by the clock on the wall, on threads that give way, as `cameo up` starts it.
+    pub async fn worker_behind(&self, config: cameo_worker::Config) -> RunningWorker {
+        let background = Background::start("worker").expect("threads");
+        let (place, shutdown) = (self.clone(), CancellationToken::new());
+        let stop = shutdown.clone();
+        let task = background.handle().spawn(async move {
+            let dependencies = place.worker("cameo-worker", Arc::new(SystemClock)).await;
+            cameo_worker::run(config, dependencies, stop).await;
+        });
+        RunningWorker { shutdown, task, _background: Some(background) }
     }
 
     /// What a worker works with. It has connections of its own, under its own name.
@@ -92,14 +136,31 @@ pub fn isolation() -> Isolation {
 }
 
 fn open_artifacts(folder: &Path) -> ArtifactStore {
-    std::fs::create_dir_all(folder).expect("a folder");
+    fs::create_dir_all(folder).expect("a folder");
     ArtifactStore::open(&folder.display().to_string()).expect("the artifacts open")
+}
+
+/// A clock that shows what a file says, for several processes at once. It stands still until it is moved.
+struct SharedClock {
+    file: PathBuf,
+    last: ManualClock,
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> DateTime<Utc> {
+        let told = fs::read_to_string(&self.file).ok().and_then(|text| text.parse().ok());
+        if let Some(told) = told {
+            self.last.set(told);
+        }
+        self.last.now()
+    }
 }
 
 /// A worker that runs beside the scenario.
 pub struct RunningWorker {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
+    _background: Option<Background>,
 }
 
 impl RunningWorker {
@@ -108,7 +169,7 @@ impl RunningWorker {
     pub fn start(config: cameo_worker::Config, dependencies: cameo_worker::Dependencies) -> Self {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(cameo_worker::run(config, dependencies, shutdown.clone()));
-        Self { shutdown, task }
+        Self { shutdown, task, _background: None }
     }
 
     /// Asks the worker to stop, as SIGTERM does, and waits for its end.

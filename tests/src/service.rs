@@ -12,7 +12,7 @@ use crate::{World, at, eventually};
 
 /// A service that was applied.
 pub struct Service<'w> {
-    world: &'w World,
+    pub(crate) world: &'w World,
     /// Tenant and name.
     pub path: ServicePath,
 }

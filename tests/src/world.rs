@@ -21,6 +21,7 @@ use cameo_store::{
     verdicts::Verdict,
 };
 use cameo_warehouse::{Warehouse, run_unconfined};
+use cameo_worker::Reach;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -32,7 +33,7 @@ use crate::{
 
 /// The clock's first reading. It is long past, so that "in five seconds" by this clock is at once
 /// for the database, whose clock is the machine's: no scenario waits for a backoff.
-const BEGINNING: &str = "2024-03-01T00:00:00Z";
+pub(crate) const BEGINNING: &str = "2024-03-01T00:00:00Z";
 /// A mirror that has more to do than this goes round in circles.
 const MIRROR_STEPS_MAX: usize = 100;
 /// The same of a worker that makes snapshots.
@@ -70,13 +71,17 @@ impl World {
 
     /// An empty world on a cluster of its own choice.
     pub async fn on(cluster: Arc<Cluster>) -> Self {
+        let database_url = cluster.create_database().await;
+        let world = Self::over(cluster, database_url).await;
+        world.store.migrate().await.expect("the migrations apply");
+        world
+    }
+
+    /// A world over a database that is there already, or that somebody has still to fill. The rest is empty.
+    pub async fn over(cluster: Arc<Cluster>, database_url: String) -> Self {
         let folder = tempfile::Builder::new().prefix("cameo-world-").tempdir().expect("a folder");
-        let place = Place {
-            database_url: cluster.create_database().await,
-            folder: folder.path().to_owned(),
-        };
+        let place = Place { database_url, folder: folder.path().to_owned() };
         let store = place.store("cameo-tests").await;
-        store.migrate().await.expect("the migrations apply");
         let stop = CancellationToken::new();
         let api = cameo_api::router(
             cameo_api::Config { isolation: isolation(), ..cameo_api::Config::default() },
@@ -205,6 +210,8 @@ impl World {
             writers: 2,
             poll: Duration::from_millis(20),
             isolation: isolation(),
+            // Who is told here is on this machine.
+            webhook_reach: Reach::Anywhere,
             ..cameo_worker::Config::default()
         }
     }
@@ -307,6 +314,7 @@ impl World {
             let lease_seconds = self.worker_config().lease_seconds;
             cameo_worker::erase_next(&dependencies, lease_seconds).await.expect("an answer");
             self.make_snapshots().await;
+            self.make_members().await;
             let open = "select tenant from cameo.erasure_turns where keys_to_forget
                         union all select tenant from cameo.erasures where state = 'erasing'";
             self.texts(open).await.is_empty().then_some(())

@@ -40,6 +40,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-pipeline", &["axum", "http", "tower-http"]),
     ("cameo-serving", &["axum", "http", "tower-http"]),
     ("cameo-erasure", &["sqlx", "axum", "http", "tower-http"]),
+    ("cameo-backup", &["sqlx", "axum", "http", "tower-http", "object_store"]),
 ];
 /// What is for programs elsewhere knows the server by its API alone.
 const CLIENTS: &str = "clients";

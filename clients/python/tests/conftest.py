@@ -29,3 +29,10 @@ def client(server: tuple[str, str]) -> Iterator[Client]:
 @pytest.fixture
 def marketing(client: Client) -> Tenant:
     return client.tenant("marketing")
+
+
+@pytest.fixture
+def crm(server: tuple[str, str]) -> Iterator[Tenant]:
+    """Another tenant, with a key to which nothing sensitive is shown."""
+    with Client(server[0], os.environ["CAMEO_CRM_KEY"]) as client:
+        yield client.tenant("crm")

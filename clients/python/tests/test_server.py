@@ -1,10 +1,12 @@
 """What the server says, through the client: `gender` predicts `score = 1 + visits`, `visits = user_id % 7`."""
 
 import asyncio
+import time
+from collections.abc import Callable
 
 import pytest
 
-from cameo_client import AsyncClient, Client, ProblemError, Tenant
+from cameo_client import AsyncClient, Changes, Client, ProblemError, Tenant
 
 
 def test_a_prediction_says_what_and_from_when(marketing: Tenant) -> None:
@@ -99,6 +101,70 @@ def test_keys_are_made_rotated_and_revoked(client: Client, marketing: Tenant, se
     assert listed[made.key.prefix].successor == rotated.key.prefix
 
 
+def test_segments_are_counted_followed_and_told(marketing: Tenant, customers: int) -> None:
+    counted = marketing.count_segment("gender.score >= 7")
+    assert (counted.members, counted.profiles) == (customers // 7, customers)
+    assert counted.condition == "gender.score >= 7.0" and list(counted.generations) == ["gender"]
+    with pytest.raises(ProblemError) as raised:
+        marketing.count_segment("gender.nothing > 1")
+    assert raised.value.code == "invalid_segment"
+
+    marketing.define_segment("followed", "gender.score >= 7", attributes=["gender.score"])
+    first = eventually(lambda: marketing.changes("followed", since=0))
+    assert first.since == 0 and first.table.column_names == ["key", "change", "gender.score"]
+    assert first.table["change"].to_pylist() == ["entered"] * counted.members
+    noted = marketing.acknowledge("followed", "crm_tool", first.materialisation)
+    assert noted.materialisation == first.materialisation
+    assert [one.consumer for one in marketing.consumers("followed")] == ["crm_tool"]
+    marketing.define_segment("followed", "gender.score >= 6", attributes=["gender.score"])
+    next_ones = eventually(lambda: newer(marketing.changes("followed", consumer="crm_tool"), first.materialisation))
+    frame = next_ones.frame()
+    assert set(frame["change"]) == {"entered"} and set(frame["gender.score"]) == {6.0}
+    with pytest.raises(ValueError, match="one of since and consumer"):
+        marketing.changes("followed")
+
+    made = marketing.put_webhook("crm_tool", "https://campaigns.example/hooks", segments=["followed"])
+    assert made.secret and made.secret.startswith("whsec_") and made.secret not in repr(made)
+    assert marketing.webhook("crm_tool").secret is None
+    assert [one.webhook for one in marketing.webhooks()] == ["crm_tool"]
+    rotated = marketing.rotate_webhook("crm_tool", both_hours=1)
+    assert rotated.secret != made.secret and rotated.previous_secret_until
+    ping = marketing.ping_webhook("crm_tool")
+    told = marketing.deliveries("crm_tool")
+    assert [(one.id, one.event) for one in told] == [(ping, "cameo.webhook.ping")]
+    marketing.delete_webhook("crm_tool")
+    with pytest.raises(ProblemError) as raised:
+        marketing.webhook("crm_tool")
+    assert raised.value.is_not_found
+
+
+def newer(changes: Changes, than: int) -> Changes:
+    """The changes, once there is another materialisation."""
+    if changes.materialisation <= than:
+        raise ProblemError({"status": 409, "code": "not_materialised", "title": "", "detail": "", "request_id": ""})
+    return changes
+
+
+def eventually(ask: Callable[[], Changes]) -> Changes:
+    """Asks until the members are made."""
+    ends_at = time.monotonic() + 60
+    while True:
+        try:
+            return ask()
+        except ProblemError as problem:
+            if problem.code != "not_materialised" or time.monotonic() > ends_at:
+                raise
+            time.sleep(0.2)
+
+
+def test_what_is_not_shown_of_sensitive_predictions_is_said(marketing: Tenant, crm: Tenant) -> None:
+    one = crm.service("clv").prediction(17)
+    assert (one.predictions, one.withheld) == ({"score": 4.0, "twin": None}, ["twin"])
+    assert crm.service("clv").predictions([17, 18]).withheld == ["twin"]
+    assert crm.profile(17).services["clv"].withheld == ["twin"]
+    assert marketing.service("gender").prediction(17).withheld == []
+
+
 def test_what_is_not_the_callers_is_not_there(client: Client, server: tuple[str, str]) -> None:
     for call in (client.tenant("crm").services, client.tenant("nobody").services):
         with pytest.raises(ProblemError) as raised:
@@ -124,5 +190,9 @@ def test_the_async_client_does_the_same(server: tuple[str, str], customers: int)
             assert [service.service for service in await marketing.services()] == ["gender", "taste"]
             with pytest.raises(ProblemError):
                 await gender.prediction(10**9)
+            counted = await marketing.count_segment("gender.score >= 7")
+            assert (counted.members, await marketing.webhooks()) == (customers // 7, [])
+            with pytest.raises(ProblemError):
+                await marketing.changes("nothing", since=0)
 
     asyncio.run(ask())

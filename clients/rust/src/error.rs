@@ -186,6 +186,10 @@ codes! {
     InvalidCursor = "invalid_cursor",
     /// There is no answer in a format that the caller takes.
     NotAcceptable = "not_acceptable",
+    /// The erasure is not done yet.
+    ErasureGoesOn = "erasure_goes_on",
+    /// The server has no key to sign receipts with.
+    ReceiptsNotSigned = "receipts_not_signed",
     /// The segment was not materialised yet.
     NotMaterialised = "not_materialised",
     /// The materialisation of the segment is no longer kept.

@@ -21,6 +21,7 @@
 //! - With [`ClientBuilder::cache`] a prediction that has not changed is not sent again.
 
 mod cache;
+mod changes;
 mod client;
 mod error;
 mod http;
@@ -33,7 +34,9 @@ mod retry;
 mod runs;
 mod segments;
 mod services;
+mod webhooks;
 
+pub use changes::{Change, ChangeKind, Changes, Consumer, SegmentCount, Since};
 pub use client::{Client, ClientBuilder, ServiceClient, TenantClient};
 pub use error::{Code, Error, Position, Problem};
 pub use key::Key;
@@ -44,3 +47,4 @@ pub use releases::{Generation, Promotion, Release, Rollback};
 pub use runs::{Reason, Run, RunFilter, RunPage, RunState};
 pub use segments::{Export, Format, Materialisation, Segment};
 pub use services::{Column, DataType, Service, Stage};
+pub use webhooks::{Delivery, DeliveryState, Webhook};

@@ -85,6 +85,9 @@ pub struct Prediction<P = Predictions> {
     pub age_seconds: i64,
     /// Whether it is older than the service allows.
     pub stale: bool,
+    /// The predictions that are sensitive, and null in this answer: the key has not the scope `sensitive`.
+    #[serde(default)]
+    pub withheld: Vec<String>,
 }
 
 /// What a service says about many keys, all from one generation.
@@ -108,6 +111,9 @@ pub struct Batch<P = Predictions> {
     pub age_seconds: i64,
     /// Whether it is older than the service allows.
     pub stale: bool,
+    /// The predictions that are sensitive, and null in this answer: the key has not the scope `sensitive`.
+    #[serde(default)]
+    pub withheld: Vec<String>,
 }
 
 /// What a service says about one of many keys.
@@ -271,6 +277,7 @@ impl ServiceClient {
             watermark: batch.watermark,
             age_seconds: batch.age_seconds,
             stale: batch.stale,
+            withheld: batch.withheld,
         })
     }
 }

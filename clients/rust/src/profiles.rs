@@ -79,6 +79,9 @@ pub struct Attributes {
     pub age_seconds: i64,
     /// Whether it is older than the service allows.
     pub stale: bool,
+    /// The predictions that are sensitive, and null in this answer: the key has not the scope `sensitive`.
+    #[serde(default)]
+    pub withheld: Vec<String>,
 }
 
 /// A service that could not answer.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use reqwest::{Method, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::{client::TenantClient, error::Error, http::Ask, predictions::number};
+use crate::{client::TenantClient, error::Error, http::Ask};
 
 /// A segment.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -60,7 +60,7 @@ pub enum Format {
 }
 
 impl Format {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ndjson => "ndjson",
             Self::Csv => "csv",
@@ -70,15 +70,17 @@ impl Format {
     }
 }
 
-/// The members of a segment as they arrive. Nothing is gathered: take the parts as fast as they are needed.
+/// The members of a segment, or what changed among them, as they arrive. Nothing is gathered: take the parts as fast as they are needed.
 #[derive(Debug)]
 pub struct Export {
-    /// Which materialisation all of them are of.
+    /// Which materialisation they are of, or changes lead to.
     pub materialisation: Option<i64>,
-    /// How many there are.
+    /// Of changes: since which materialisation.
+    pub since: Option<i64>,
+    /// How many members that materialisation has.
     pub members: Option<i64>,
-    response: Response,
-    url: String,
+    pub(crate) response: Response,
+    pub(crate) url: String,
 }
 
 impl Export {
@@ -131,14 +133,6 @@ impl TenantClient {
     /// [`Code::NotMaterialised`](crate::Code::NotMaterialised) before its members were made first.
     pub async fn members(&self, segment: &str, format: Format) -> Result<Export, Error> {
         let ask = Ask::get(self.path(&["segments", segment, "members"]));
-        let ask = ask.query("format", Some(format.as_str())).streamed();
-        let response = self.http.respond(&ask).await?;
-        let of = |name| number(response.headers(), name);
-        Ok(Export {
-            materialisation: of("cameo-materialisation"),
-            members: of("cameo-members"),
-            url: self.http.base().to_owned(),
-            response,
-        })
+        self.export(ask.query("format", Some(format.as_str()))).await
     }
 }

@@ -219,6 +219,26 @@ codes! {
         "Work, nesting and the size of the SQL are bounded, so that no file can occupy the machine.",
         "Write fewer or shorter loops, and let no macro call itself." }
 
+    // Segments.
+    80 SegmentNameUnknown { "A segment names a prediction that there is not.",
+        "Conditions and ATTRIBUTES name columns: those of the own service alone or as `service.column`, those of the tenant's other services as `service.column`. Explanations and sensitive predictions cannot be named.",
+        "Correct the name. What other services predict is checked by `cameo plan` and `cameo apply`; apply a new service before the segments that name it." }
+    81 SegmentTypeWrong { "A segment's condition puts types together that do not fit.",
+        "Numbers are compared with numbers, texts with texts; nothing is converted silently, and what AND, OR and NOT join is true or false.",
+        "Compare with a value of the column's type, or CAST where nothing is lost; docs/segments.md lists the casts." }
+    82 SegmentSyntax { "A segment's condition does not parse.",
+        "A condition is what stands behind WHERE in SQL, from a list of operators and functions; queries, CASE and other functions are not on it.",
+        "Correct the place that the message names; docs/segments.md lists what conditions may have." }
+    83 SegmentNameInvalid { "The name of a segment is not a name.",
+        "The name becomes a part of URLs and of file names.",
+        "Use a lower-case letter, then up to 39 lower-case letters, digits or underscores." }
+    84 SegmentNameTaken { "A segment is defined in two places.",
+        "One place says what a segment is: one entry of one bundle, or the API. Another is not taken over in silence.",
+        "Choose another name, or remove the segment where it is defined now, and apply again." }
+    85 SegmentShareInvalid { "A sample or a hold-out is none.",
+        "A salt has 1 to 64 letters, digits, `_`, `-` and `.`; PERCENT has steps of 0.01. A sample and a hold-out with one salt would lie within each other.",
+        "Write for example HOLD_OUT: {PERCENT: 10, SALT: spring_2026}, with a salt for each." }
+
     // Cards.
     90 CardNotClosed { "The front matter of a card is not closed.",
         "CARD.md begins with a line of `---`, so what follows are keys, up to a second such line.",

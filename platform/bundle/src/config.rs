@@ -13,6 +13,7 @@ use crate::{
     reader::{Key, Reader, Section, optional, required},
     release_config::{self, ReleaseConfig},
     run_config::{self, RunConfig},
+    segment_config::{self, SegmentSection},
     source::SourceFile,
     yaml,
 };
@@ -24,6 +25,7 @@ pub(crate) const SECTIONS: &[Key] = &[
     required("PREDICTION_CONFIG", "PREDICTION_CONFIG:"),
     optional("RANKING_CONFIG"),
     optional("EXPLANATION_CONFIG"),
+    optional("SEGMENT_CONFIG"),
     optional("RUN_CONFIG"),
     optional("RELEASE_CONFIG"),
 ];
@@ -50,6 +52,8 @@ pub struct Config {
     pub ranking: Option<RankingConfig>,
     /// `EXPLANATION_CONFIG`, where there is one.
     pub explanation: Option<ExplanationSection>,
+    /// `SEGMENT_CONFIG`; empty where there is none.
+    pub segments: Vec<SegmentSection>,
     /// `RUN_CONFIG`
     pub run: RunConfig,
     /// `RELEASE_CONFIG`
@@ -61,10 +65,7 @@ impl Config {
     /// explanations where each prediction keeps its own.
     #[must_use]
     pub fn published_schema(&self) -> PredictionSchema {
-        let declared = self.prediction.schema().clone();
-        let sensitive = self.prediction.sensitive.iter().map(|name| &name.value);
-        // What cannot be sealed was refused when the config was read.
-        let declared = declared.clone().sealing(sensitive).unwrap_or(declared);
+        let declared = self.prediction.sealed_schema();
         if !self.explanation.as_ref().is_some_and(ExplanationSection::is_stored) {
             return declared;
         }
@@ -124,6 +125,15 @@ impl PredictionConfig {
     #[must_use]
     pub fn schema(&self) -> &PredictionSchema {
         &self.schema
+    }
+
+    /// The same, with the sensitive ones sealed.
+    #[must_use]
+    pub fn sealed_schema(&self) -> PredictionSchema {
+        let declared = self.schema.clone();
+        // What cannot be sealed was refused when the config was read.
+        let sensitive = self.sensitive.iter().map(|name| &name.value);
+        declared.clone().sealing(sensitive).unwrap_or(declared)
     }
 
     /// Where each column of the schema was named, in its order.
@@ -218,6 +228,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
     if let (Some(explanation), Some(prediction)) = (&explanation, &prediction) {
         explanation_config::refuse_beside_sensitive(reader, explanation, prediction);
     }
+    let segments = segments(reader, &sections, prediction.as_ref());
     let run = run_config::read(reader, &run);
     let release = release_config::read(reader, &release);
     let config = (|| {
@@ -231,6 +242,7 @@ fn read_sections(reader: &mut Reader<'_>) -> Option<Reading> {
             prediction: prediction?,
             ranking: if ranks { Some(ranking?) } else { None },
             explanation: explanation.clone(),
+            segments,
             run,
             release,
         })
@@ -275,6 +287,21 @@ fn null_defaults(
         return Vec::new();
     }
     null_defaults::read(reader, node, prediction)
+}
+
+fn segments(
+    reader: &mut Reader<'_>,
+    sections: &Section<'_>,
+    prediction: Option<&PredictionConfig>,
+) -> Vec<SegmentSection> {
+    if let Some(span) = sections.blank("SEGMENT_CONFIG") {
+        let problem = reader
+            .problem(Code::ValueEmpty, span, "`SEGMENT_CONFIG` has no value")
+            .help("list segments, each with NAME and CONDITION, or remove it");
+        reader.report(problem);
+    }
+    let node = sections.get("SEGMENT_CONFIG");
+    node.map_or_else(Vec::new, |node| segment_config::read(reader, node, prediction))
 }
 
 fn framework(reader: &mut Reader<'_>, node: &yaml::Node) -> Option<Located<Framework>> {

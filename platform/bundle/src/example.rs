@@ -36,6 +36,7 @@ pub(crate) fn of(code: Code) -> Option<Example> {
             "PREDICTION_NAMES: customer_id, score",
             "PREDICTION_NAMES: [customer_id, score]",
         ),
+        Code::SegmentTypeWrong => example("CONDITION: tier >= 3", "CONDITION: tier = 'High'"),
         Code::VersionInvalid => example("VERSION: 1.0", "VERSION: 1.0.0"),
         Code::ScheduleInvalid => {
             example("PREDICTION_SCHEDULE: \"@daily\"", "PREDICTION_SCHEDULE: \"0 0 * * *\"")

@@ -1,6 +1,7 @@
 //! What a release is: everything a worker needs, content-addressed.
 
 use cameo_domain::{Card, PredictionSchema, ReleaseId, ServicePath, Sha256};
+use cameo_segment::Declared;
 use cameo_sqlmacros::MacroUse;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,9 @@ pub struct ReleaseManifest {
     /// `EXPLANATION_CONFIG`, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<ExplanationConfig>,
+    /// `SEGMENT_CONFIG`, defined while the release is in production; empty where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Declared>,
     /// `NULL_DEFAULTS` of `FEATURE_CONFIG`; empty where there are none.
     #[serde(default, skip_serializing_if = "NullDefaults::is_empty")]
     pub null_defaults: NullDefaults,
@@ -94,6 +98,8 @@ impl ReleaseManifest {
         let null_defaults = declared
             .map(|default| (default.column.value.clone(), default.value.value.clone()))
             .collect();
+        let segments = bundle.config.segments.iter();
+        let segments = segments.map(|section| section.declared.clone()).collect();
         let hashes = Hashes {
             config: Sha256::of(bundle.config_text.as_bytes()),
             sql: Sha256::of_parts(sql),
@@ -107,6 +113,7 @@ impl ReleaseManifest {
             timezone: prediction.schedule.zone().name().to_owned(),
             ranking,
             explanation: explanation.map(|section| section.settings.clone()),
+            segments,
             null_defaults,
             run: bundle.config.run.clone(),
             release: bundle.config.release.clone(),

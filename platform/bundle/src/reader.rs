@@ -176,7 +176,8 @@ impl Reader<'_> {
         match text.value.parse() {
             Ok(value) => Some(Located { value, span: text.span }),
             Err(error) => {
-                let name = as_name(&text.value, code == Code::ServiceNameInvalid);
+                let lower = matches!(code, Code::ServiceNameInvalid | Code::SegmentNameInvalid);
+                let name = as_name(&text.value, lower);
                 let problem = self
                     .problem(code, text.span, error.to_string())
                     .did_you_mean(name.filter(|name| name.parse::<T>().is_ok()));

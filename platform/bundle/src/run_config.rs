@@ -15,6 +15,8 @@ pub(crate) const GENERATIONS_KEPT_MAX: u32 = 100;
 pub(crate) const MEMORY_LIMIT_MB: (u32, u32) = (64, 1_048_576);
 /// Longest run, in minutes: a week.
 pub(crate) const TIME_LIMIT_MINUTES_MAX: u32 = 10_080;
+/// Most rows that a run can be let read or write, and what it may unless its bundle says less or more.
+pub(crate) const ROWS_MAX: (u32, u32) = (4_000_000_000, 1_000_000_000);
 /// Most attempts of a run.
 pub(crate) const ATTEMPTS_MAX: u32 = 10;
 
@@ -26,6 +28,8 @@ pub(crate) const KEYS: &[Key] = &[
     optional("STALE_AFTER_HOURS"),
     optional("MEMORY_LIMIT_MB"),
     optional("TIME_LIMIT_MINUTES"),
+    optional("ROWS_READ_MAX"),
+    optional("ROWS_WRITTEN_MAX"),
     optional("ATTEMPTS_MAX"),
 ];
 
@@ -53,6 +57,15 @@ pub struct RunConfig {
     /// How long a run may take, in minutes.
     #[schemars(range(min = 1, max = TIME_LIMIT_MINUTES_MAX))]
     pub time_limit_minutes: u32,
+    /// How many rows `features.sql` may give.
+    // Releases of before, and bundles that say nothing, keep the ids that they have.
+    #[serde(skip_serializing_if = "is_usual_rows")]
+    #[schemars(range(min = 1, max = ROWS_MAX.0))]
+    pub rows_read_max: u32,
+    /// How many predictions may be written; a service that ranks writes several for each customer.
+    #[serde(skip_serializing_if = "is_usual_rows")]
+    #[schemars(range(min = 1, max = ROWS_MAX.0))]
+    pub rows_written_max: u32,
     /// How often a run is tried when the cause is transient.
     #[schemars(range(min = 1, max = ATTEMPTS_MAX))]
     pub attempts_max: u32,
@@ -67,6 +80,8 @@ impl Default for RunConfig {
             stale_after_hours: 48,
             memory_limit_mb: 2_048,
             time_limit_minutes: 120,
+            rows_read_max: ROWS_MAX.1,
+            rows_written_max: ROWS_MAX.1,
             attempts_max: 3,
         }
     }
@@ -90,6 +105,11 @@ impl RunConfig {
     pub fn time_limit(&self) -> std::time::Duration {
         std::time::Duration::from_secs(u64::from(self.time_limit_minutes) * 60)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_usual_rows(rows: &u32) -> bool {
+    *rows == ROWS_MAX.1
 }
 
 pub(crate) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RunConfig {
@@ -117,6 +137,8 @@ pub(crate) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> RunConfig 
     number("STALE_AFTER_HOURS", &mut run.stale_after_hours, 1, HOURS_MAX);
     number("MEMORY_LIMIT_MB", &mut run.memory_limit_mb, MEMORY_LIMIT_MB.0, MEMORY_LIMIT_MB.1);
     number("TIME_LIMIT_MINUTES", &mut run.time_limit_minutes, 1, TIME_LIMIT_MINUTES_MAX);
+    number("ROWS_READ_MAX", &mut run.rows_read_max, 1, ROWS_MAX.0);
+    number("ROWS_WRITTEN_MAX", &mut run.rows_written_max, 1, ROWS_MAX.0);
     number("ATTEMPTS_MAX", &mut run.attempts_max, 1, ATTEMPTS_MAX);
     run
 }

@@ -12,6 +12,7 @@ use crate::{
     ranking_config::TOP_N_MAX,
     release_config::ReleaseConfig,
     run_config::RunConfig,
+    segment_config::{SEGMENTS_MAX, SegmentDocument},
     tenant::TenantConfig,
 };
 
@@ -32,6 +33,10 @@ struct ConfigDocument {
     /// How predictions are explained. Without this section the importance of features is found where
     /// that is exact and cheap: for tree ensembles and linear models.
     explanation_config: Option<ExplanationConfig>,
+    /// Segments: the customers for whom a condition over predictions holds. They are defined while a release
+    /// with them is in production.
+    #[schemars(default, length(max = SEGMENTS_MAX))]
+    segment_config: Vec<SegmentDocument>,
     /// How the service runs. Every key is optional.
     run_config: Option<RunConfig>,
     /// How a release gets into production. Every key is optional.
@@ -167,18 +172,21 @@ mod tests {
     use super::*;
     use crate::{
         access_config, config, explanation_config, prediction_config, ranking_config, reader::Key,
-        release_config, run_config, tenant,
+        release_config, run_config, segment_config, tenant,
     };
 
     #[test]
     fn the_schema_has_the_keys_that_the_reader_knows() {
-        let sections: [(&str, &[Key]); 8] = [
+        let sections: [(&str, &[Key]); 11] = [
             ("", config::SECTIONS),
             ("/properties/MODEL_CONFIG", config::MODEL_KEYS),
             ("/properties/FEATURE_CONFIG", config::FEATURE_KEYS),
             ("/properties/PREDICTION_CONFIG", prediction_config::KEYS),
             ("/properties/RANKING_CONFIG", ranking_config::KEYS),
             ("/properties/EXPLANATION_CONFIG", explanation_config::KEYS),
+            ("/properties/SEGMENT_CONFIG/items", segment_config::KEYS),
+            ("/properties/SEGMENT_CONFIG/items/properties/SAMPLE", segment_config::SHARE_KEYS),
+            ("/properties/SEGMENT_CONFIG/items/properties/HOLD_OUT", segment_config::SHARE_KEYS),
             ("/properties/RUN_CONFIG", run_config::KEYS),
             ("/properties/RELEASE_CONFIG", release_config::KEYS),
         ];

@@ -152,6 +152,41 @@ fn defaults_for_nulls_travel_with_the_release_and_are_content() {
 }
 
 #[test]
+fn segments_travel_with_the_release_as_they_are_written_and_are_content() {
+    let root = tenants();
+    let folder = root.path().join("marketing/gender");
+    let manifest = |section: &str| {
+        fs::write(folder.join("config.yaml"), format!("{CONFIG}{section}")).expect("a config");
+        let bundle = load(&folder).unwrap_or_else(|problems| panic!("{problems:?}"));
+        ReleaseManifest::new(&bundle, Sha256::of(b"model"), None, None)
+    };
+    let plain = manifest("");
+    assert!(!plain.to_json().contains("segments"), "older releases keep their ids");
+    let section = "SEGMENT_CONFIG:\n  - NAME: men\n    CONDITION: >-\n      male_percentile >= 0.8\n      \
+                   AND clv.tier = 'High'\n    ATTRIBUTES: [tier, clv.score]\n    HOLD_OUT: {PERCENT: \
+                   12.5, SALT: spring}\n";
+    let declaring = manifest(section);
+    let segment = &declaring.segments[0];
+    assert_eq!(segment.name.as_str(), "men");
+    assert_eq!(segment.draft.condition, "male_percentile >= 0.8 AND clv.tier = 'High'");
+    assert_eq!(segment.draft.attributes, ["tier", "clv.score"]);
+    let held_out = segment.draft.hold_out.as_ref().map(|share| (share.percent(), share.salt()));
+    assert_eq!(held_out, Some((12.5, "spring")));
+    let read: ReleaseManifest = serde_json::from_str(&declaring.to_json()).expect("it reads back");
+    assert_eq!(read, declaring);
+    // What others have is taken on trust; a column without a service is the bundle's own.
+    let read = segment.read(&declaring.path.service, &declaring.schema).expect("a definition");
+    assert_eq!(read.definition.condition, "gender.male_percentile >= 0.8 AND clv.tier = 'High'");
+    assert_ne!(declaring.id(), manifest(&section.replace("0.8", "0.9")).id());
+    // Sealed predictions, and explanations, are no more to be had than in segments of the API.
+    let sensitive = CONFIG.replace("RUN_CONFIG:", "  SENSITIVE: [tier]\nRUN_CONFIG:");
+    let by_tier = "SEGMENT_CONFIG: [{NAME: high, CONDITION: tier = 'High'}]\n";
+    fs::write(folder.join("config.yaml"), format!("{sensitive}{by_tier}")).expect("a config");
+    let problems = load(&folder).expect_err("a sealed prediction");
+    assert_eq!(problems[0].code, Code::SegmentNameUnknown);
+}
+
+#[test]
 fn a_card_with_front_matter_travels_with_the_release_and_is_content() {
     let root = tenants();
     let folder = root.path().join("marketing/gender");

@@ -37,14 +37,24 @@ pub const RUN: [&str; 22] = [
     "publish_committed",
 ];
 
+/// Every place in a decision about what is due at which a scheduler can be killed, in its order.
+pub const SCHEDULE: [&str; 4] =
+    ["schedule_locked", "schedule_run_inserted", "schedule_before_commit", "schedule_committed"];
+
+/// Every place in the copying of a generation at which a mirror can be killed, in its order.
+pub const MIRROR: [&str; 5] =
+    ["mirror_claimed", "mirror_staged", "mirror_loaded", "mirror_compared", "mirror_completed"];
+
 /// Every place in an erasure at which who works on it can be killed, in the order in which they come.
-pub const ERASURE: [&str; 8] = [
+pub const ERASURE: [&str; 10] = [
     "erasure_claimed",
     "erasure_discovered",
     "erasure_tables_erased",
     "quarantine_erased",
     "erasure_table_copied",
     "erasure_copy_erased",
+    "erasure_members_given_up",
+    "erasure_members_deleted",
     "erasure_searched_again",
     "erasure_closing",
 ];
@@ -66,6 +76,9 @@ pub const SEGMENT: [&str; 5] = [
     "segment_stored",
     "segment_recorded",
 ];
+
+/// Every place in the telling of a webhook at which a worker can be killed, in its order.
+pub const WEBHOOK: [&str; 2] = ["webhook_claimed", "webhook_sent"];
 
 /// Dies here if the test asked for it.
 #[cfg(not(feature = "enabled"))]

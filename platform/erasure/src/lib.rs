@@ -2,11 +2,13 @@
 //!
 //! A request has taken the customer out of what is served, and suppressed the key. What is left is done
 //! here, by turns of a tenant, in steps that are written down one by one, so that a turn that is killed is
-//! gone on with: older generations, quarantine, copies in the warehouse, immutable files, and the pages in
-//! which removed rows still lie. At the end every place is searched once more. An erasure stays open for as long
+//! gone on with: older generations, quarantine, copies in the warehouse, immutable files of generations and of
+//! members, and the pages in which removed rows still lie. At the end every place is searched once more. An erasure stays open for as long
 //! as a run goes on that may not know of it.
 
+mod members;
 mod places;
+pub mod receipt;
 mod snapshots;
 
 use std::{sync::Arc, time::Duration};
@@ -14,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 use cameo_bundle::artifact::{ArtifactError, ArtifactStore};
 use cameo_crashpoint::hit;
 use cameo_domain::{ErasureId, TenantName};
+use cameo_segment::membership::MembershipError;
 use cameo_snapshot::SnapshotError;
 use cameo_store::{
     Store, StoreError,
@@ -28,7 +31,7 @@ pub struct Eraser {
     pub store: Store,
     /// Where copies are.
     pub warehouse: Arc<dyn Warehouse>,
-    /// Where the files of generations are.
+    /// Where the files of generations and of members are.
     pub artifacts: Arc<ArtifactStore>,
     /// Another worker may take a turn over after this many seconds without a renewal.
     pub lease_seconds: u32,
@@ -49,11 +52,14 @@ pub enum ErasureError {
     /// A generation's file is not what was recorded.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// There is no room for a generation's file while it is searched.
-    #[error("no temporary folder for the file of a generation")]
+    /// A file of members is not sound.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// There is no room for a file while it is searched.
+    #[error("no temporary folder for a file that is searched")]
     Scratch(#[source] std::io::Error),
-    /// The task that searched a generation's file ended early.
-    #[error("the task that searched the file of a generation ended early")]
+    /// The task that searched a file ended early.
+    #[error("the task that searched a file ended early")]
     Ended,
 }
 
@@ -95,9 +101,13 @@ impl Eraser {
         places::copies(store, self.warehouse.as_ref(), turn, Look::First).await?;
         hit("erasure_copy_erased");
         self.warehouse.remove_orphans().await?;
+        members::search(store, &self.artifacts, turn, Look::First).await?;
+        hit("erasure_members_given_up");
+        members::delete(store, &self.artifacts, turn).await?;
         erasures::snapshots_renewed(store, turn).await?;
         erasures::search_again(store, turn).await?;
         snapshots::search(store, &self.artifacts, turn).await?;
+        members::search(store, &self.artifacts, turn, Look::Again).await?;
         places::copies(store, self.warehouse.as_ref(), turn, Look::Again).await?;
         hit("erasure_searched_again");
         let closed = erasures::close(store, turn).await?;

@@ -74,8 +74,17 @@ impl SigningKey {
     }
 
     pub(crate) fn sign(&self, manifest: &[u8]) -> Signature {
-        let signature = in_hex(self.pair.sign(manifest).as_ref());
-        Signature { key: self.public(), signature }
+        Signature { key: self.public(), signature: in_hex(&self.sign_bytes(manifest)) }
+    }
+
+    /// The signature of something that is no package. What is signed has to begin in a way that no manifest does, so
+    /// that neither can be taken for the other.
+    #[must_use]
+    pub fn sign_bytes(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
+        let mut signature = [0; SIGNATURE_BYTES];
+        // A signature of Ed25519 is as long.
+        signature.copy_from_slice(self.pair.sign(message).as_ref());
+        signature
     }
 }
 
@@ -99,6 +108,14 @@ impl fmt::Debug for SigningKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey([u8; KEY_BYTES]);
+
+impl PublicKey {
+    /// Whether this is its signature of these bytes.
+    #[must_use]
+    pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
+    }
+}
 
 impl FromStr for PublicKey {
     type Err = KeyError;
@@ -139,7 +156,9 @@ impl TrustedKeys {
         self.0.extend(other.0);
     }
 
-    pub(crate) fn contains(&self, key: &PublicKey) -> bool {
+    /// Whether `key` is one of them.
+    #[must_use]
+    pub fn contains(&self, key: &PublicKey) -> bool {
         self.0.contains(key)
     }
 }
@@ -188,9 +207,8 @@ impl Signature {
     /// Who signed these bytes.
     pub(crate) fn signer_of(&self, manifest: &[u8]) -> Result<PublicKey, PackageError> {
         let signature: Option<[u8; SIGNATURE_BYTES]> = from_hex(&self.signature);
-        let key = UnparsedPublicKey::new(&ED25519, &self.key.0);
-        match signature.map(|signature| key.verify(manifest, &signature)) {
-            Some(Ok(())) => Ok(self.key),
+        match signature {
+            Some(signature) if self.key.has_signed(manifest, &signature) => Ok(self.key),
             _ => Err(PackageError::WrongSignature { signer: self.key }),
         }
     }

@@ -1,11 +1,8 @@
 //! Letting a prepared plan flow.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use arrow::array::RecordBatch;
@@ -32,8 +29,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::{RunError, chain},
     explain::{self, Explanations},
+    limits::Limits,
     plan::{ModelFiles, Plan, Scoring},
-    progress::Tracker,
+    progress::{PUBLISH, Tracker},
     quarantine::Quarantine,
     ranking::{self, RankingStep},
     rows::{self, Keyed},
@@ -62,8 +60,8 @@ pub struct Execution {
     pub writers: usize,
     /// The instant that the predictions carry.
     pub predicted_at: DateTime<Utc>,
-    /// The run ends with a reason after this long.
-    pub time_limit: Duration,
+    /// How much it may read and write; its time is the caller's to watch over.
+    pub limits: Limits,
     /// Length of the lease that the last heartbeat renews.
     pub lease_seconds: u32,
     /// Counters for whoever watches.
@@ -83,8 +81,8 @@ pub struct Outcome {
 
 /// Runs the plan to its publication. `files` are those of the plan: explanations take them apart.
 ///
-/// Dropping the future, cancelling `cancel` or reaching the time limit stops every stage; what was
-/// written then belongs to no published generation and is dropped later.
+/// Dropping the future or cancelling `cancel` stops every stage; what was written then belongs to no
+/// published generation and is dropped later.
 ///
 /// # Errors
 /// See [`RunError`]; on every error the serving generation is untouched.
@@ -93,20 +91,11 @@ pub async fn execute(
     files: Arc<ModelFiles>,
     cancel: CancellationToken,
 ) -> Result<Outcome, RunError> {
-    let limit = execution.time_limit;
     // Threads that wait for the model would outlive this future, and a model that never answers them.
     let _stops = execution.plan.host.stops();
     tokio::select! {
         outcome = flow(execution, files) => outcome,
         () = cancel.cancelled() => Err(RunError::Cancelled),
-        () = tokio::time::sleep(limit) => Err(RunError::halt(
-            "time_limit",
-            format!(
-                "the run exceeded its time limit of {} min; raise TIME_LIMIT_MINUTES in RUN_CONFIG \
-                 or make features.sql cheaper",
-                limit.as_secs() / 60
-            ),
-        )),
     }
 }
 
@@ -157,7 +146,7 @@ async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, R
     hit("generation_sealed");
 
     // The last picture: a published run takes no more heartbeats.
-    tracker.begin("publish");
+    tracker.begin(PUBLISH);
     let lease = execution.lease_seconds;
     runs::heartbeat(store, claimed.run, claimed.epoch, lease, &tracker.snapshot()).await?;
     if sealed != written {
@@ -169,7 +158,7 @@ async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, R
     let (run, epoch) = (claimed.run, claimed.epoch);
     let publication =
         generations::publish(store, run, epoch, &generation, written, &counts).await?;
-    tracker.end("publish");
+    tracker.end(PUBLISH);
     hit("publish_committed");
     Ok(Outcome { generation: generation.id, publication, digest: written })
 }
@@ -233,7 +222,7 @@ async fn stages(
     quarantine: &Arc<Quarantine>,
     explanations: Option<&Arc<Explanations>>,
 ) -> Result<RowDigest, RunError> {
-    let Execution { plan, warehouse, tracker, read, .. } = execution;
+    let Execution { plan, warehouse, tracker, read, limits, .. } = execution;
     let tenant = &plan.manifest.path.tenant;
     let ranker = match plan.ranking() {
         None => None,
@@ -260,7 +249,7 @@ async fn stages(
     let source = warehouse.read(tenant, &plan.query, read).await?;
     hit("read_started");
     for partition in source.partitions {
-        tasks.spawn(read_partition(partition, batch_in.clone(), Arc::clone(tracker)));
+        tasks.spawn(read_partition(partition, batch_in.clone(), *limits, Arc::clone(tracker)));
     }
     drop(batch_in);
 
@@ -302,6 +291,7 @@ async fn stages(
             into.sealer.clone(),
             Arc::clone(plan),
             results.clone(),
+            *limits,
             Arc::clone(tracker),
             Arc::clone(quarantine),
         ));
@@ -326,11 +316,12 @@ async fn stages(
 async fn read_partition(
     mut partition: BatchStream,
     batches: Sender<RecordBatch>,
+    limits: Limits,
     tracker: Arc<Tracker>,
 ) -> Result<End, RunError> {
     while let Some(batch) = partition.next().await {
         let batch = batch?;
-        tracker.read(batch.num_rows());
+        limits.check_read(tracker.read(batch.num_rows()))?;
         hit("first_batch_read");
         if batches.send(batch).await.is_err() {
             // The next stage is gone; its own error says why.
@@ -573,6 +564,7 @@ async fn write_batches(
     sealer: Option<Arc<Sealer>>,
     plan: Arc<Plan>,
     results: Receiver<RecordBatch>,
+    limits: Limits,
     tracker: Arc<Tracker>,
     quarantine: Arc<Quarantine>,
 ) -> Result<End, RunError> {
@@ -590,7 +582,7 @@ async fn write_batches(
         if plan.ranking().is_none() {
             tracker.scored(rows);
         }
-        tracker.written(rows);
+        limits.check_written(tracker.written(rows))?;
         hit("first_batch_written");
         hit("batch_written");
     }

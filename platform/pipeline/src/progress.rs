@@ -10,6 +10,9 @@ use std::{
 
 use cameo_store::runs::{Progress, StepTime};
 
+/// The last step of a run.
+pub(crate) const PUBLISH: &str = "publish";
+
 /// Counters that all stages of a run share; cheap enough to touch once per batch.
 #[derive(Debug, Default)]
 pub struct Tracker {
@@ -41,6 +44,13 @@ impl Tracker {
         });
     }
 
+    /// Whether the publication has begun. From then on the transaction that publishes says, under the lock of
+    /// the run, who holds it.
+    #[must_use]
+    pub fn is_publishing(&self) -> bool {
+        self.with_spans(|spans| spans.iter().any(|span| span.name == PUBLISH))
+    }
+
     /// Marks that `step` has ended; its last call counts.
     pub fn end(&self, step: &'static str) {
         self.with_spans(|spans| {
@@ -51,9 +61,10 @@ impl Tracker {
         });
     }
 
-    /// Counts rows that came out of `features.sql`.
-    pub fn read(&self, rows: usize) {
-        self.rows_read.fetch_add(rows as u64, Ordering::Relaxed);
+    /// Counts rows that came out of `features.sql`; gives how many have by now.
+    pub fn read(&self, rows: usize) -> u64 {
+        let rows = rows as u64;
+        self.rows_read.fetch_add(rows, Ordering::Relaxed) + rows
     }
 
     /// Counts rows that have complete predictions.
@@ -71,9 +82,10 @@ impl Tracker {
         self.rows_suppressed.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// Counts rows that were handed to the store.
-    pub fn written(&self, rows: usize) {
-        self.rows_written.fetch_add(rows as u64, Ordering::Relaxed);
+    /// Counts rows that were handed to the store; gives how many have been by now.
+    pub fn written(&self, rows: usize) -> u64 {
+        let rows = rows as u64;
+        self.rows_written.fetch_add(rows, Ordering::Relaxed) + rows
     }
 
     /// Notes how much memory the process has; the most counts.

@@ -7,6 +7,7 @@ mod apply;
 pub mod inspection;
 pub mod plan;
 pub mod release;
+mod segments;
 pub mod shared;
 
 pub use apply::{AppliedTree, ArchivedService, Breaking, TreeOutcome, Wanted, apply, archive};

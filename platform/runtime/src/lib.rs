@@ -3,6 +3,7 @@
 //! This is the one library that reads environment variables, and beside `cameo-isolation` the one that starts
 //! processes; the other platform crates are handed values.
 
+pub mod background;
 pub mod backoff;
 pub mod cache;
 pub mod clock;

@@ -13,17 +13,21 @@ pub const DESCRIPTION_BYTES_MAX: usize = 2_000;
 pub const ATTRIBUTES_MAX: usize = 64;
 
 /// A definition as somebody writes it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
     /// The condition, as written.
     pub condition: String,
     /// What the segment is, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// The columns that members are handed on with, as `service.column`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<String>,
     /// Only customers in this share are members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Share>,
     /// Customers in this share are no members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_out: Option<Share>,
 }
 

@@ -10,6 +10,7 @@ pub mod braze;
 pub mod changes;
 mod condition;
 pub mod cursor;
+mod declared;
 mod definition;
 mod evaluate;
 pub mod export;
@@ -19,9 +20,10 @@ pub mod membership;
 mod share;
 
 pub use condition::{
-    CONDITION_BYTES_MAX, Catalog, ColumnRef, Condition, ConditionError, DEPTH_MAX, TOKENS_MAX,
-    Unnamed,
+    CONDITION_BYTES_MAX, Catalog, ColumnRef, Condition, ConditionError, DEPTH_MAX, Fault,
+    TOKENS_MAX, Unnamed,
 };
+pub use declared::Declared;
 pub use definition::{
     ATTRIBUTES_MAX, DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Draft, Read,
 };

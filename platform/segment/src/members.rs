@@ -112,6 +112,23 @@ fn outward(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+/// How many rows of each of `keys` a file has; none of a key of another type. Reads the whole file.
+pub fn occurrences(file: &mut Membership, keys: &[Key]) -> Result<Vec<u64>, MembershipError> {
+    let mut found = vec![0_u64; keys.len()];
+    for at in 0..file.batches() {
+        let Some(batch) = file.batch(at)? else { break };
+        let Some(members) = Keys::of(&batch) else { continue };
+        for (count, key) in found.iter_mut().zip(keys) {
+            // The last row up to the key is the key's own, if any is.
+            let last = members.up_to(key).and_then(|rows| rows.checked_sub(1));
+            if last.is_some_and(|row| members.key(row) == *key) {
+                *count += 1;
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Some rows, and from where the next ones are.
 #[derive(Debug)]
 pub struct Page {

@@ -16,6 +16,9 @@ use sha2::Digest as _;
 /// Most files of which it is remembered that they are sound.
 const VERIFIED_MAX: usize = 1_024;
 
+/// How the folders of copies begin: workers delete old ones that killed processes left.
+const FOLDER_PREFIX: &str = "cameo-segment-";
+
 /// Why a membership file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MembershipFileError {
@@ -65,7 +68,8 @@ impl Memberships {
             return Ok(opened);
         }
         std::fs::create_dir_all(&self.scratch).map_err(MembershipFileError::Scratch)?;
-        let folder = tempfile::tempdir_in(&self.scratch).map_err(MembershipFileError::Scratch)?;
+        let folder = tempfile::Builder::new().prefix(FOLDER_PREFIX).tempdir_in(&self.scratch);
+        let folder = folder.map_err(MembershipFileError::Scratch)?;
         let path = folder.path().join("members.arrow");
         self.artifacts.get_file(hash, &path).await?;
         // The name goes with the folder; what was opened stays readable.

@@ -1,12 +1,17 @@
 //! Counting a segment while somebody edits it, over what the services show now.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, thread};
+use std::{collections::BTreeMap, io, num::NonZeroUsize, path::Path, sync::Arc, thread};
 
+use cameo_bundle::{ArtifactError, ArtifactStore};
 use cameo_domain::{GenerationId, ServiceName, TenantName};
 use cameo_segment::{
     Catalog, Count, DefinitionError, Draft, EvaluateError, Read, Selection, Source, count,
 };
-use cameo_snapshot::Snapshot;
+use cameo_snapshot::{Snapshot, SnapshotError};
+use cameo_store::{
+    Store, StoreError,
+    lookup::{self, ServedGeneration},
+};
 use chrono::{DateTime, Utc};
 
 use crate::{LookupError, Predictions};
@@ -42,6 +47,18 @@ pub enum CountError {
     /// It is not known what the services show.
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    /// The control plane cannot be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The artifact store does not give a snapshot.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// A snapshot is not what was recorded.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A snapshot cannot be kept while it is read.
+    #[error("no file can be written for the predictions of a service")]
+    Scratch(#[source] io::Error),
     /// The task that counted ended early.
     #[error("the task that counted ended early")]
     Ended,
@@ -78,15 +95,63 @@ impl Predictions {
                 snapshot: snapshot.ok_or_else(|| CountError::NoSnapshot(service.clone()))?,
             });
         }
-        let times = shown.iter().map(|shown| shown.predicted_at);
-        let as_of = times.min().unwrap_or_default();
-        let generations =
-            shown.iter().map(|shown| (shown.service.clone(), shown.generation)).collect();
-        let condition = read.definition.condition.clone();
-        let counting = tokio::task::spawn_blocking(move || count_shown(&read, &shown));
-        let count = counting.await.map_err(|_| CountError::Ended)??;
-        Ok(Counted { condition, count, generations, as_of })
+        counted(read, shown).await
     }
+}
+
+/// The same without a process that maps what is shown: the snapshots are read from the artifact store, with
+/// copies in the folder `scratch` where that is not on this machine.
+pub async fn count_stored(
+    store: &Store,
+    artifacts: &ArtifactStore,
+    scratch: &Path,
+    tenant: &TenantName,
+    draft: &Draft,
+) -> Result<Counted, CountError> {
+    let published = lookup::current(store, Some(tenant)).await?;
+    let schemas =
+        published.iter().map(|served| (served.path.service.clone(), served.schema.clone()));
+    let read = draft.read(&Catalog::new(schemas.collect()))?;
+    std::fs::create_dir_all(scratch).map_err(CountError::Scratch)?;
+    let folder = tempfile::tempdir_in(scratch).map_err(CountError::Scratch)?;
+    let mut shown = Vec::new();
+    for served in published {
+        if read.condition.services().contains(&served.path.service) {
+            shown.push(opened(served, artifacts, folder.path()).await?);
+        }
+    }
+    counted(read, shown).await
+}
+
+async fn opened(
+    served: ServedGeneration,
+    artifacts: &ArtifactStore,
+    folder: &Path,
+) -> Result<Shown, CountError> {
+    let service = served.path.service;
+    let file = served.snapshot.ok_or_else(|| CountError::NoSnapshot(service.clone()))?;
+    let path = if let Some(path) = artifacts.file_of(&file.sha256) {
+        path
+    } else {
+        let path = folder.join(format!("{}.arrow", file.sha256));
+        artifacts.get_file(&file.sha256, &path).await?;
+        path
+    };
+    let opening = tokio::task::spawn_blocking(move || Snapshot::open(&path, &file.sha256));
+    let snapshot = Arc::new(opening.await.map_err(|_| CountError::Ended)??);
+    let (generation, predicted_at) = (served.generation, served.predicted_at);
+    Ok(Shown { service, generation, predicted_at, snapshot })
+}
+
+/// Counts over all cores what was read against what is shown.
+async fn counted(read: Read, shown: Vec<Shown>) -> Result<Counted, CountError> {
+    let times = shown.iter().map(|shown| shown.predicted_at);
+    let as_of = times.min().unwrap_or_default();
+    let generations = shown.iter().map(|shown| (shown.service.clone(), shown.generation)).collect();
+    let condition = read.definition.condition.clone();
+    let counting = tokio::task::spawn_blocking(move || count_shown(&read, &shown));
+    let count = counting.await.map_err(|_| CountError::Ended)??;
+    Ok(Counted { condition, count, generations, as_of })
 }
 
 fn count_shown(read: &Read, shown: &[Shown]) -> Result<Count, EvaluateError> {

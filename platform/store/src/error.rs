@@ -135,8 +135,87 @@ pub enum StoreError {
     /// The task that did the work ended without an answer.
     #[error("the database task ended early")]
     TaskEnded(#[source] tokio::task::JoinError),
-    /// A migration failed.
-    #[error("the migration failed")]
+    /// The database has a newer schema, which keeps this binary out.
+    #[error(
+        "the database has schema {found}, on which versions of Cameo work that know schema {works_since}; this \
+         one knows {known}: use a newer one"
+    )]
+    SchemaTooNew {
+        /// The schema of the database.
+        found: i64,
+        /// The schema that a binary has to know.
+        works_since: i64,
+        /// The newest schema that this binary knows.
+        known: i64,
+    },
+    /// Migrations are missing.
+    #[error(
+        "the database has schema {found}, and this version of Cameo works on schema {known}; `cameo migrate` \
+         brings it there, and so does the start of `cameo up` and `cameo serve`"
+    )]
+    SchemaBehind {
+        /// The schema of the database.
+        found: i64,
+        /// The schema that this binary brings.
+        known: i64,
+    },
+    /// Two versions of one migration.
+    #[error(
+        "migration {0} of the database is another one than that of this version of Cameo: they come from \
+         different builds; use the one that made the database"
+    )]
+    MigrationChanged(i64),
+    /// A migration failed, and changed nothing.
+    #[error(
+        "migration {version} ({name}) failed and changed nothing, so that the version from before still works"
+    )]
+    MigrationFailed {
+        /// Its number.
+        version: i64,
+        /// Its name.
+        name: String,
+        /// What Postgres says.
+        source: sqlx::Error,
+    },
+    /// Others hold what a migration has to change.
+    #[error(
+        "others held locks that a migration needs for {seconds} s, and nothing was changed; \
+         `cameo migrate --check` names them"
+    )]
+    MigrationBlocked {
+        /// For how long it was tried.
+        seconds: u64,
+        /// The last attempt.
+        source: Box<StoreError>,
+    },
+    /// The server is older than what the migrations use.
+    #[error("the database is served by Postgres {found}; expected {wanted} or newer")]
+    ServerTooOld {
+        /// Its version.
+        found: String,
+        /// The oldest major version that will do.
+        wanted: i32,
+    },
+    /// A backup of a database that was never migrated.
+    #[error("there is nothing to back up: the database has no schema `cameo`")]
+    NothingToBackUp,
+    /// Tables came and went at each attempt to look at all of them.
+    #[error("tables were made and dropped at every attempt to list them; try again")]
+    Unsettled,
+    /// A backup goes into an empty database alone.
+    #[error(
+        "the database is not empty, it has {schemas}; restore into a new one, so that nothing of the two is \
+         mixed or lost"
+    )]
+    NotEmpty {
+        /// Its schemas of Cameo.
+        schemas: String,
+    },
+    /// A backup whose tables are not those of the schema that it names.
+    #[error("the backup does not fit its schema: {0}")]
+    BackupShape(String),
+    /// What lists the migrations, or their entries, are not as they should be.
+    #[error("the migrations cannot be applied")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// The connection URL is wrong.
     #[error("the database URL cannot be used")]
@@ -151,6 +230,10 @@ pub enum StoreError {
 const TRANSIENT_CLASSES: [&str; 5] = ["08", "40", "53", "57", "58"];
 /// `lock_not_available`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// `feature_not_supported`; of a prepared statement, with the words below: a migration has added a column to
+/// what it reads.
+const FEATURE_NOT_SUPPORTED: &str = "0A000";
+const PLAN_OUTLIVED: &str = "cached plan must not change result type";
 
 impl StoreError {
     /// Whether trying again later may succeed without anybody changing anything.
@@ -159,6 +242,7 @@ impl StoreError {
         match self {
             Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
                 code == LOCK_NOT_AVAILABLE
+                    || code == FEATURE_NOT_SUPPORTED && error.message() == PLAN_OUTLIVED
                     || TRANSIENT_CLASSES.iter().any(|class| code.starts_with(class))
             }),
             Self::Database(

@@ -18,9 +18,8 @@ from cameo.runs r
 where r.trigger = 'schedule'
   and not exists (
       select from cameo.due_instants d
-      where case r.purpose when 'publish' then d.run = r.run
-            else (d.tenant, d.service, d.due_at, d.outcome)
-                 = (r.tenant, r.service, r.due_at, 'run') end)
+      where (d.tenant, d.service, d.due_at, d.outcome) = (r.tenant, r.service, r.due_at, 'run')
+        and (r.purpose = 'shadow' or d.run = r.run))
 union all
 select 'one run per service and due instant, and one of each release beside it',
        format('%s/%s %s has %s', tenant, service, due_at, count(*))
@@ -71,6 +70,11 @@ from cameo.generations g
 left join cameo.publications p on p.generation = g.generation and p.action = 'publish'
 where g.state = 'published' group by g.generation having count(p.publication) <> 1
 union all
+select 'an instant of a service is published at most once',
+       format('%s/%s %s: %s generations', tenant, service, due_at, count(*))
+from cameo.generations where state = 'published'
+group by tenant, service, due_at having count(*) > 1
+union all
 select 'the pointer refers to a published generation whose table is kept',
        format('%s/%s serves %s (%s, dropped %s)', s.tenant, s.service, g.generation, g.state,
               g.dropped_at)
@@ -103,17 +107,13 @@ join cameo.generations n on n.generation = p.generation
 join cameo.generations o on o.generation = p.previous
 where p.action = 'publish' and n.due_at <= o.due_at
 union all
-select 'a generation that is not dropped has its table',
+-- The catalogue is read as a table: `to_regclass` sees what was dropped after this query began.
+select 'a generation that is not dropped has its table, and a dropped one has none',
        format('generation %s: %I.%I', generation, table_schema, table_name)
-from cameo.generations
-where dropped_at is null
-  and to_regclass(format('%I.%I', table_schema, table_name)) is null
-union all
-select 'a dropped generation has no table',
-       format('generation %s: %I.%I', generation, table_schema, table_name)
-from cameo.generations
-where dropped_at is not null
-  and to_regclass(format('%I.%I', table_schema, table_name)) is not null
+from cameo.generations g
+where (dropped_at is null) is distinct from exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = g.table_schema and c.relname = g.table_name)
 union all
 select 'a generation that is not yet mirrored keeps its table', format('generation %s', generation)
 from cameo.outbox join cameo.generations using (generation)
@@ -145,6 +145,12 @@ where e.state = 'done' and (
     exists (select from cameo.erasure_keys k where k.erasure = e.erasure)
     or exists (select from cameo.erasure_steps s where s.erasure = e.erasure
                and (s.state <> 'done' or s.place <> 'run' and s.rows_found_again is distinct from 0)))
+union all
+select 'a file of members from which somebody was erased is deleted',
+       format('erasure %s: %s of segment %s/%s', e.erasure, m.number, m.tenant, m.segment)
+from cameo.erasures e join cameo.erasure_steps s using (erasure)
+join cameo.segment_materialisations m on m.materialisation = s.subject
+where e.state = 'done' and s.place = 'segment' and s.rows_removed > 0 and m.removed_at is null
 union all
 select 'an erasure that goes on knows its key', format('erasure %s', e.erasure)
 from cameo.erasures e
@@ -244,6 +250,63 @@ from cameo.generations g left join cameo.snapshots f using (generation)
 where case when g.state <> 'published' then f.generation is not null
            when g.dropped_at is null then f.state is null or f.state = 'gone'
            else f.state <> 'gone' end
+union all
+select 'a segment is what its latest version says, and no version is missing',
+       format('segment %s/%s is at version %s; there are %s, the latest is %s', v.tenant, v.segment,
+              s.version, v.versions, v.latest)
+from (select tenant, segment, count(*) as versions, max(version) as latest
+      from cameo.segment_versions group by tenant, segment) v
+left join cameo.segments s using (tenant, segment)
+left join cameo.segment_versions l
+    on (l.tenant, l.segment, l.version) = (v.tenant, v.segment, v.latest)
+where v.versions <> v.latest
+   or (s.version, s.service, s.definition, s.services)
+      is distinct from (l.version, l.service, l.definition, l.services)
+union all
+-- What a rollback found defined elsewhere was left out of it, and stays so when it is removed there.
+select 'a bundle in production defines the segments that it declares, and no others',
+       format('%s/%s declares %s, which is not defined', v.tenant, v.service, d ->> 'name')
+from cameo.services v join cameo.releases r using (tenant, service, release)
+cross join lateral jsonb_array_elements(coalesce(r.manifest -> 'segments', '[]')) d
+left join cameo.segments s on (s.tenant, s.segment) = (v.tenant, d ->> 'name')
+where s.segment is null or (s.definition is null and s.service = v.service)
+union all
+select 'a bundle in production defines the segments that it declares, and no others',
+       format('%s/%s is defined by the bundle of %s, which does not declare it', s.tenant, s.segment,
+              s.service)
+from cameo.segments s
+left join cameo.services v using (tenant, service)
+left join cameo.releases r
+    on (r.tenant, r.service, r.release) = (v.tenant, v.service, v.release)
+where s.service is not null and s.definition is not null
+  and not coalesce(r.manifest -> 'segments', '[]')
+      @> jsonb_build_array(jsonb_build_object('name', s.segment))
+union all
+select 'the members of a segment are numbered from 1 without gaps',
+       format('segment %s/%s has %s, the latest is %s', tenant, segment, count(*), max(number))
+from cameo.segment_materialisations
+group by tenant, segment having count(*) <> max(number)
+union all
+select 'members are of published generations of their tenant, as of the oldest of them',
+       format('materialisation %s of segment %s/%s: %s', m.number, m.tenant, m.segment, m.generations)
+from cameo.segment_materialisations m
+cross join lateral (
+    select bool_and(g.published_at is not null) as published, min(g.predicted_at) as oldest
+    from jsonb_each_text(m.generations) e
+    left join cameo.generations g
+        on (g.generation, g.tenant, g.service) = (e.value::bigint, m.tenant, e.key)) f
+where f.published is not true or f.oldest is distinct from m.as_of
+union all
+select 'a segment that was looked at has members of what was seen, or says why not',
+       format('segment %s/%s: version %s of %s was seen, its members are of version %s of %s', s.tenant,
+              s.segment, s.seen_version, s.seen_generations, m.version, m.generations)
+from cameo.segments s
+left join lateral (
+    select version, generations, dropped_at from cameo.segment_materialisations m
+    where (m.tenant, m.segment) = (s.tenant, s.segment) order by number desc limit 1) m on true
+where s.definition is not null and s.seen_version = s.version and s.reason is null
+  and (m.dropped_at is not null
+       or (m.version, m.generations) is distinct from (s.seen_version, s.seen_generations))
 union all
 select 'row security is forced on every table of the control plane', format('cameo.%s', c.relname)
 from pg_class c

@@ -190,6 +190,20 @@ pub async fn complete(
     held(task, completed as u64)
 }
 
+/// Names a file that was stored and could not be recorded, so that it is deleted: whoever named it before may have
+/// been too slow for that. Nothing where another worker has made the same.
+pub async fn disown(store: &Store, task: &SnapshotTask, sha256: &Sha256) -> Result<(), StoreError> {
+    sqlx::query(
+        "update cameo.snapshots set unwanted = array_append(unwanted, $2)
+         where generation = $1 and sha256 is distinct from $2 and not $2 = any (unwanted)",
+    )
+    .bind(task.generation.0)
+    .bind(sha256.to_string())
+    .execute(store.control())
+    .await?;
+    Ok(())
+}
+
 /// Records that the task's unwanted files are deleted.
 pub async fn cleaned(store: &Store, task: &SnapshotTask) -> Result<(), StoreError> {
     let deleted: Vec<String> = task.unwanted.iter().map(Sha256::to_string).collect();

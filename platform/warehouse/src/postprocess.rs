@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 
 use crate::{
     BatchStream, Parameters, ReadOptions, SqlError, WarehouseError, batches,
-    engine::{self, Engine, EngineLimits, quote_name},
+    engine::{self, Cancel, Engine, EngineLimits, quote_name},
     error::from_duckdb,
     googlesql::{self, Context},
 };
@@ -49,8 +49,9 @@ impl PostProcess {
     ) -> Result<BatchStream, WarehouseError> {
         let rewritten = googlesql::to_duckdb(sql, &Context::model_outputs(*parameters))?;
         let (options, runtime) = (*options, tokio::runtime::Handle::current());
-        let prepare = move || {
+        let prepare = move |cancel: &Cancel| {
             let engine = open(options.memory_limit_bytes, options.threads)?;
+            cancel.watch(&engine)?;
             create(&engine, TABLE, &zoneless(&input_schema))?;
             append(&engine, TABLE, &input_schema, input, &runtime, |_| ())?;
             engine.lock(&[])?;

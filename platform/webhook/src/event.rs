@@ -31,7 +31,8 @@ pub struct SegmentChange {
     pub segment: SegmentName,
     /// The new materialisation's number.
     pub materialisation: u32,
-    /// The number of the one before; none: it is the first.
+    /// The number of the one before; none: it is the first, or the one before is kept no more, so that everybody
+    /// entered.
     pub previous: Option<u32>,
     /// As of when it is.
     pub as_of: DateTime<Utc>,

@@ -1,12 +1,13 @@
 //! What an operator can set.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use cameo_webhook::Reach;
 
 use axum::body::Bytes;
 use cameo_access::OidcConfig;
 use cameo_isolation::Isolation;
+use cameo_package::SigningKey;
 use cameo_serving::SnapshotSettings;
 use cameo_store::limits::TenantRequestLimits;
 
@@ -111,6 +112,8 @@ pub struct Config {
     pub scratch: PathBuf,
     /// Which addresses webhooks may have.
     pub webhook_reach: Reach,
+    /// What signs receipts of erasures; without it there are none.
+    pub receipt_key: Option<Arc<SigningKey>>,
     /// Most open connections; more wait in the system's queue.
     pub connections_max: usize,
     /// How long to go on after `/readyz` began to fail, so that load balancers notice.
@@ -149,6 +152,7 @@ impl Default for Config {
             export_stall: Duration::from_mins(1),
             scratch: std::env::temp_dir(),
             webhook_reach: Reach::Public,
+            receipt_key: None,
             connections_max: 10_000,
             drain_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

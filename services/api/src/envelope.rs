@@ -52,19 +52,19 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
 
     app.metrics.in_flight.inc();
     let admitted = if limited { app.limits.admit().map(Some) } else { Ok(None) };
-    let (response, is_refused) = match admitted {
+    let (response, refusal) = match admitted {
         Ok(place) => {
             let _place = place.map(|place| keep(place, &mut request));
             let response = answer(time_limit(&app, route.as_ref()), request, next);
             let response = response.instrument(span.clone()).await;
-            let is_refused = response.as_ref().is_ok_and(is_refusal);
-            (response, is_refused)
+            let refusal = response.as_ref().ok().and_then(refusal);
+            (response, refusal)
         }
-        Err(problem) => (Err(problem), true),
+        Err(problem) => (Err(problem), Some(Paced::default())),
     };
     app.metrics.in_flight.dec();
-    if is_refused {
-        app.limits.pace().await;
+    if let Some(paced) = refusal {
+        app.limits.pace(paced).await;
     }
 
     let mut response = finish(response, &request_id);
@@ -78,7 +78,7 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     if status.is_server_error() || exports_traces() || tracing::enabled!(Level::DEBUG) {
         span.record("status", status.as_u16());
     }
-    if status.is_server_error() && !is_refused {
+    if status.is_server_error() && refusal.is_none() {
         tracing::warn!(parent: &span, seconds = duration.as_secs_f64(), "answered with an error");
     } else {
         tracing::debug!(parent: &span, seconds = duration.as_secs_f64(), "answered");
@@ -103,8 +103,9 @@ fn keep(place: Place, request: &mut Request) -> Kept {
 }
 
 /// Whether an answer only costs whoever asks for it: it waits for its turn where there are many.
-fn is_refusal(response: &Response) -> bool {
-    response.status() == StatusCode::UNAUTHORIZED || response.extensions().get::<Paced>().is_some()
+fn refusal(response: &Response) -> Option<Paced> {
+    let stranger = response.status() == StatusCode::UNAUTHORIZED;
+    response.extensions().get().copied().or_else(|| stranger.then(Paced::default))
 }
 
 /// How long an answer may take: a bundle that is planned or applied takes longer than a look-up.

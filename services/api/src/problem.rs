@@ -46,6 +46,10 @@ pub(crate) enum Code {
     NotMaterialised,
     /// The materialisation of the segment is no longer kept.
     MaterialisationGone,
+    /// The erasure is not done yet.
+    ErasureGoesOn,
+    /// The server has no key to sign receipts with.
+    ReceiptsNotSigned,
     /// The service has not published predictions yet.
     NotPublished,
     /// The generation is not explained.
@@ -96,7 +100,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order in which the reference lists them.
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::MalformedJson,
         Self::InvalidRequest,
         Self::InvalidKey,
@@ -109,6 +113,8 @@ impl Code {
         Self::NotAcceptable,
         Self::NotMaterialised,
         Self::MaterialisationGone,
+        Self::ErasureGoesOn,
+        Self::ReceiptsNotSigned,
         Self::NotPublished,
         Self::NotExplained,
         Self::ExplanationNotStored,
@@ -178,6 +184,10 @@ impl Code {
             }
             Self::MaterialisationGone => {
                 ("materialisation_gone", S::GONE, "The materialisation is no longer kept")
+            }
+            Self::ErasureGoesOn => ("erasure_goes_on", S::CONFLICT, "The erasure is not done yet"),
+            Self::ReceiptsNotSigned => {
+                ("receipts_not_signed", S::CONFLICT, "There is no key to sign receipts with")
             }
             Self::NotPublished => {
                 ("not_published", S::CONFLICT, "The service has not published predictions yet")

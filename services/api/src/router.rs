@@ -26,8 +26,8 @@ use crate::{
     problem::Problem,
     routes::{
         audit, card, deployments, erasures, explanations, exports, generations, health, keys,
-        lineage, me, predictions, profiles, releases, runs, segments, services, suppressions,
-        tenants, verdicts, webhooks,
+        lineage, me, predictions, profiles, receipts, releases, runs, segments, services,
+        suppressions, tenants, verdicts, webhooks,
     },
 };
 
@@ -130,6 +130,7 @@ fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(scoped(segment, routes!(webhooks::list_deliveries)))
         .routes(scoped(erase, routes!(erasures::erase_customer, erasures::list_erasures)))
         .routes(scoped(erase, routes!(erasures::get_erasure)))
+        .routes(scoped(erase, routes!(receipts::get_receipt, receipts::name_receipt)))
         .routes(scoped(erase, routes!(suppressions::list_suppressions)))
         .routes(scoped(erase, routes!(suppressions::lift_suppressions)))
         .routes(by_service(manage, routes!(keys::list_keys, keys::create_key)))

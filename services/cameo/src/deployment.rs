@@ -12,16 +12,19 @@ use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
 use cameo_isolation::{Isolation, Program};
 use cameo_openlineage::Receiver;
-use cameo_package::TrustedKeys;
+use cameo_package::{SigningKey, TrustedKeys};
 use cameo_sealing::TenantKeys;
 use cameo_store::{
-    By, ConnectOptions, Store,
+    By, ConnectOptions, Store, schema,
     services::{self, ServiceRecord},
 };
 use cameo_warehouse::{Lake, LakeLimits, Warehouse};
 use serde::{Deserialize, Serialize};
 
-use crate::{cli::Global, commands::master_key};
+use crate::{
+    cli::Global,
+    commands::{master_key, package},
+};
 
 /// How other commands find a running `cameo up`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +39,8 @@ pub(crate) struct Server {
 
 /// Where a running `cameo up` says how to reach it.
 const SERVER_FILE: &str = "server.json";
+/// The data directory's own secret key for receipts; the public one is `receipt.pub` beside it.
+const RECEIPT_KEY_FILE: &str = "receipt.key";
 
 impl Server {
     fn of(data: &Path) -> Option<Self> {
@@ -72,6 +77,25 @@ impl Places {
         // An empty variable is how many set-ups say that there is none.
         let master_key = global.master_key_file.clone().filter(|file| !file.as_os_str().is_empty());
         Ok(Self { data, lake, artifacts, master_key })
+    }
+
+    /// Makes the data directory's own key for receipts, where there is none.
+    pub(crate) fn ensure_receipt_key(&self) -> anyhow::Result<()> {
+        let own = self.data.join(RECEIPT_KEY_FILE);
+        if !own.exists() {
+            package::write_pair(&own)?;
+        }
+        Ok(())
+    }
+
+    /// The key that signs receipts: the one that is named, else the data directory's own, where it has one.
+    pub(crate) fn receipt_key(&self, named: Option<&Path>) -> anyhow::Result<Option<SigningKey>> {
+        let own = self.data.join(RECEIPT_KEY_FILE);
+        match named {
+            Some(named) => package::read_key(named).map(Some),
+            None if own.exists() => package::read_key(&own).map(Some),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -119,6 +143,8 @@ pub(crate) struct Deployment {
     pub(crate) trusted_keys: Option<TrustedKeys>,
     /// The API's settings.
     pub(crate) api: cameo_api::Config,
+    /// The workers' settings.
+    pub(crate) worker: cameo_worker::Config,
     /// Where the API is for those who are told by webhooks.
     pub(crate) public_url: Option<String>,
     /// What sensitive predictions are sealed with.
@@ -128,8 +154,16 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Finds the server: by its URL, or by the data directory of a running `cameo up`.
+    /// Finds the server, whose schema this version works on. Nothing is migrated: that is for the operator to
+    /// say, by `cameo migrate` or by starting a server of this version.
     pub(crate) async fn find(global: &Global) -> anyhow::Result<Self> {
+        let deployment = Self::reach(global).await?;
+        schema::check(&deployment.store).await?;
+        Ok(deployment)
+    }
+
+    /// Finds the server, whatever schema it has: by its URL, or by the data directory of a running `cameo up`.
+    pub(crate) async fn reach(global: &Global) -> anyhow::Result<Self> {
         // Looked for before anything is made, so that a mistyped folder stays away.
         let url = match (&global.database_url, Server::of(&global.data_dir)) {
             (Some(url), _) => url.clone(),
@@ -141,11 +175,9 @@ impl Deployment {
             ),
         };
         let places = Places::prepare(global)?;
-        let deployment = Self::open(places, &url).await.with_context(|| {
+        Self::open(places, &url).await.with_context(|| {
             "could not reach the server; is `cameo up` still running, or CAMEO_DATABASE_URL right?"
-        })?;
-        deployment.store.migrate().await.context("could not bring the database up to date")?;
-        Ok(deployment)
+        })
     }
 
     /// What bundles are compared with.
@@ -183,6 +215,7 @@ impl Deployment {
             openlineage: None,
             trusted_keys: None,
             api: cameo_api::Config::default(),
+            worker: cameo_worker::Config::default(),
             public_url: None,
             tenant_keys,
             isolation: Isolation::Process(Program::this()),

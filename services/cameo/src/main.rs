@@ -18,11 +18,16 @@ use std::{io::Write, process::ExitCode};
 
 use cameo_isolation::child;
 use clap::{Parser, ValueEnum};
+use mimalloc::MiMalloc;
 
 use crate::{
     cli::{Cli, Command},
     output::Output,
 };
+
+/// Small allocations are what a look-up mostly costs (`cameo bench lookup`).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Wrong usage of the command line, as in sysexits.h; 2 is taken by `plan`.
 const EXIT_USAGE: u8 = 64;
@@ -103,9 +108,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(wanted) => commands::explain::run(global, wanted, output).await,
         Command::Lineage(wanted) => commands::lineage::run(global, wanted, output).await,
         Command::Card(service) => commands::card::run(global, service, output).await,
+        Command::Segment(segment) => commands::segments::run(global, segment, output).await,
         Command::Rollback(rollback) => commands::rollback::run(global, rollback, output).await,
         Command::Erase(erase) => commands::erasures::erase(global, erase, output).await,
-        Command::Erasures(wanted) => commands::erasures::list(global, wanted, output).await,
+        Command::Erasures(wanted) => commands::erasures::run(global, wanted, output).await,
         Command::Suppressions(wanted) => {
             commands::erasures::suppressions(global, wanted, output).await
         }
@@ -113,6 +119,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::SqlAccess(access) => commands::sql_access::run(global, access, output).await,
         Command::Audit(audit) => commands::audit::run(global, audit, output).await,
         Command::Doctor => commands::doctor::run(global, output).await,
+        Command::Backup(backup) => commands::backup::run(global, backup, output).await,
+        Command::Restore(restore) => commands::restore::run(global, restore, output).await,
+        Command::Migrate(migrate) => commands::migrate::run(global, migrate, output).await,
         Command::DemoData(data) => commands::demo_data::run(global, data, output).await,
         Command::Model(model) => commands::model::run(global, model, output).await,
         Command::Sql(sql) => commands::sql::run(sql, output),

@@ -9,12 +9,13 @@ use cameo_bundle::Code;
 /// Set to anything, it writes the page instead of comparing it.
 const UPDATE_VARIABLE: &str = "CAMEO_UPDATE_DOCS";
 /// The first number of each group and what the group is about.
-const GROUPS: [(u16, &str); 9] = [
+const GROUPS: [(u16, &str); 10] = [
     (1, "Files"),
     (10, "YAML"),
     (30, "Values of config.yaml and tenant.yaml"),
     (50, "Explanations"),
     (70, "Templates and macros"),
+    (80, "Segments"),
     (90, "Cards"),
     (100, "Queries"),
     (200, "Models"),

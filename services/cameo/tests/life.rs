@@ -90,6 +90,7 @@ fn a_bundle_lives_through_changes_a_rollback_a_kill_and_a_restart() {
     let healthy = server.cameo(&["doctor", "-o", "human"]).exits(0);
     assert_eq!(healthy.stdout, "every invariant holds\n");
 
+    an_erasure_has_a_receipt_that_is_checked_offline(&server, place.path(), &key);
     a_revoked_key_opens_nothing(&server, &key, &prefix);
     an_orderly_end_leaves_no_address_behind(server, &data);
 }
@@ -400,6 +401,34 @@ fn what_git_lost_is_archived_only_where_that_was_asked_for(server: &Server, tena
         server.cameo(&["archive", "marketing/gender", "--reason", "a test"]).exits(0).json();
     assert_eq!(put_away["releases"].as_array().map(Vec::len), Some(1), "{put_away}");
     assert_eq!(apply(server, tenants)["services"][2]["applied"], "changed");
+}
+
+fn an_erasure_has_a_receipt_that_is_checked_offline(server: &Server, place: &Path, key: &str) {
+    let erased = server.cameo(&["erase", "crm", "3", "--wait"]).exits(0).json();
+    assert_eq!(erased["state"], "done", "{erased}");
+    let number = erased["erasure"].to_string();
+    let file = place.join("receipt.json").display().to_string();
+    let asked = ["erasures", "receipt", "crm", &number, "--key", "3", "--out", &file];
+    server.cameo(&asked).exits(0);
+    let public = place.join("data/receipt.pub").display().to_string();
+    let verify = ["erasures", "verify", &file, "--trusted-key", &public];
+    let verified = cameo(&verify).exits(0).json();
+    assert_eq!(verified["statement"]["key"], "3");
+    assert_eq!(verified["statement"]["erasure"], erased["erasure"]);
+    assert_eq!(verified["statement"]["trail"].as_array().map(Vec::len), Some(2));
+    // The API signs the same.
+    let path = format!("/v1/tenants/crm/erasures/{number}/receipt");
+    let given = ask(&server.api, "POST", &path, key, r#"{"key": 3}"#);
+    let written: Value =
+        serde_json::from_str(&fs::read_to_string(&file).expect("the receipt")).expect("JSON");
+    assert_eq!(given.json(), written);
+
+    let another = server.cameo(&["erasures", "receipt", "crm", &number, "--key", "4"]).exits(1);
+    assert!(another.stderr.contains("is of another customer"), "{}", another.stderr);
+    let changed = fs::read_to_string(&file).expect("the receipt").replacen("eyJ", "eyI", 1);
+    fs::write(&file, changed).expect("written");
+    let refused = cameo(&verify).exits(1);
+    assert!(refused.stderr.contains("the receipt was changed"), "{}", refused.stderr);
 }
 
 fn a_revoked_key_opens_nothing(server: &Server, key: &str, prefix: &str) {

@@ -145,6 +145,7 @@ async fn mirror(dependencies: &Dependencies, task: &MirrorTask) -> Result<(), Mi
     let copy = copy.ok_or_else(|| {
         WarehouseError::Corrupt(format!("generation {} cannot be read back", task.generation))
     })?;
+    hit("mirror_compared");
     outbox::complete(&dependencies.store, task, task.digest, copy).await?;
     hit("mirror_completed");
     tracing::info!(
@@ -182,7 +183,7 @@ async fn load(
 
 async fn renew(store: Store, task: MirrorTask, lease_seconds: u32) {
     loop {
-        tokio::time::sleep(Duration::from_secs(u64::from(lease_seconds) / 3)).await;
+        tokio::time::sleep(Duration::from_secs(lease_seconds.into()) / 3).await;
         if let Err(error) = outbox::heartbeat(&store, &task, lease_seconds).await {
             // A load by two mirrors at once is harmless: both write the same load id.
             tracing::warn!(

@@ -11,7 +11,7 @@ use cameo_domain::{Reason, RunState};
 use cameo_isolation::{Allowance, Host};
 use cameo_openlineage::{Emitter, Receiver};
 use cameo_pipeline::{
-    Execution, ModelFiles, Outcome, Plan, RunError, Tracker, engine_memory, model_memory,
+    Execution, Limits, ModelFiles, Outcome, Plan, RunError, Tracker, engine_memory, model_memory,
     start_host,
 };
 use cameo_store::{
@@ -87,7 +87,7 @@ async fn attempt(
         cancel.clone(),
     ));
     let watched = Watched { tracker: &tracker, host: &host, telling };
-    let result = publish(config, dependencies, claimed, &watched, cancel.clone()).await;
+    let result = publish(config, dependencies, claimed, &watched, cancel).await;
     heartbeat.abort();
     sampler.abort();
     // The lease may be lost while this process slept; what made the attempt end is then moot.
@@ -204,62 +204,74 @@ async fn publish(
                 ),
             ))
         })?;
-    let files = Arc::new(fetch(dependencies, &manifest).await?);
-    hit("release_loaded");
+    let limits = Limits::of(&manifest.run, &config.ceilings);
+    let memory_bytes = limits.memory_mb * 1024 * 1024;
+    let run = Box::pin(async {
+        let files = Arc::new(fetch(dependencies, &manifest).await?);
+        hit("release_loaded");
+        let allowance = allowance(config, &manifest, memory_bytes);
+        let started = start_host(&config.isolation, allowance).await?;
+        let host = host.get_or_init(|| started).clone();
+        // A model that never ends to load must neither outlast its run nor keep a worker that is to stop.
+        let _stops = host.stops();
+        let plan = tokio::select! {
+            plan = prepare(dependencies, claimed, manifest, &files, host) => plan?,
+            () = cancel.cancelled() => return Err(RunError::Cancelled),
+        };
+        tracker.end("prepare");
+        if let Some(telling) = telling {
+            telling.started(&plan.tables());
+        }
+        hit("plan_prepared");
 
+        let execution = Execution {
+            plan: Arc::new(plan),
+            claimed: claimed.clone(),
+            store: dependencies.store.clone(),
+            tenant_keys: Arc::clone(&dependencies.tenant_keys),
+            warehouse: Arc::clone(&dependencies.warehouse),
+            read: ReadOptions {
+                memory_limit_bytes: engine_memory(memory_bytes),
+                threads: config.threads,
+                partitions: config.threads,
+                batch_rows: BATCH_ROWS,
+            },
+            scorers: config.threads,
+            writers: config.writers,
+            predicted_at: dependencies.clock.now(),
+            limits,
+            lease_seconds: config.lease_seconds,
+            tracker: Arc::clone(tracker),
+        };
+        cameo_pipeline::execute(execution, files, cancel).await
+    });
+    limits.in_time(run).await
+}
+
+async fn prepare(
+    dependencies: &Dependencies,
+    claimed: &ClaimedRun,
+    manifest: ReleaseManifest,
+    files: &Arc<ModelFiles>,
+    host: Host,
+) -> Result<Plan, RunError> {
     let zone: Tz = manifest.timezone.parse().unwrap_or(Tz::UTC);
     let parameters = Parameters {
         run_time: claimed.due_at,
         run_date: claimed.due_at.with_timezone(&zone).date_naive(),
     };
-    let memory_mb = u64::from(manifest.run.memory_limit_mb).min(config.memory_max_mb);
-    let memory_bytes = memory_mb * 1024 * 1024;
-    let time_limit = Duration::from_secs(u64::from(manifest.run.time_limit_minutes) * 60);
     let warehouse = dependencies.warehouse.as_ref();
-    let allowance = allowance(config, memory_bytes, time_limit);
-    let started = start_host(&config.isolation, allowance).await?;
-    let host = host.get_or_init(|| started).clone();
-    // A model that never ends to load must not keep a worker that is to stop.
-    let _stops = host.stops();
-    let plan = tokio::select! {
-        plan = Plan::prepare(manifest, Arc::clone(&files), warehouse, parameters, host) => plan?,
-        () = cancel.cancelled() => return Err(RunError::Cancelled),
-    };
-    tracker.end("prepare");
-    if let Some(telling) = telling {
-        telling.started(&plan.tables());
-    }
-    hit("plan_prepared");
-
-    let execution = Execution {
-        plan: Arc::new(plan),
-        claimed: claimed.clone(),
-        store: dependencies.store.clone(),
-        tenant_keys: Arc::clone(&dependencies.tenant_keys),
-        warehouse: Arc::clone(&dependencies.warehouse),
-        read: ReadOptions {
-            memory_limit_bytes: engine_memory(memory_bytes),
-            threads: config.threads,
-            partitions: config.threads,
-            batch_rows: BATCH_ROWS,
-        },
-        scorers: config.threads,
-        writers: config.writers,
-        predicted_at: dependencies.clock.now(),
-        time_limit,
-        lease_seconds: config.lease_seconds,
-        tracker: Arc::clone(tracker),
-    };
-    cameo_pipeline::execute(execution, files, cancel).await
+    Plan::prepare(manifest, Arc::clone(files), warehouse, parameters, host).await
 }
 
 /// What the model of a run may use.
-fn allowance(config: &Config, memory_bytes: u64, time_limit: Duration) -> Allowance {
+fn allowance(config: &Config, manifest: &ReleaseManifest, memory_bytes: u64) -> Allowance {
     let threads = config.threads.max(1);
+    let time = manifest.run.time_limit().min(config.ceilings.time);
     Allowance {
         memory_bytes: model_memory(memory_bytes),
         // The run's own limit comes first; this one holds where nobody is left to keep it.
-        cpu_time: time_limit * u32::try_from(threads).unwrap_or(u32::MAX),
+        cpu_time: time * u32::try_from(threads).unwrap_or(u32::MAX),
         call_time: config.model_time,
         threads,
     }
@@ -297,6 +309,9 @@ async fn sample_memory(tracker: Arc<Tracker>, host: Arc<OnceLock<Host>>) {
 
 /// Renews the lease and stores the progress until it is aborted; cancels the run when the lease is
 /// lost.
+///
+/// A heartbeat that meets the publication waits for it and then finds a run that has ended. That is no loss:
+/// whoever publishes is told by its own transaction what became of the run.
 async fn beat(
     dependencies: Dependencies,
     claimed: ClaimedRun,
@@ -316,7 +331,9 @@ async fn beat(
         match runs::heartbeat(store, claimed.run, claimed.epoch, lease_seconds, &progress).await {
             Ok(()) => hit("heartbeat_sent"),
             Err(cameo_store::StoreError::StaleEpoch { .. }) => {
-                cancel.cancel();
+                if !tracker.is_publishing() {
+                    cancel.cancel();
+                }
                 return;
             }
             // The lease outlives a few lost heartbeats; if it does not, the epoch protects.

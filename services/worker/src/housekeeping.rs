@@ -1,5 +1,5 @@
-//! What workers do beside their runs: they end what nobody owns, drop what nobody reads and anchor the
-//! audit trail.
+//! What workers do beside their runs: they end what nobody owns, drop what nobody reads, anchor the audit
+//! trail and tell how long runs wait.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use crate::{Dependencies, anchoring, segments, webhooks};
 const PERIOD: Duration = Duration::from_secs(1);
 /// How many periods pass between two looks for droppable generations.
 const RETAIN_EVERY: u32 = 10;
+/// How many periods pass between two looks at the queue.
+const QUEUE_EVERY: u32 = 5;
 /// How many periods pass between two looks whether the audit trail is to be anchored.
 const ANCHOR_EVERY: u32 = 5;
 
@@ -46,6 +48,16 @@ pub(crate) async fn run(dependencies: Dependencies, shutdown: CancellationToken)
             webhooks::retain(store).await;
             if let Err(error) = segments::clean(store, &dependencies.artifacts).await {
                 tracing::warn!(%error, "could not delete old members of segments");
+            }
+            segments::measure(&dependencies).await;
+        }
+        if period.is_multiple_of(QUEUE_EVERY) {
+            match runs::waiting(store).await {
+                Ok(waiting) => metrics.queue.waiting(&waiting),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not look at the queue"
+                ),
             }
         }
         if period.is_multiple_of(ANCHOR_EVERY) {

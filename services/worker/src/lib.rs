@@ -5,13 +5,17 @@
 //! every late write of the first one fail.
 
 mod anchoring;
+mod causes;
 mod comparison;
 mod erasing;
 mod execution;
 mod housekeeping;
 mod lineage;
 mod metrics;
+mod places;
+mod queue_metrics;
 mod repeat;
+mod segment_metrics;
 mod segments;
 mod snapshot_metrics;
 mod snapshots;
@@ -27,18 +31,17 @@ use cameo_openlineage::{Emitter, Sending};
 use cameo_runtime::clock::Clock;
 use cameo_sealing::TenantKeys;
 use cameo_store::{
-    By, Store, StoreError,
+    By, Store,
     lookup::{self, Hint},
-    runs::{self, ClaimedRun},
+    runs,
 };
 use cameo_warehouse::Warehouse;
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::JoinSet,
-};
+use places::Places;
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use cameo_openlineage::{Receiver, emitter::TIMEOUT as RECEIVER_TIMEOUT};
+pub use cameo_pipeline::Ceilings;
 pub use cameo_webhook::Reach;
 pub use comparison::compare_next;
 pub use erasing::erase_next;
@@ -51,7 +54,7 @@ pub use snapshots::step as make_next_snapshot;
 pub struct Config {
     /// Who holds the lease, for people: host and process.
     pub name: String,
-    /// Runs that this worker executes at the same time.
+    /// Runs that this worker executes at the same time; at most half of them are of one tenant.
     pub runs_max: usize,
     /// Threads of the warehouse engine and tasks that score, for each run.
     pub threads: usize,
@@ -63,8 +66,8 @@ pub struct Config {
     pub poll: Duration,
     /// How long a stopping worker lets its runs finish.
     pub drain: Duration,
-    /// Cap on the memory that any bundle may ask for, in MiB.
-    pub memory_max_mb: u64,
+    /// What a run may use at most, whatever its bundle asks for.
+    pub ceilings: Ceilings,
     /// Where the models of bundles work.
     pub isolation: Isolation,
     /// Longest time that a model may take for one batch, or to load.
@@ -85,13 +88,13 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             name: format!("worker-{}", std::process::id()),
-            runs_max: 2,
+            runs_max: 4,
             threads: cores,
             writers: 2,
             lease_seconds: 30,
             poll: Duration::from_millis(500),
             drain: Duration::from_secs(30),
-            memory_max_mb: 8 * 1024,
+            ceilings: Ceilings::default(),
             isolation: Isolation::None,
             // A little longer than the model's own limit, which says how far it came.
             model_time: Duration::from_secs(10 * 60 + 30),
@@ -125,7 +128,7 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
     dependencies.store = dependencies.store.acting(By::new(&config.name, "worker"));
     let (emitter, sending) = start_telling(&config, &dependencies).unzip();
     let config = Arc::new(config);
-    let slots = Arc::new(Semaphore::new(config.runs_max.max(1)));
+    let places = Arc::new(Places::new(config.runs_max));
     let abandon = CancellationToken::new();
     let mut running = JoinSet::new();
     let housekeeping =
@@ -159,15 +162,18 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
     let listener = tokio::spawn(lookup::wake(dependencies.store.clone(), wanted, work.clone()));
 
     tracing::info!(worker = config.name, runs_max = config.runs_max, "worker started");
-    while let Some(slot) = next_slot(&slots, &shutdown).await {
+    while let Some(free) = places.next_free(&shutdown).await {
         while running.try_join_next().is_some() {}
-        match claim(&config, &dependencies, &slots).await {
+        let (store, lease_seconds) = (&dependencies.store, config.lease_seconds);
+        match runs::claim_in(store, &config.name, lease_seconds, &places.turn()).await {
             Ok(Some(claimed)) => {
                 hit("run_claimed");
+                dependencies.metrics.queue.claimed(&claimed.path.tenant, claimed.waited_seconds);
+                let place = places.take(free, &claimed.path.tenant);
                 let (config, dependencies) = (Arc::clone(&config), dependencies.clone());
                 let (abandon, emitter) = (abandon.clone(), emitter.clone());
                 running.spawn(async move {
-                    let _slot = slot;
+                    let _place = place;
                     execution::execute(&config, &dependencies, emitter.as_ref(), claimed, abandon)
                         .await;
                 });
@@ -209,31 +215,6 @@ fn start_telling(config: &Config, dependencies: &Dependencies) -> Option<(Emitte
             );
             None
         }
-    }
-}
-
-/// Takes a run. The last free place of several is kept for production: it must not wait for what runs
-/// beside it.
-async fn claim(
-    config: &Config,
-    dependencies: &Dependencies,
-    slots: &Semaphore,
-) -> Result<Option<ClaimedRun>, StoreError> {
-    let (store, name, lease) = (&dependencies.store, &config.name, config.lease_seconds);
-    if config.runs_max > 1 && slots.available_permits() == 0 {
-        return runs::claim_to_publish(store, name, lease).await;
-    }
-    runs::claim(store, name, lease).await
-}
-
-async fn next_slot(
-    slots: &Arc<Semaphore>,
-    shutdown: &CancellationToken,
-) -> Option<tokio::sync::OwnedSemaphorePermit> {
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => None,
-        slot = Arc::clone(slots).acquire_owned() => slot.ok(),
     }
 }
 

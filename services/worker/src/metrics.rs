@@ -16,7 +16,9 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::snapshot_metrics::SnapshotMetrics;
+use crate::{
+    queue_metrics::QueueMetrics, segment_metrics::SegmentMetrics, snapshot_metrics::SnapshotMetrics,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Service {
@@ -56,6 +58,8 @@ pub struct WorkerMetrics {
     pub(crate) erasures: Counter,
     pub(crate) erasure_errors: Counter,
     pub(crate) openlineage: Counters,
+    pub(crate) queue: QueueMetrics,
+    pub(crate) segments: SegmentMetrics,
     pub(crate) snapshots: SnapshotMetrics,
     pub(crate) webhooks_delivered: Counter,
     pub(crate) webhooks_failed: Counter,
@@ -81,6 +85,8 @@ impl WorkerMetrics {
             erasures: Counter::default(),
             erasure_errors: Counter::default(),
             openlineage: Counters::default(),
+            queue: QueueMetrics::register(registry),
+            segments: SegmentMetrics::register(registry),
             snapshots: SnapshotMetrics::register(registry),
             webhooks_delivered: Counter::default(),
             webhooks_failed: Counter::default(),

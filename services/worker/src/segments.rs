@@ -24,12 +24,12 @@ use cameo_segment::{
 use cameo_snapshot::{Digesting, Snapshot, SnapshotError};
 use cameo_store::{
     Store, StoreError,
-    segments::{self, Made, SegmentTask},
+    segments::{self, LeftOver, Made, SegmentTask},
     snapshots,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Dependencies, repeat::repeat};
+use crate::{Config, Dependencies, repeat::repeat, snapshots::sweep};
 
 /// Another worker may take a segment over after this many seconds without a renewal.
 const LEASE_SECONDS: u32 = 60;
@@ -71,17 +71,22 @@ pub(crate) async fn run(
     dependencies: Dependencies,
     shutdown: CancellationToken,
 ) {
+    sweep(&config.scratch, FOLDER_PREFIX);
     let turn = || step(&config, &dependencies);
     repeat("could not look for segments that are due", config.drain, &shutdown, turn).await;
 }
 
-/// Makes the members of the next segment that is due; `false` where none is, or where it waits for a snapshot.
+/// Deletes what nobody may read, and makes the members of the next segment that is due; `false` where none is, or
+/// where it waits for a snapshot.
 ///
 /// # Errors
 /// Only when the queue cannot be asked; what failed otherwise is recorded and tried again later.
 pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, StoreError> {
     let store = &dependencies.store;
     let lease_seconds = config.lease_seconds.min(LEASE_SECONDS);
+    if let Some(left_over) = segments::claim_left_over(store, lease_seconds).await? {
+        return delete(dependencies, &left_over).await;
+    }
     let Some(task) = segments::claim(store, lease_seconds).await? else { return Ok(false) };
     hit("segment_claimed");
     let keep = tokio::spawn(renew(store.clone(), task.clone(), lease_seconds));
@@ -91,7 +96,7 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
     let ended = match made {
         Ok(()) => Ok(()),
         Err(MakeError::Store(error)) if matches!(error, StoreError::StaleSegment { .. }) => {
-            Err(error)
+            segments::let_go(store, &task).await.and(Err(error))
         }
         Err(MakeError::NoSnapshot) => {
             let not_before = dependencies.clock.now() + SNAPSHOT_WAIT;
@@ -106,9 +111,11 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
                 tenant = %task.tenant, segment = %task.segment, error = &error as &dyn std::error::Error,
                 "a segment no longer fits what its services predict; its last members stay"
             );
+            dependencies.metrics.segments.refused.inc();
             segments::refuse(store, &task, &error.to_string()).await
         }
         Err(error) => {
+            dependencies.metrics.segments.errors.inc();
             let wait = BACKOFF.after(task.attempt);
             tracing::warn!(
                 tenant = %task.tenant, segment = %task.segment, error = &error as &dyn std::error::Error,
@@ -125,6 +132,22 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
         Ok(()) | Err(StoreError::StaleSegment { .. }) => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Deletes files that are unwanted. Where that fails, the lease runs out and it is tried again.
+async fn delete(dependencies: &Dependencies, left_over: &LeftOver) -> Result<bool, StoreError> {
+    for file in &left_over.files {
+        if let Err(error) = dependencies.artifacts.delete(file).await {
+            tracing::warn!(
+                tenant = %left_over.tenant, segment = %left_over.segment,
+                error = &error as &dyn std::error::Error,
+                "could not delete members that nobody may read; will try again"
+            );
+            return Ok(false);
+        }
+    }
+    segments::left_over_deleted(&dependencies.store, left_over).await?;
+    Ok(true)
 }
 
 async fn make(
@@ -150,11 +173,17 @@ async fn make(
     hit("segment_announced");
     artifacts.put_file(&file, &made.sha256).await?;
     hit("segment_stored");
-    segments::complete(store, task, made).await?;
+    if let Err(error) = segments::complete(store, task, made).await {
+        // A commit whose answer was lost has recorded it: then it is nobody's to delete.
+        segments::disown(store, task, &made.sha256).await?;
+        return Err(error.into());
+    }
     hit("segment_recorded");
+    let seconds = started.elapsed().as_secs_f64();
+    dependencies.metrics.segments.made(made.members, seconds);
     tracing::info!(
         tenant = %task.tenant, segment = %task.segment, number = task.number, members = made.members,
-        bytes = made.bytes, seconds = started.elapsed().as_secs_f64(), "made the members of a segment"
+        bytes = made.bytes, seconds, "made the members of a segment"
     );
     Ok(())
 }
@@ -218,6 +247,17 @@ fn write(task: &SegmentTask, files: &[(PathBuf, Sha256)], to: &Path) -> Result<M
     let bytes = file.bytes();
     let (sha256, _) = file.finish();
     Ok(Made { members: count.members, profiles: count.profiles, sha256, bytes })
+}
+
+/// Tells how far the segments of each tenant are.
+pub(crate) async fn measure(dependencies: &Dependencies) {
+    match segments::standing(&dependencies.store).await {
+        Ok(standing) => dependencies.metrics.segments.standing(&standing),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "could not see how far the segments are"
+        ),
+    }
 }
 
 /// Deletes the files of materialisations that are no longer kept.

@@ -19,7 +19,7 @@ use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Dependencies, repeat::repeat};
+use crate::{Config, Dependencies, causes::with_causes, repeat::repeat};
 
 /// Another worker may take a task over after this many seconds without a renewal.
 const LEASE_SECONDS: u32 = 60;
@@ -53,17 +53,17 @@ pub(crate) async fn run(
     dependencies: Dependencies,
     shutdown: CancellationToken,
 ) {
-    sweep(&config.scratch);
+    sweep(&config.scratch, FOLDER_PREFIX);
     let turn = || step(&config, &dependencies);
     repeat("could not look for generations without a snapshot", config.drain, &shutdown, turn)
         .await;
 }
 
-/// Deletes what killed workers left in the scratch folder. Other workers may use it now: what they write is
-/// never as old.
-fn sweep(scratch: &Path) {
+/// Deletes the folders that killed processes left in the scratch folder, by how their names begin. Others may use it
+/// now: what they write is never as old.
+pub(crate) fn sweep(scratch: &Path, prefix: &str) {
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX);
+        let is_ours = entry.file_name().to_string_lossy().starts_with(prefix);
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let age = modified.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
         if is_ours && age > LEFT_OVER_AFTER {
@@ -102,7 +102,7 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
                 service = %task.path, generation = %task.generation, error = &error as &dyn std::error::Error, ?wait,
                 "could not make a snapshot; will try again"
             );
-            let reason = Reason::new("snapshot", error.to_string());
+            let reason = Reason::new("snapshot", with_causes(&error));
             let not_before = dependencies.clock.now() + wait;
             match snapshots::retry(store, &task, reason, not_before).await {
                 Ok(()) | Err(StoreError::StaleTask(_)) => {}
@@ -183,7 +183,11 @@ async fn store_file(
     artifacts.put_file(file, &written.sha256).await?;
     hit("snapshot_stored");
     let recorded = SnapshotFile { sha256: written.sha256, bytes: written.bytes };
-    snapshots::complete(store, task, &recorded).await?;
+    if let Err(error) = snapshots::complete(store, task, &recorded).await {
+        // A worker that slept past its lease stores what another one has deleted already.
+        snapshots::disown(store, task, &written.sha256).await?;
+        return Err(error.into());
+    }
     hit("snapshot_recorded");
     Ok(())
 }

@@ -200,7 +200,8 @@ impl Telling {
         let Some(new) = of(*materialisation).await? else { return Ok(None) };
         let old = match new.number.saturating_sub(1) {
             0 => None,
-            previous => of(previous).await?,
+            // One whose file is gone leads nowhere: then everybody entered.
+            previous => of(previous).await?.filter(|old| old.dropped_at.is_none()),
         };
         let Some(tally) = self.tally(old.as_ref(), &new).await? else { return Ok(None) };
         if tally.is_empty() && old.is_some() {
@@ -229,9 +230,7 @@ impl Telling {
             return Ok(None);
         }
         let everybody = Tally { entered: new.members, ..Tally::default() };
-        let Some(old) = old.filter(|old| old.dropped_at.is_none()) else {
-            return Ok(Some(everybody));
-        };
+        let Some(old) = old else { return Ok(Some(everybody)) };
         let old = Members::all(self.memberships.open(&old.sha256).await?);
         let new = Members::all(self.memberships.open(&new.sha256).await?);
         let counted = tokio::task::spawn_blocking(move || {

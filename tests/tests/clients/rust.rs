@@ -3,10 +3,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use cameo_client::{
-    Client, Code, DataType, Error, KeyRequest, MissingReason, ProfileQuery, RunFilter, RunState,
-    Stage, Status,
+    ChangeKind, Client, Code, DataType, DeliveryState, Error, Format, KeyRequest, MissingReason,
+    ProfileQuery, RunFilter, RunState, Since, Stage, Status,
 };
+use cameo_tests::eventually;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::server::{CUSTOMERS, Server};
 
@@ -61,6 +63,102 @@ async fn predictions_and_profiles_are_what_the_server_says() {
     let query = ProfileQuery::default().services(["gender"]);
     let profiles = marketing.profiles(keys, &query).await.expect("profiles");
     assert!(profiles.len() == 150 && profiles.iter().all(|one| one.services.len() == 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_are_counted_followed_and_told() {
+    let server = Server::start().await;
+    let client = Client::new(&server.api.url, &server.key).expect("a client");
+    let marketing = client.tenant("marketing");
+    let counted = eventually("the snapshots are at hand", async || {
+        marketing.count_segment("gender.score >= 7").await.ok()
+    })
+    .await;
+    // Those of whom 6 is left over.
+    assert_eq!((counted.members, counted.profiles), (CUSTOMERS / 7, CUSTOMERS));
+    assert_eq!(counted.condition, "gender.score >= 7.0");
+    let wrong = marketing.count_segment("gender.nothing > 1").await.expect_err("no such column");
+    assert_eq!(wrong.code(), Some(&Code::InvalidSegment));
+
+    let define = async |condition: &str| {
+        marketing.define_segment("loyal", condition, &["gender.score"]).await.expect("defined")
+    };
+    define("gender.score >= 7").await;
+    let everybody = eventually("the members are made", async || {
+        marketing.changes("loyal", Since::Nobody, false).await.ok()
+    })
+    .await;
+    assert_eq!((everybody.since, everybody.changes.len() as u64), (0, counted.members));
+    let first = &everybody.changes[0];
+    assert_eq!((first.key.to_string().as_str(), first.change), ("6", ChangeKind::Entered));
+    assert_eq!(first.attributes["gender.score"], 7.0);
+    let taken = everybody.materialisation;
+    let noted = marketing.acknowledge("loyal", "braze", taken).await.expect("noted");
+    assert_eq!((noted.consumer.as_str(), noted.materialisation), ("braze", taken));
+    assert_eq!(marketing.consumers("loyal").await.expect("consumers"), [noted]);
+    define("gender.score between 6 and 6.5").await;
+    let changes = eventually("they are made anew", async || {
+        let changes = marketing.changes("loyal", Since::Consumer("braze"), true).await;
+        changes.ok().filter(|changes| changes.materialisation > taken)
+    })
+    .await;
+    assert_eq!(changes.since, taken);
+    let left = changes.changes.iter().filter(|one| one.change == ChangeKind::Left);
+    assert_eq!(left.count() as u64, counted.members);
+    let same = marketing.changes("loyal", Since::Materialisation(taken), true).await;
+    assert_eq!(same.expect("the same"), changes);
+    let exported =
+        marketing.export_changes("loyal", Since::Consumer("braze"), true, Format::Arrow).await;
+    let mut exported = exported.expect("an export");
+    assert_eq!(exported.since, Some(taken.into()));
+    assert!(exported.chunk().await.expect("bytes").is_some());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_are_made_tested_and_ended() {
+    let server = Server::start().await;
+    let client = Client::new(&server.api.url, &server.key).expect("a client");
+    let marketing = client.tenant("marketing");
+    let url = "https://campaigns.example/hooks";
+    let made = marketing.put_webhook("campaigns", url, &["loyal"]).await.expect("made");
+    let secret = made.secret.clone().expect("a secret, once");
+    assert!(secret.starts_with("whsec_") && !format!("{made:?}").contains(&secret));
+    let found = marketing.webhook("campaigns").await.expect("the webhook");
+    assert_eq!(
+        (found.secret.as_ref(), found.segments.as_slice()),
+        (None, &["loyal".to_owned()][..])
+    );
+    assert_eq!(marketing.webhooks().await.expect("webhooks"), [found]);
+    let rotated = marketing.rotate_webhook("campaigns", Some(1)).await.expect("rotated");
+    assert!(rotated.secret.is_some_and(|new| new != secret));
+    assert!(rotated.previous_secret_until.is_some());
+    let ping = marketing.ping_webhook("campaigns").await.expect("a test");
+    let told = marketing.deliveries("campaigns").await.expect("deliveries");
+    assert_eq!(
+        (told[0].id.as_str(), told[0].event.as_str()),
+        (ping.as_str(), "cameo.webhook.ping")
+    );
+    assert!(matches!(told[0].state, DeliveryState::Pending), "{told:?}");
+    marketing.delete_webhook("campaigns").await.expect("ended");
+    let gone = marketing.webhook("campaigns").await.expect_err("no such webhook");
+    assert!(gone.is_not_found(), "{gone}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_shown_of_sensitive_predictions_is_said() {
+    let server = Server::start().await;
+    let client = Client::new(&server.api.url, &server.crm_key).expect("a client");
+    let crm = client.tenant("crm");
+    let one = crm.service("clv").prediction(17).await.expect("a prediction");
+    assert_eq!((&one.predictions.row()["twin"], one.withheld), (&Value::Null, vec!["twin".into()]));
+    assert_eq!(one.predictions.row()["score"], 4.0);
+    let many = crm.service("clv").predictions([17, 18]).await.expect("a batch");
+    assert_eq!(many.withheld, ["twin"]);
+    let profile = crm.profile(17, &ProfileQuery::default()).await.expect("a profile");
+    assert_eq!(profile.service("clv").expect("clv").withheld, ["twin"]);
     server.stop().await;
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Server {
     pub(crate) api: RunningApi,
     /// A key of marketing.
     pub(crate) key: String,
+    /// A key of crm, to which nothing sensitive is shown.
+    pub(crate) crm_key: String,
     /// The public part of another key, to be ended.
     spare: String,
     worker: RunningWorker,
@@ -33,7 +35,7 @@ impl Server {
         for bundle in [
             Bundle::new("marketing", "gender"),
             Bundle::new("marketing", "taste").keyed_by_text(),
-            Bundle::new("crm", "clv"),
+            Bundle::new("crm", "clv").sensitive("[twin]"),
         ] {
             world.apply(&bundle).await.publish("2024-03-01T18:00:00Z").await;
         }
@@ -41,7 +43,8 @@ impl Server {
         let worker = world.worker(config).await;
         let [key, spare] = [world.key(Some("marketing")).await, world.key(Some("marketing")).await];
         let spare = spare.split('_').nth(1).expect("a key has a public part").to_owned();
-        Self { key, spare, api: world.serve().await, _world: world, worker }
+        let crm_key = world.key(Some("crm")).await;
+        Self { key, crm_key, spare, api: world.serve().await, _world: world, worker }
     }
 
     pub(crate) async fn stop(self) {
@@ -57,6 +60,7 @@ impl Server {
             .env("CAMEO_SERVER", &self.api.url)
             .env("CAMEO_API_KEY", &self.key)
             .env("CAMEO_SPARE_KEY", &self.spare)
+            .env("CAMEO_CRM_KEY", &self.crm_key)
             .env("CAMEO_CUSTOMERS", CUSTOMERS.to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1");
         command

@@ -1,18 +1,14 @@
 //! Postgres that is killed while a run writes to it.
 
 use cameo_domain::RunState;
-use cameo_tests::{Cluster, World, eventually};
+use cameo_tests::{CHILD, Cluster, Process, Role, World, eventually};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use sqlx::{Connection, PgConnection};
 
-use crate::{
-    ROWS,
-    child::{CHILD, Process, Role},
-    level_after, published,
-};
+use crate::{ROWS, level_after, published};
 
 /// In the middle of a COPY, between two transactions, after the index, within the transaction that
 /// publishes, and after it.

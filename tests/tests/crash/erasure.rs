@@ -6,11 +6,9 @@ use cameo_store::{
     By,
     erasures::{self, ErasureState, KeyType, NewErasure},
 };
-use cameo_tests::{Bundle, Cluster, World, eventually};
+use cameo_tests::{Bundle, Cluster, Process, Role, World, eventually};
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
-
-use crate::child::{Process, Role};
 
 /// Scenarios that run at the same time: most of each is waiting for the lease of the dead.
 const AT_ONCE: usize = 4;
@@ -50,6 +48,8 @@ async fn survive(point: &str) {
     }
     assert_eq!(world.mirror().await, 3);
     world.make_snapshots().await;
+    gender.define_segment("loyal", "gender.score >= 0", &[]).await;
+    assert_eq!(world.make_members().await, 1);
 
     let tenant = &gender.path.tenant;
     let new =
@@ -68,6 +68,12 @@ async fn survive(point: &str) {
 
     world.erase().await;
     assert_erased(&world, &gender.path.tenant, erasure, point).await;
+    let made = gender.materialisations("loyal").await;
+    let members = made.last().expect("the first");
+    assert!(
+        world.place.artifacts().file_of(&members.sha256).is_none(),
+        "{point}: its file is gone"
+    );
     // What the dead left half done is gone as well.
     let tables = "select table_name::text from information_schema.tables
                   where table_schema = 'tenant_marketing' and table_name like '%_clean'";
@@ -97,8 +103,8 @@ async fn assert_erased(
         steps.iter().filter(|step| step.place == place).map(|step| step.rows_removed).sum()
     };
     assert_eq!(
-        (removed("table"), removed("quarantine")),
-        (2, 1),
+        (removed("table"), removed("quarantine"), removed("segment")),
+        (2, 1, 1),
         "{point}: each row is told once: {steps:#?}"
     );
     assert!(steps.iter().all(|step| step.place == "run" || step.rows_found_again == Some(0)));

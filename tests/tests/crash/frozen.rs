@@ -1,13 +1,9 @@
 //! Workers that sleep past their lease and wake up again.
 
 use cameo_domain::{RunId, RunState};
-use cameo_tests::World;
+use cameo_tests::{CHILD, Process, Role, World};
 
-use crate::{
-    ROWS,
-    child::{CHILD, Process, Role},
-    published,
-};
+use crate::{ROWS, published};
 
 /// While rows are sent, before the seal, and before the publication.
 const POINTS: [&str; 3] = ["first_batch_written", "quarantine_stored", "generation_sealed"];

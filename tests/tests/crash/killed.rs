@@ -3,15 +3,11 @@
 use cameo_crashpoint::RUN;
 use cameo_domain::RunState;
 use cameo_store::generations::{self, GenerationState};
-use cameo_tests::{Cluster, World, eventually};
+use cameo_tests::{Cluster, Process, Role, World, eventually};
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
 
-use crate::{
-    ROWS, TODAY,
-    child::{Process, Role},
-    level_after, published,
-};
+use crate::{ROWS, TODAY, level_after, published};
 
 /// Scenarios that run at the same time: most of each is waiting for the lease of the dead.
 const AT_ONCE: usize = 7;

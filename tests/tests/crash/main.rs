@@ -1,10 +1,9 @@
 //! Killing, freezing and unplugging what executes a run, at every point of it.
 //!
 //! The worker is a process of its own: this test program, told by its environment to work (see
-//! [`child`]). Points are named in `cameo_crashpoint`. Whatever dies, readers see whole
+//! [`cameo_tests::Process`]). Points are named in `cameo_crashpoint`. Whatever dies, readers see whole
 //! generations only, the invariants hold, and the run completes by itself.
 
-mod child;
 mod database;
 mod erasure;
 mod frozen;
@@ -14,8 +13,15 @@ mod ranking;
 mod segments;
 mod shadow;
 mod snapshots;
+mod webhooks;
 
 use cameo_tests::{Bundle, Service, World};
+
+/// Not a test but the child: it does nothing unless a crash test has started this program.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_process_works_until_it_is_killed() {
+    cameo_tests::work_until_killed().await;
+}
 
 /// Enough for three batches of a run.
 pub(crate) const ROWS: u64 = 35_000;

@@ -1,21 +1,17 @@
 //! Mirrors that are killed.
 
+use cameo_crashpoint::MIRROR;
 use cameo_store::outbox;
-use cameo_tests::{World, eventually};
+use cameo_tests::{Process, Role, World, eventually};
 
-use crate::{
-    child::{Process, Role},
-    published,
-};
-
-const POINTS: [&str; 3] = ["mirror_claimed", "mirror_loaded", "mirror_completed"];
+use crate::published;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_may_be_killed_at_any_point_of_a_load() {
     let world = World::start().await;
     let gender = published(&world).await;
     let (tenant, service) = (&gender.path.tenant, &gender.path.service);
-    for (day, point) in POINTS.iter().enumerate() {
+    for (day, point) in MIRROR.iter().enumerate() {
         if day > 0 {
             gender.publish(&format!("2024-03-1{day}T18:00:00Z")).await;
         }

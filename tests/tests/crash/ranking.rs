@@ -4,13 +4,9 @@ use std::path::PathBuf;
 
 use cameo_domain::RunState;
 use cameo_store::lookup;
-use cameo_tests::{Service, World};
+use cameo_tests::{Process, Role, Service, World};
 
-use crate::{
-    ROWS, TODAY, YESTERDAY,
-    child::{Process, Role},
-    level_after,
-};
+use crate::{ROWS, TODAY, YESTERDAY, level_after};
 
 /// Offers, and so rows per customer.
 const OFFERS: u64 = 2;

@@ -2,13 +2,9 @@
 
 use cameo_domain::RunState;
 use cameo_store::runs::RunPurpose;
-use cameo_tests::{Bundle, World, eventually};
+use cameo_tests::{Bundle, Process, Role, World, eventually};
 
-use crate::{
-    ROWS, TODAY,
-    child::{Process, Role},
-    published,
-};
+use crate::{ROWS, TODAY, published};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_beside_production_survives_its_worker_and_production_notices_nothing() {

@@ -6,12 +6,9 @@ use cameo_crashpoint::SNAPSHOT;
 use cameo_domain::Sha256;
 use cameo_snapshot::Snapshot;
 use cameo_store::snapshots;
-use cameo_tests::{World, eventually};
+use cameo_tests::{Process, Role, World, eventually};
 
-use crate::{
-    child::{Process, Role},
-    published,
-};
+use crate::published;
 
 /// The snapshots among the artifacts, by their digests.
 fn stored(artifacts: &Path) -> BTreeSet<Sha256> {

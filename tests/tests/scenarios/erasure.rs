@@ -1,14 +1,22 @@
 //! A customer who asks to be forgotten.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use cameo_api::Config;
 use cameo_domain::{ErasureId, TenantName};
+use cameo_erasure::receipt::Receipt;
+use cameo_package::{SigningKey, TrustedKeys};
 use cameo_store::{
     By,
+    audit::{self, AuditFilter},
     erasures::{self, ErasureRecord, ErasureState, KeyType, NewErasure, StepRecord},
     generations, outbox, quarantine,
 };
-use cameo_tests::{Bundle, Service, World};
+use cameo_tests::{Bundle, Receiver, Service, World, eventually};
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Row};
 
 const ROWS: u64 = 3_000;
@@ -177,6 +185,139 @@ async fn one_call_erases_a_customer_everywhere_and_no_run_brings_them_back() {
     gender.publish("2024-03-05T18:00:00Z").await;
     assert_eq!(rows_of_key(&world, &gender).await, 1);
     world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_is_erased_from_the_members_of_every_segment_and_consumers_begin_anew() {
+    let world = World::start().await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    let tenant = &gender.path.tenant;
+    gender.define_segment("loyal", "gender.score >= 0", &["gender.score"]).await;
+    // The customer to erase made one visit.
+    gender.define_segment("keen", "gender.score >= 7", &[]).await;
+    for day in 1..=2_u8 {
+        customers(&world, "marketing", f64::from(day), "1").await;
+        gender.publish(&format!("2024-03-0{day}T18:00:00Z")).await;
+        made(&world, &gender, usize::from(day)).await;
+    }
+    let artifacts = world.place.folder.join("artifacts");
+    assert_eq!(files_with_key(&artifacts).len(), 4, "two generations and their loyal customers");
+    let key = world.key(Some("marketing")).await;
+    let loyal = "/v1/tenants/marketing/segments/loyal";
+    let taken = json!({"consumer": "braze", "materialisation": 2});
+    let receiver = Receiver::start().await;
+    world.tell(tenant, "campaigns", &receiver).await;
+    let noted = world.post(&key, &format!("{loyal}/changes:acknowledge"), &taken).await;
+    assert_eq!(noted.status, 200, "{noted:?}");
+    let before = world.get(&key, &format!("{loyal}/members")).await;
+    assert!(before.body.contains(&KEY.to_string()), "the customer is a member");
+
+    let erasure = erase(&world, tenant, &whom(&KEY.to_string())).await;
+    world.erase().await;
+    assert_eq!(files_with_key(&artifacts), Vec::<PathBuf>::new());
+    let (record, steps) = told(&world, tenant, erasure).await;
+    assert_eq!(record.state, ErasureState::Done, "{steps:#?}");
+    let of_segments: Vec<_> = steps.iter().filter(|step| step.place == "segment").collect();
+    let removed: u64 = of_segments.iter().map(|step| step.rows_removed).sum();
+    assert_eq!(removed, 2, "of loyal customers, twice: {of_segments:#?}");
+    assert!(of_segments.len() >= 4, "all were searched: {of_segments:#?}");
+    assert!(of_segments.iter().all(|step| step.rows_found_again == Some(0)), "{of_segments:#?}");
+    world.assert_sound().await;
+
+    // Made anew where the customer was the reason, and nowhere else.
+    made(&world, &gender, 3).await;
+    let numbers = async |segment: &str| {
+        let list = gender.materialisations(segment).await;
+        list.iter().map(|one| (one.number, one.dropped_at.is_none())).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers("loyal").await, [(3, true), (2, false), (1, false)]);
+    assert_eq!(numbers("keen").await, [(2, true), (1, true)]);
+    let after = world.get(&key, &format!("{loyal}/members")).await;
+    assert_eq!((after.status.as_u16(), after.body.lines().count() as u64), (200, ROWS - 1));
+    assert!(!after.body.contains(&KEY.to_string()));
+    // Whoever took members with the customer is told to take all of them anew.
+    let gone = world.get(&key, &format!("{loyal}/changes?consumer=braze")).await;
+    assert_eq!((gone.status.as_u16(), &gone.json()["code"]), (410, &json!("materialisation_gone")));
+    let worker = world.worker(world.worker_config()).await;
+    let heard = eventually("the webhook is told", async || receiver.heard().pop()).await;
+    worker.stop().await;
+    let told: Value = serde_json::from_str(&heard.body).expect("JSON");
+    assert_eq!(
+        (&told["data"]["materialisation"], &told["data"]["previous"]),
+        (&json!(3), &Value::Null)
+    );
+    assert_eq!(told["data"]["entered"], json!(ROWS - 1), "everybody, for whoever begins anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_is_done_has_a_receipt_that_is_checked_without_the_platform() {
+    let world = World::start().await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    customers(&world, "marketing", 1.0, "1").await;
+    gender.publish("2024-03-01T18:00:00Z").await;
+    let signer = SigningKey::generate().expect("random bytes");
+    let trusted: TrustedKeys = signer.public().to_string().parse().expect("a list of one key");
+    let config = Config { receipt_key: Some(Arc::new(signer)), ..Config::default() };
+    let api = world.another_api(config);
+    let key = world.key(Some("marketing")).await;
+    let tenant = &gender.path.tenant;
+    let erasure = erase(&world, tenant, &whom(&KEY.to_string())).await;
+    let path = format!("/v1/tenants/marketing/erasures/{erasure}/receipt");
+    let early = api.get(&key, &path).await;
+    assert_eq!((early.status.as_u16(), &early.json()["code"]), (409, &json!("erasure_goes_on")));
+
+    world.erase().await;
+    let given = api.get(&key, &path).await;
+    assert_eq!(given.status, 200, "{given:?}");
+    assert!(!given.body.contains(&KEY.to_string()));
+    let receipt: Receipt = serde_json::from_str(&given.body).expect("a receipt");
+    let (stated, _) = receipt.verify(&trusted).expect("a sound receipt");
+    let (record, steps) = told(&world, tenant, erasure).await;
+    assert_eq!((stated.erasure, stated.key), (erasure, None));
+    assert_eq!(stated.fingerprint_int, record.fingerprint_int);
+    assert_eq!(Some(stated.finished_at), record.finished_at);
+    assert_eq!(stated.places.len(), steps.len());
+    let removed: u64 = stated.places.iter().map(|place| place.rows_removed).sum();
+    assert_eq!((removed, record.rows_removed), (1, 1));
+    assert_eq!(api.get(&key, &path).await.body, given.body, "it never changes");
+
+    // It hangs on the audit trail.
+    let filter = AuditFilter { tenant: Some(tenant.clone()), ..AuditFilter::default() };
+    let trail = audit::list(&world.store, &filter).await.expect("the trail");
+    let actions: Vec<&str> = stated.trail.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["customer.erasure_requested", "customer.erased"]);
+    for told in &stated.trail {
+        let entry = trail.iter().find(|entry| entry.entry == told.entry).expect("the entry");
+        assert_eq!(entry.hash, told.hash.to_string());
+    }
+
+    // With the key it says whose it is, and with another one nothing.
+    let named = api.post(&key, &path, &json!({ "key": KEY })).await;
+    let named: Receipt = serde_json::from_str(&named.body).expect("a receipt");
+    let (stated, _) = named.verify(&trusted).expect("a sound receipt");
+    assert_eq!(stated.key, Some(KEY.to_string()));
+    let another = api.post(&key, &path, &json!({ "key": KEY - 1 })).await;
+    assert_eq!(
+        (another.status.as_u16(), &another.json()["code"]),
+        (400, &json!("invalid_request"))
+    );
+    let nowhere = api.get(&key, "/v1/tenants/marketing/erasures/999/receipt").await;
+    assert_eq!(nowhere.status, 404);
+    let unsigned = world.get(&key, &path).await;
+    assert_eq!(
+        (unsigned.status.as_u16(), &unsigned.json()["code"]),
+        (409, &json!("receipts_not_signed"))
+    );
+}
+
+/// Waits until the members of `loyal` were made so many times.
+async fn made(world: &World, gender: &Service<'_>, times: usize) {
+    eventually("the members are made", async || {
+        world.make_snapshots().await;
+        world.make_members().await;
+        (gender.materialisations("loyal").await.len() == times).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,3 +116,67 @@ async fn an_error_that_may_pass_is_tried_again_later_and_then_publishes() {
     assert_eq!((failed.state, failed.attempt), (RunState::Failed, failed.attempts_max));
     world.assert_sound().await;
 }
+
+/// A worker that lets no run have more than `ceilings`.
+async fn work_under(world: &World, ceilings: cameo_worker::Ceilings) {
+    let config = cameo_worker::Config { ceilings, ..world.worker_config() };
+    let worker = world.worker(config).await;
+    world.idle().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_without_an_end_ends_with_its_run_and_leaves_nothing_behind() {
+    let world = World::start().await;
+    world.customers("marketing", 5_000, 1.0).await;
+    // More combinations than anybody will live to see, and no row before the last one.
+    let runaway = Bundle::new("marketing", "gender").features(
+        "SELECT a.user_id, AVG(d.level) AS level, MAX(a.visits) AS visits
+         FROM shop.customers a CROSS JOIN shop.customers b CROSS JOIN shop.customers c
+         CROSS JOIN shop.customers d GROUP BY a.user_id",
+    );
+    let gender = world.apply(&runaway).await;
+    let run = gender.request(TODAY).await;
+    let time = std::time::Duration::from_millis(1_500);
+    let began = std::time::Instant::now();
+    work_under(&world, cameo_worker::Ceilings { time, ..Default::default() }).await;
+    assert!(began.elapsed() >= time, "it was let run");
+    let run = gender.run(run).await;
+    assert_eq!(run.state, RunState::Halted, "{run:#?}");
+    let reason = run.reason.expect("a reason");
+    assert_eq!(reason.code, "time_limit");
+    assert!(reason.message.contains("CAMEO_RUN_MINUTES_MAX"), "{}", reason.message);
+    // The engine has a folder for as long as it works.
+    let scratch = world.place.folder.join("scratch");
+    cameo_tests::eventually("the engine has stopped", async || {
+        std::fs::read_dir(&scratch).expect("the folder").next().is_none().then_some(())
+    })
+    .await;
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_reads_and_writes_no_more_rows_than_its_bundle_and_the_platform_allow() {
+    let world = World::start().await;
+    let bundle = || Bundle::new("marketing", "gender");
+    let limited = bundle().setting("ROWS_READ_MAX", 499);
+    let reason = halted_with(&world, async || {}, limited).await;
+    assert!(reason.starts_with("rows_limit: features.sql gives more than 499 rows"), "{reason}");
+    assert!(reason.contains("ROWS_READ_MAX in RUN_CONFIG"), "{reason}");
+
+    let world = World::start().await;
+    let limited = bundle().setting("ROWS_WRITTEN_MAX", 499);
+    let reason = halted_with(&world, async || {}, limited).await;
+    assert!(reason.starts_with("rows_limit: the run makes more than 499 predictions"), "{reason}");
+    assert!(reason.contains("ROWS_WRITTEN_MAX in RUN_CONFIG"), "{reason}");
+
+    let gender = world.apply(&bundle().setting("ROWS_READ_MAX", 500)).await;
+    let run = gender.request("2024-03-03T18:00:00Z").await;
+    work_under(&world, cameo_worker::Ceilings { rows: 100, ..Default::default() }).await;
+    let reason = gender.run(run).await.reason.expect("a reason").message;
+    assert!(reason.contains("more than 100 rows"), "{reason}");
+    assert!(reason.contains("CAMEO_RUN_ROWS_MAX"), "{reason}");
+    let run = gender.execute("2024-03-04T18:00:00Z").await;
+    assert_eq!(run.state, RunState::Published, "as many as allowed: {run:#?}");
+    world.assert_sound().await;
+}

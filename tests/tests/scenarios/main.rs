@@ -22,3 +22,4 @@ mod sensitive;
 mod shadow;
 mod snapshots;
 mod two_paths;
+mod webhooks;

@@ -2,8 +2,11 @@
 
 use axum::http::StatusCode;
 use cameo_domain::RunState;
+use cameo_runtime::metrics::Metrics;
 use cameo_store::services;
-use cameo_tests::{Bundle, World, eventually};
+use cameo_tests::{Bundle, RunningWorker, World, eventually};
+use cameo_worker::WorkerMetrics;
+use sqlx::{AssertSqlSafe, Connection, Executor};
 
 const ROWS: u64 = 1_000;
 
@@ -99,5 +102,49 @@ async fn a_run_that_a_new_release_overtakes_executes_the_release_that_it_was_mad
     assert_eq!((first.state, second.state), (RunState::Published, RunState::Published));
     assert_ne!(first.release, second.release);
     assert_eq!(gender.served().await.expect("a generation").level(), Some(11.0));
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_that_waits_for_the_publication_does_not_take_the_run_from_its_worker() {
+    const PUBLICATIONS: u8 = 4;
+    let world = World::start().await;
+    world.customers("marketing", ROWS, 1.0).await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    let metrics = Metrics::new();
+    let dependencies = cameo_worker::Dependencies {
+        metrics: WorkerMetrics::register(&metrics),
+        ..world.place.worker("cameo-worker", world.clock.clone()).await
+    };
+    let frequent = cameo_worker::Config { lease_seconds: 1, ..world.worker_config() };
+    let worker = RunningWorker::start(frequent, dependencies);
+    for day in 1..=PUBLICATIONS {
+        let hold = world.hold_publications().await;
+        let run = gender.request(&format!("2024-03-0{day}T18:00:00Z")).await;
+        gender
+            .run_when("about to publish", run, |run| {
+                run.progress.as_ref().is_some_and(|progress| progress.stage == "publish")
+            })
+            .await;
+        // The transaction that publishes gets hold of the run, and then waits for its generation.
+        let mut generation = world.connection().await;
+        let sql = format!("begin; select from cameo.generations where run = {run} for update");
+        generation.execute(AssertSqlSafe(sql)).await.expect("the lock");
+        hold.release().await;
+        eventually("a heartbeat waits for the publication", async || {
+            let waiting = "select pid::text from pg_stat_activity
+                           where datname = current_database() and wait_event_type = 'Lock'
+                             and query like 'update cameo.runs%set lease_expires_at%'";
+            world.texts(waiting).await.pop()
+        })
+        .await;
+        generation.close().await.expect("the lock is let go of");
+        let ended = gender.run_when("at its end", run, |run| run.state.is_finished()).await;
+        assert_eq!((ended.state, ended.attempt), (RunState::Published, 1), "{ended:#?}");
+    }
+    worker.stop().await;
+    let told = metrics.encode();
+    let ended = format!(r#"service="gender",state="published"}} {PUBLICATIONS}"#);
+    assert!(told.contains(&ended), "expected {PUBLICATIONS} published runs, found {told}");
     world.assert_sound().await;
 }

@@ -1,13 +1,8 @@
 //! Segments over several services: counted while they are edited, made when something is published.
 
 use cameo_api::{Config, SnapshotSettings};
-use cameo_domain::SegmentName;
-use cameo_segment::{Catalog, Draft, membership::Membership};
-use cameo_store::{
-    By,
-    segments::{self, Materialisation, NewSegment},
-    services,
-};
+use cameo_segment::membership::Membership;
+use cameo_store::segments::Materialisation;
 use cameo_tests::{Bundle, Service, World, eventually};
 use serde_json::json;
 
@@ -17,32 +12,17 @@ const CONDITION: &str = "gender.score >= 7 and clv.score >= 7";
 /// How many of 1 to 500 leave 6 over.
 const MEMBERS: u64 = 71;
 
-fn loyal() -> SegmentName {
-    "loyal".parse().expect("a name")
-}
-
 /// Defines the segment `loyal` of a service's tenant.
-async fn define(world: &World, service: &Service<'_>, condition: &str) {
-    let tenant = &service.path.tenant;
-    let records = services::list(&world.store, Some(tenant)).await.expect("services");
-    let schemas = records.into_iter().map(|record| (record.path.service, record.schema));
-    let attributes = vec!["clv.score".to_owned()];
-    let draft = Draft { condition: condition.to_owned(), attributes, ..Draft::default() };
-    let read = draft.read(&Catalog::new(schemas.collect())).expect("a sound definition");
-    let services = read.definition.services(&read.condition);
-    let new = NewSegment { segment: loyal(), definition: read.definition, services };
-    let by = By::new("key:ann", "api");
-    segments::define(&world.store, tenant, &new, &by).await.expect("defined");
+async fn define(service: &Service<'_>, condition: &str) {
+    service.define_segment("loyal", condition, &["clv.score"]).await;
 }
 
 /// Waits until members were made so many times, by the worker that published or by another one.
 async fn made(world: &World, service: &Service<'_>, times: usize) -> Vec<Materialisation> {
-    let tenant = &service.path.tenant;
     let made = eventually("the members are made", async || {
         world.make_snapshots().await;
         world.make_members().await;
-        let list = segments::materialisations(&world.store, tenant, &loyal()).await;
-        let list = list.expect("a list");
+        let list = service.materialisations("loyal").await;
         (list.len() >= times).then_some(list)
     })
     .await;
@@ -56,7 +36,7 @@ async fn members_over_two_services_are_made_at_each_publication_and_once() {
     world.customers("marketing", ROWS, 1.0).await;
     let gender = world.apply(&Bundle::new("marketing", "gender")).await;
     let clv = world.apply(&Bundle::new("marketing", "clv")).await;
-    define(&world, &gender, CONDITION).await;
+    define(&gender, CONDITION).await;
     gender.publish("2024-03-01T18:00:00Z").await;
     assert!(made(&world, &gender, 0).await.is_empty(), "one of its services shows nothing");
     clv.publish("2024-03-01T18:00:00Z").await;
@@ -71,7 +51,7 @@ async fn members_over_two_services_are_made_at_each_publication_and_once() {
 
     gender.publish("2024-03-02T18:00:00Z").await;
     made(&world, &gender, 2).await;
-    define(&world, &gender, "gender.score >= 7 or clv.score < 2").await;
+    define(&gender, "gender.score >= 7 or clv.score < 2").await;
     let list = made(&world, &gender, 3).await;
     assert_eq!(list.iter().map(|one| one.number).collect::<Vec<_>>(), [3, 2, 1]);
     assert!(list[0].members > MEMBERS);

@@ -13,6 +13,9 @@ from ._http import Ask, Refusal, Settings
 from ._types import (
     ApiKey,
     Batch,
+    Changes,
+    Consumer,
+    Delivery,
     Generation,
     Key,
     Me,
@@ -25,7 +28,9 @@ from ._types import (
     Run,
     RunPage,
     Segment,
+    SegmentCount,
     ServiceInfo,
+    Webhook,
 )
 
 if TYPE_CHECKING:
@@ -213,6 +218,63 @@ class AsyncTenant:
     async def members_frame(self, segment: str) -> "pandas.DataFrame":
         """All members of a segment as a DataFrame."""
         return (await self.members_table(segment)).to_pandas()
+
+    async def count_segment(self, condition: str) -> SegmentCount:
+        """Counts whom a condition chooses; nothing is kept."""
+        return await self._client._run(_plans.count_segment(self.name, condition))
+
+    async def changes(
+        self, segment: str, *, since: int | None = None, consumer: str | None = None, attributes: bool = False
+    ) -> Changes:
+        """Who entered and who left since a materialisation (0: everybody entered), or since what a consumer
+        acknowledged last; with ``attributes`` also whose attributes changed.
+
+        :raises ProblemError: ``materialisation_gone`` where the older members are no longer kept: take all members,
+            and go on from there.
+        """
+        ask = _plans.changes(self.name, segment, since, consumer, attributes)
+        response: httpx.Response = await self._client._ask(ask)
+        try:
+            parts = [part async for part in response.aiter_bytes()]
+        finally:
+            await response.aclose()
+        return _frames.changes(response.headers, iter(parts))
+
+    async def consumers(self, segment: str) -> list[Consumer]:
+        """Those who follow a segment, by name."""
+        return await self._client._run(_plans.consumers(self.name, segment))
+
+    async def acknowledge(self, segment: str, consumer: str, materialisation: int) -> Consumer:
+        """Notes that a consumer has everything up to a materialisation. Say it once the changes are safe."""
+        return await self._client._run(_plans.acknowledge(self.name, segment, consumer, materialisation))
+
+    async def webhooks(self) -> list[Webhook]:
+        """The tenant's webhooks, by name."""
+        return await self._client._run(_plans.webhooks(self.name))
+
+    async def webhook(self, name: str) -> Webhook:
+        """One webhook."""
+        return await self._client._run(_plans.webhook(self.name, name))
+
+    async def put_webhook(self, name: str, url: str, *, segments: Iterable[str] = ()) -> Webhook:
+        """Makes a webhook, or changes it; of all segments unless some are named. A new one comes with its secret."""
+        return await self._client._run(_plans.put_webhook(self.name, name, url, segments))
+
+    async def delete_webhook(self, name: str) -> None:
+        """Ends a webhook, with everything that it was still to be told."""
+        await self._client._run(_plans.delete_webhook(self.name, name))
+
+    async def rotate_webhook(self, name: str, *, both_hours: int | None = None) -> Webhook:
+        """Replaces the secret; for so many hours, a day unless given, the one before signs as well."""
+        return await self._client._run(_plans.rotate_webhook(self.name, name, both_hours))
+
+    async def ping_webhook(self, name: str) -> str:
+        """Sends a test message, and gives the id of its delivery."""
+        return await self._client._run(_plans.ping_webhook(self.name, name))
+
+    async def deliveries(self, name: str) -> list[Delivery]:
+        """The latest messages to a webhook, newest first."""
+        return await self._client._run(_plans.deliveries(self.name, name))
 
 
 class AsyncService:

@@ -1,11 +1,11 @@
 """Batches as Arrow tables and DataFrames."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ._types import Batch, Column
+from ._types import Batch, Changes, Column
 
 if TYPE_CHECKING:
     import pandas
@@ -70,6 +70,11 @@ def batches(parts: Iterator[bytes]) -> "Iterator[pyarrow.RecordBatch]":
 def gathered(parts: Iterator[bytes]) -> "pyarrow.Table":
     """The same as one table; it has its columns also where there is no row."""
     return _pyarrow().ipc.open_stream(io.BufferedReader(_Parts(parts))).read_all()
+
+
+def changes(headers: Mapping[str, str], parts: Iterator[bytes]) -> Changes:
+    """What changed, with the materialisations that the head names."""
+    return Changes(int(headers["cameo-since"]), int(headers["cameo-materialisation"]), gathered(parts))
 
 
 class _Parts(io.RawIOBase):

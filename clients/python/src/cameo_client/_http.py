@@ -82,6 +82,8 @@ def check(url: str, key: str) -> None:
 def read(ask: Ask, response: httpx.Response) -> Any:
     """The body of an answer, or a ``Refusal``."""
     status = response.status_code
+    if status == 204:
+        return None
     try:
         body = json.loads(response.content)
     except ValueError as error:

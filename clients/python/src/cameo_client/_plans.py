@@ -10,6 +10,8 @@ from ._http import Ask
 from ._types import (
     ApiKey,
     Batch,
+    Consumer,
+    Delivery,
     Generation,
     Key,
     Me,
@@ -22,7 +24,9 @@ from ._types import (
     Run,
     RunPage,
     Segment,
+    SegmentCount,
     ServiceInfo,
+    Webhook,
 )
 
 PART_KEYS_MAX = 10_000
@@ -234,6 +238,77 @@ def define_segment(tenant: str, name: str, condition: str, attributes: Iterable[
 def members(tenant: str, name: str) -> Ask:
     """All members as a stream of Arrow batches."""
     return Ask("GET", ("v1", "tenants", tenant, "segments", name, "members"), {"format": "arrow"}, streamed=True)
+
+
+def count_segment(tenant: str, condition: str) -> Steps[SegmentCount]:
+    body = yield from one(Ask("POST", ("v1", "tenants", tenant, "segments:count"), body={"condition": condition}))
+    return SegmentCount.read(body)
+
+
+def changes(tenant: str, name: str, since: int | None, consumer: str | None, attributes: bool) -> Ask:
+    """What changed, as a stream of Arrow batches."""
+    if (since is None) == (consumer is None):
+        raise ValueError("expected one of since and consumer: from which members on changes are wanted")
+    query = {
+        "format": "arrow",
+        "since": None if since is None else str(since),
+        "consumer": consumer,
+        "attributes": "true" if attributes else None,
+    }
+    return Ask("GET", ("v1", "tenants", tenant, "segments", name, "changes"), query, streamed=True)
+
+
+def consumers(tenant: str, name: str) -> Steps[list[Consumer]]:
+    body = yield from one(Ask("GET", ("v1", "tenants", tenant, "segments", name, "consumers")))
+    return [Consumer.read(consumer) for consumer in body["consumers"]]
+
+
+def acknowledge(tenant: str, name: str, consumer: str, materialisation: int) -> Steps[Consumer]:
+    path = ("v1", "tenants", tenant, "segments", name, "changes:acknowledge")
+    # Saying the same again changes nothing.
+    body = yield from one(Ask("POST", path, body={"consumer": consumer, "materialisation": materialisation}))
+    return Consumer.read(body)
+
+
+def webhook_path(tenant: str, *rest: str) -> Path:
+    return ("v1", "tenants", tenant, "webhooks", *rest)
+
+
+def webhooks(tenant: str) -> Steps[list[Webhook]]:
+    body = yield from one(Ask("GET", webhook_path(tenant)))
+    return [Webhook.read(webhook) for webhook in body["webhooks"]]
+
+
+def webhook(tenant: str, name: str) -> Steps[Webhook]:
+    body = yield from one(Ask("GET", webhook_path(tenant, name)))
+    return Webhook.read(body)
+
+
+def put_webhook(tenant: str, name: str, url: str, segments: Iterable[str]) -> Steps[Webhook]:
+    told = {"url": url, "segments": list(segments)}
+    # Not sent again where it may have arrived: the secret is in the first answer alone.
+    body = yield from one(Ask("PUT", webhook_path(tenant, name), body=told, harmless=False))
+    return Webhook.read(body)
+
+
+def delete_webhook(tenant: str, name: str) -> Steps[None]:
+    yield from one(Ask("DELETE", webhook_path(tenant, name), harmless=False))
+
+
+def rotate_webhook(tenant: str, name: str, both_hours: int | None) -> Steps[Webhook]:
+    told = {} if both_hours is None else {"both_hours": both_hours}
+    body = yield from one(Ask("POST", webhook_path(tenant, f"{name}:rotate"), body=told, harmless=False))
+    return Webhook.read(body)
+
+
+def ping_webhook(tenant: str, name: str) -> Steps[str]:
+    body = yield from one(Ask("POST", webhook_path(tenant, f"{name}:ping"), harmless=False))
+    return str(body["delivery"])
+
+
+def deliveries(tenant: str, name: str) -> Steps[list[Delivery]]:
+    body = yield from one(Ask("GET", webhook_path(tenant, name, "deliveries")))
+    return [Delivery.read(delivery) for delivery in body["deliveries"]]
 
 
 def understood(steps: Steps[T], answers: Sequence[Any] | None) -> Sequence[Ask]:

@@ -12,6 +12,9 @@ from ._http import Ask, Refusal, Settings
 from ._types import (
     ApiKey,
     Batch,
+    Changes,
+    Consumer,
+    Delivery,
     Generation,
     Key,
     Me,
@@ -24,7 +27,9 @@ from ._types import (
     Run,
     RunPage,
     Segment,
+    SegmentCount,
     ServiceInfo,
+    Webhook,
 )
 
 if TYPE_CHECKING:
@@ -209,6 +214,62 @@ class Tenant:
     def members_frame(self, segment: str) -> "pandas.DataFrame":
         """All members of a segment as a DataFrame."""
         return self.members_table(segment).to_pandas()
+
+    def count_segment(self, condition: str) -> SegmentCount:
+        """Counts whom a condition chooses; nothing is kept."""
+        return self._client._run(_plans.count_segment(self.name, condition))
+
+    def changes(
+        self, segment: str, *, since: int | None = None, consumer: str | None = None, attributes: bool = False
+    ) -> Changes:
+        """Who entered and who left since a materialisation (0: everybody entered), or since what a consumer
+        acknowledged last; with ``attributes`` also whose attributes changed.
+
+        :raises ProblemError: ``materialisation_gone`` where the older members are no longer kept: take all members,
+            and go on from there.
+        """
+        ask = _plans.changes(self.name, segment, since, consumer, attributes)
+        response: httpx.Response = self._client._ask(ask)
+        try:
+            return _frames.changes(response.headers, response.iter_bytes())
+        finally:
+            response.close()
+
+    def consumers(self, segment: str) -> list[Consumer]:
+        """Those who follow a segment, by name."""
+        return self._client._run(_plans.consumers(self.name, segment))
+
+    def acknowledge(self, segment: str, consumer: str, materialisation: int) -> Consumer:
+        """Notes that a consumer has everything up to a materialisation. Say it once the changes are safe."""
+        return self._client._run(_plans.acknowledge(self.name, segment, consumer, materialisation))
+
+    def webhooks(self) -> list[Webhook]:
+        """The tenant's webhooks, by name."""
+        return self._client._run(_plans.webhooks(self.name))
+
+    def webhook(self, name: str) -> Webhook:
+        """One webhook."""
+        return self._client._run(_plans.webhook(self.name, name))
+
+    def put_webhook(self, name: str, url: str, *, segments: Iterable[str] = ()) -> Webhook:
+        """Makes a webhook, or changes it; of all segments unless some are named. A new one comes with its secret."""
+        return self._client._run(_plans.put_webhook(self.name, name, url, segments))
+
+    def delete_webhook(self, name: str) -> None:
+        """Ends a webhook, with everything that it was still to be told."""
+        self._client._run(_plans.delete_webhook(self.name, name))
+
+    def rotate_webhook(self, name: str, *, both_hours: int | None = None) -> Webhook:
+        """Replaces the secret; for so many hours, a day unless given, the one before signs as well."""
+        return self._client._run(_plans.rotate_webhook(self.name, name, both_hours))
+
+    def ping_webhook(self, name: str) -> str:
+        """Sends a test message, and gives the id of its delivery."""
+        return self._client._run(_plans.ping_webhook(self.name, name))
+
+    def deliveries(self, name: str) -> list[Delivery]:
+        """The latest messages to a webhook, newest first."""
+        return self._client._run(_plans.deliveries(self.name, name))
 
 
 class Service:

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
 
 Key = int | str
 """Whom a prediction is about: an integer or a text, as the service declares it."""
@@ -37,6 +41,8 @@ class Origin:
     age_seconds: int
     stale: bool
     """Whether it is older than the service allows."""
+    withheld: list[str]
+    """The predictions that are sensitive, and null in this answer: the key has not the scope ``sensitive``."""
 
 
 def origin(body: Json) -> dict[str, Any]:
@@ -48,6 +54,7 @@ def origin(body: Json) -> dict[str, Any]:
         "watermark": maybe_instant(body["watermark"]),
         "age_seconds": body["age_seconds"],
         "stale": body["stale"],
+        "withheld": body.get("withheld") or [],
     }
 
 
@@ -316,6 +323,123 @@ class Segment:
         plain = ("segment", "version", "defined_by", "condition", "description", "attributes", "reason")
         latest = body["latest"]
         return cls(**{name: body[name] for name in plain}, latest=latest and Materialisation.read(latest))
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCount:
+    """Whom a condition chooses from what the services show now."""
+
+    condition: str
+    """The condition, with every name written out."""
+    members: int
+    profiles: int
+    """How many customers its services know."""
+    as_of: datetime
+    generations: dict[str, int]
+    """What was counted: service and generation."""
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        plain = ("condition", "members", "profiles", "generations")
+        return cls(**{name: body[name] for name in plain}, as_of=instant(body["as_of"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Who entered a segment, who left it and whose attributes changed between two materialisations."""
+
+    since: int
+    """Since which materialisation; 0 where everybody entered."""
+    materialisation: int
+    """Up to which one: acknowledge it, or ask for the next changes since it."""
+    table: "pyarrow.Table"
+    """``key``, ``change`` (``entered``, ``left`` or ``changed``) and the attributes, null of those who left."""
+
+    def frame(self) -> "pandas.DataFrame":
+        """The same as a DataFrame."""
+        return self.table.to_pandas()
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """How far somebody who follows a segment has come."""
+
+    consumer: str
+    materialisation: int
+    """Up to which materialisation it has taken the changes."""
+    acknowledged_by: str
+    acknowledged_at: datetime
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        plain = ("consumer", "materialisation", "acknowledged_by")
+        return cls(**{name: body[name] for name in plain}, acknowledged_at=instant(body["acknowledged_at"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A place that is told of changes by signed events."""
+
+    webhook: str
+    url: str
+    segments: list[str]
+    """Of which segments it is told; empty: of all."""
+    secret: str | None = field(repr=False)
+    """What signs its events, after Standard Webhooks: told when the webhook is made and when its secret is replaced,
+    and never again."""
+    previous_secret_until: datetime | None
+    """Until when the secret before this one signs as well."""
+    created_by: str
+    created_at: datetime
+    failing_since: datetime | None
+    """Since when every delivery has failed."""
+    disabled_at: datetime | None
+    """When it was disabled, after days of failures or because the receiver asked for it."""
+    disabled_reason: str | None
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        plain = ("webhook", "url", "segments", "created_by", "disabled_reason")
+        return cls(
+            **{name: body[name] for name in plain},
+            secret=body.get("secret"),
+            created_at=instant(body["created_at"]),
+            previous_secret_until=maybe_instant(body["previous_secret_until"]),
+            failing_since=maybe_instant(body["failing_since"]),
+            disabled_at=maybe_instant(body["disabled_at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message to a webhook."""
+
+    id: str
+    """The header ``webhook-id``: the same at each attempt."""
+    event: str
+    """``cameo.segment.changed`` or ``cameo.webhook.ping``."""
+    segment: str | None
+    materialisation: int | None
+    state: str
+    """``pending``, ``delivered``, ``unchanged`` (there was nothing to tell) or ``abandoned``."""
+    attempts: int
+    status: int | None
+    """What the receiver answered last."""
+    reason: str | None
+    """Why the last attempt was no success."""
+    created_at: datetime
+    next_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def read(cls, body: Json) -> Self:
+        plain = ("id", "event", "segment", "materialisation", "state", "attempts", "status", "reason")
+        return cls(
+            **{name: body[name] for name in plain},
+            created_at=instant(body["created_at"]),
+            next_at=maybe_instant(body["next_at"]),
+            ended_at=maybe_instant(body["ended_at"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ use super::{
     contract::SchemaChange, entry::Entry, macros::MacroChange, model::ModelFact, sample::SampleRun,
     settings::SettingChange, text::TextChange,
 };
+use crate::segments::SegmentChange;
 
 /// What applying a tree would change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,6 +140,9 @@ pub struct ServiceChange {
     pub texts: Vec<TextChange>,
     /// The macros that changed below its queries.
     pub macros: Vec<String>,
+    /// The segments that change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentChange>,
     /// The facts about a new model, or what differs about a changed one.
     pub model: Vec<ModelFact>,
     /// The columns of a new service.

@@ -45,8 +45,10 @@ pub use sample::{
 pub use settings::{SettingChange, setting_changes};
 pub use text::{DIFF_LINES_MAX, DiffLine, TextChange, text_change};
 
+pub use crate::segments::{SegmentChange, SegmentChangeKind};
 use crate::{
     inspection::{inspect_models, parameters},
+    segments::Segments,
     shared::Shared,
 };
 
@@ -99,15 +101,19 @@ async fn compared(
     }
     let outlook = outlook(server, found, scope).await?;
     let Outlook { tenants, pending, removed, unaffected, mut warnings } = outlook;
+    let segments = Segments::load(server.store, pending.iter()).await?;
     let mut services = Vec::new();
     let shared = Shared::isolated(server.isolation.clone());
     for pending in pending {
         let (bundle, models) = (&pending.bundle, pending.models.as_ref());
         let found = inspect_models(bundle, Some(server.warehouse), models, &shared).await;
-        let sound = !found.diagnostics.iter().any(Diagnostic::is_error);
-        warnings.extend(found.diagnostics);
+        let mut problems = found.diagnostics;
+        problems.extend(segments.problems(&pending));
+        let sound = !problems.iter().any(Diagnostic::is_error);
+        warnings.extend(problems);
         if sound {
-            services.push(service_change(server, pending, sample_customers).await?);
+            let changes = segments.changes(&pending);
+            services.push(service_change(server, pending, changes, sample_customers).await?);
         }
     }
     if warnings.iter().any(Diagnostic::is_error) {
@@ -141,6 +147,7 @@ fn summary(
 async fn service_change(
     server: Server<'_>,
     pending: PendingBundle,
+    segments: Vec<SegmentChange>,
     sample_customers: u32,
 ) -> Result<ServiceChange, PlanError> {
     let PendingBundle { bundle, models, manifest, entry, current, served, schema } = pending;
@@ -190,6 +197,7 @@ async fn service_change(
         settings: before.as_ref().map(|old| setting_changes(old, &manifest)).unwrap_or_default(),
         texts: before.as_ref().map(|old| texts(old, &manifest)).unwrap_or_default(),
         macros,
+        segments,
         model,
         columns: if before.is_none() {
             manifest.schema.columns().cloned().collect()

@@ -15,8 +15,8 @@ const VERSION_PARENTS: [(&str, &str); 3] =
     [("/usr/lib/postgresql", ""), ("/usr", "pgsql-"), ("/opt/postgresql", "")];
 /// Where `deploy/setup` puts the minimal Postgres for root, whose home other users cannot enter.
 const SHARED_BINARIES_DIR: &str = "/var/lib/cameo/postgres/bin";
-/// The oldest major version that the store's SQL is tested on.
-const VERSION_MIN: u32 = 14;
+/// The oldest major version that the migrations work on; the store refuses an older one as well.
+const VERSION_MIN: u32 = 15;
 
 /// The programs of one Postgres.
 #[derive(Debug, Clone)]

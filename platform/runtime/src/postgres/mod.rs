@@ -48,11 +48,13 @@ pub struct PostgresSettings {
     pub shared_buffers_mb: u32,
     /// Connections that the server accepts at a time.
     pub connections_max: u16,
+    /// A server that dies more often than this within ten minutes has a fault that a restart does not cure.
+    pub deaths_max: usize,
 }
 
 impl Default for PostgresSettings {
     fn default() -> Self {
-        Self { binaries_dir: None, shared_buffers_mb: 256, connections_max: 100 }
+        Self { binaries_dir: None, shared_buffers_mb: 256, connections_max: 100, deaths_max: 20 }
     }
 }
 
@@ -125,7 +127,7 @@ impl EmbeddedPostgres {
             user: DATABASE_NAME.to_owned(),
             database: DATABASE_NAME.to_owned(),
         };
-        let supervisor = Supervisor::start(cluster)?;
+        let supervisor = Supervisor::start(cluster, settings.deaths_max)?;
         info!(
             version = version_used,
             first_start = version_found.is_none(),

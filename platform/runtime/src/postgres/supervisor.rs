@@ -14,9 +14,7 @@ use super::server::Server;
 
 /// How soon a death is noticed.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
-/// A server that dies more often than this within [`DEATHS_PERIOD`] has a fault that a restart
-/// does not cure.
-const DEATHS_MAX: usize = 20;
+/// For so long deaths count.
 const DEATHS_PERIOD: Duration = Duration::from_mins(10);
 
 /// What the supervising thread tells.
@@ -38,7 +36,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Starts the thread and the server; returns when the server is ready.
-    pub(super) fn start(cluster: Cluster) -> Result<Self, PostgresError> {
+    pub(super) fn start(cluster: Cluster, deaths_max: usize) -> Result<Self, PostgresError> {
         let (stop, stopped) = mpsc::channel();
         let (started, starting) = mpsc::channel();
         let (publisher, status) = watch::channel(Status::default());
@@ -49,7 +47,7 @@ impl Supervisor {
                 Ok(server) => {
                     publisher.send_modify(|status| status.process_id = Some(server.process_id()));
                     let _ = started.send(Ok(()));
-                    supervise(server, &cluster, &stopped, &publisher);
+                    supervise(server, &cluster, deaths_max, &stopped, &publisher);
                 }
                 Err(failure) => {
                     let _ = started.send(Err(failure));
@@ -101,6 +99,7 @@ impl Drop for Supervisor {
 fn supervise(
     mut server: Server,
     cluster: &Cluster,
+    deaths_max: usize,
     stopped: &Receiver<()>,
     publisher: &watch::Sender<Status>,
 ) {
@@ -120,7 +119,7 @@ fn supervise(
         };
         publisher.send_modify(|status| status.process_id = None);
         warn!(ended = last, "Postgres died; it is started again");
-        match restart(cluster, &mut deaths, last) {
+        match restart(cluster, deaths_max, &mut deaths, last) {
             Ok(successor) => server = successor,
             Err(failure) => {
                 error!(error = %failure, "Postgres is not started again");
@@ -138,13 +137,14 @@ fn supervise(
 
 fn restart(
     cluster: &Cluster,
+    deaths_max: usize,
     deaths: &mut VecDeque<Instant>,
     mut last: String,
 ) -> Result<Server, PostgresError> {
     loop {
         deaths.push_back(Instant::now());
         deaths.retain(|death| death.elapsed() < DEATHS_PERIOD);
-        if deaths.len() > DEATHS_MAX {
+        if deaths.len() > deaths_max {
             let minutes = DEATHS_PERIOD.as_secs() / 60;
             return Err(PostgresError::GaveUp { deaths: deaths.len(), minutes, last });
         }

@@ -2,9 +2,22 @@
 
 use std::fmt;
 
+/// What is wrong about a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not parse, is too large, or uses something that is not on the allow-list.
+    Syntax,
+    /// It names something that nobody predicts.
+    Name,
+    /// It puts values of types together that do not fit.
+    Type,
+}
+
 /// Why a condition was refused, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConditionError {
+    /// What kind of mistake it is.
+    pub fault: Fault,
     /// What was expected and what was found.
     pub message: String,
     /// Line in the condition's text, from 1.

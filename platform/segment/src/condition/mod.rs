@@ -15,7 +15,7 @@ mod tests;
 mod text;
 
 pub use catalog::{Catalog, Unnamed};
-pub use error::ConditionError;
+pub use error::{ConditionError, Fault};
 pub use node::ColumnRef;
 
 use std::collections::BTreeSet;
@@ -137,5 +137,11 @@ fn syntax(error: &ParserError, end: Location) -> ConditionError {
 
 fn refusal(at: Location, message: String, help: Option<String>) -> ConditionError {
     let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
-    ConditionError { message, line: place(at.line), column: place(at.column), help }
+    let (line, column) = (place(at.line), place(at.column));
+    ConditionError { fault: Fault::Syntax, message, line, column, help }
+}
+
+/// A refusal of values whose types do not fit.
+fn mistyped(at: Location, message: String, help: Option<String>) -> ConditionError {
+    ConditionError { fault: Fault::Type, ..refusal(at, message, help) }
 }

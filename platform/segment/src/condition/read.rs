@@ -8,9 +8,9 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::{
-    Catalog, Condition, ConditionError, DEPTH_MAX, Unnamed,
+    Catalog, Condition, ConditionError, DEPTH_MAX, Fault, Unnamed,
     catalog::nearest,
-    literal,
+    literal, mistyped,
     node::{ColumnRef, Comparison, Literal, Node, Operation, Test},
     refusal,
 };
@@ -52,7 +52,7 @@ impl Reader<'_> {
             None | Some(DataType::Bool) => Ok(found),
             Some(other) => {
                 let message = format!("expected a condition, found a value of type {other}");
-                Err(refusal(found.at, message, Some("compare it with something".to_owned())))
+                Err(mistyped(found.at, message, Some("compare it with something".to_owned())))
             }
         }
     }
@@ -130,10 +130,9 @@ impl Reader<'_> {
             return Err(refusal(at, message, Some("quote names with backticks".to_owned())));
         }
         let parts: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
-        let found = self
-            .catalog
-            .find(&parts)
-            .map_err(|Unnamed { message, help }| refusal(at, message, help))?;
+        let found = self.catalog.find(&parts).map_err(|Unnamed { message, help }| {
+            ConditionError { fault: Fault::Name, ..refusal(at, message, help) }
+        })?;
         if let Some(position) = self.columns.iter().position(|known| *known == found.column) {
             return Ok(Typed { node: Node::Column(position), kind: self.types[position], at });
         }
@@ -150,7 +149,7 @@ impl Reader<'_> {
         let other = self.columns.iter().find(|other| key(other).is_some_and(|key| key != found));
         match other {
             None => Ok(()),
-            Some(other) => Err(refusal(
+            Some(other) => Err(mistyped(
                 at,
                 format!(
                     "the customers of `{}` have keys of type {found}, those of `{}` of another: \
@@ -180,7 +179,7 @@ impl Reader<'_> {
         let found = self.expression(expression)?;
         match found.kind {
             None | Some(DataType::Int | DataType::Float64) => Ok(found),
-            Some(other) => Err(refusal(
+            Some(other) => Err(mistyped(
                 found.at,
                 format!("expected a number, found a value of type {other}"),
                 None,
@@ -192,7 +191,7 @@ impl Reader<'_> {
         let found = self.expression(expression)?;
         match found.kind {
             None | Some(DataType::String) => Ok(found),
-            Some(other) => Err(refusal(
+            Some(other) => Err(mistyped(
                 found.at,
                 format!("expected a text, found a value of type {other}"),
                 None,
@@ -283,7 +282,11 @@ impl Reader<'_> {
         let (at, (mut all, kind)) = (all[0].at, alike_all(all)?);
         if kind == Some(DataType::Bool) {
             let help = Some("write IS TRUE or IS FALSE".to_owned());
-            return Err(refusal(at, "expected a value other than BOOL before IN".to_owned(), help));
+            return Err(mistyped(
+                at,
+                "expected a value other than BOOL before IN".to_owned(),
+                help,
+            ));
         }
         let value = Box::new(all.remove(0).node);
         let literals = all.into_iter().filter_map(|element| match element.node {
@@ -331,7 +334,7 @@ impl Reader<'_> {
             }
             (found, _) => {
                 let found = found.map_or_else(|| "this".to_owned(), |found| found.to_string());
-                Err(refusal(
+                Err(mistyped(
                     at,
                     format!("a cast of {found} to {to} is not supported"),
                     Some(
@@ -455,11 +458,11 @@ fn alike_all(operands: Vec<Typed>) -> Read<(Vec<Typed>, Option<DataType>)> {
             (node, Some(kind)) if kind == wanted => node,
             (Node::Literal(value), Some(_)) => literal::coerce(&value, wanted)
                 .map(Node::Literal)
-                .map_err(|message| refusal(at, message, None))?,
+                .map_err(|message| mistyped(at, message, None))?,
             (node, Some(D::Int)) if wanted == D::Float64 => Node::Widen(Box::new(node)),
             (_, Some(found)) => {
                 let message = format!("expected {wanted}, found {found}: they are not compared");
-                return Err(refusal(at, message, None));
+                return Err(mistyped(at, message, None));
             }
         };
         Ok(Typed { node, kind: kind.map(|_| wanted), at })
@@ -481,7 +484,7 @@ fn ordered(kind: Option<DataType>, at: Location, operator: &str) -> Read<()> {
         return Ok(());
     }
     let message = format!("expected values with an order beside {operator}, found BOOL");
-    Err(refusal(at, message, None))
+    Err(mistyped(at, message, None))
 }
 
 fn place(expression: &Expr) -> Location {

@@ -7,6 +7,7 @@
 //! done when every place was searched again and found empty; the database refuses it before.
 
 mod fingerprint;
+mod members;
 mod mirrored;
 mod quarantined;
 mod request;
@@ -18,6 +19,9 @@ mod tables;
 mod turns;
 
 pub use fingerprint::Fingerprint;
+pub use members::{
+    MembersPlace, members_renewed, members_searched, members_to_delete, members_to_search,
+};
 pub use mirrored::{Look, MirroredPlace, mirror_places, mirrored};
 pub use quarantined::erase_quarantine;
 pub use request::{KeyType, NewErasure, Requested, request};
@@ -36,7 +40,7 @@ pub use turns::{
 use cameo_batch::RowDigest;
 use cameo_domain::{ErasureId, Key, ServiceName, Sha256, TenantName};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, Row, postgres::PgRow};
 
 use crate::{
@@ -214,4 +218,49 @@ pub async fn find(
     .fetch_all(store.control())
     .await?;
     Ok(Some((record, steps)))
+}
+
+/// An entry of the audit trail about an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailEntry {
+    /// Its number.
+    pub entry: i64,
+    /// `customer.erasure_requested` or `customer.erased`.
+    pub action: String,
+    /// Its hash, which follows from everything that was written before.
+    pub hash: Sha256,
+}
+
+/// The entries of the audit trail about an erasure, oldest first.
+pub async fn trail(
+    store: &Store,
+    tenant: &TenantName,
+    erasure: ErasureId,
+) -> Result<Vec<TrailEntry>, StoreError> {
+    let rows = sqlx::query(
+        "select entry, action, hash from cameo.audit
+         where tenant = $1 and subject = $2
+           and action in ('customer.erasure_requested', 'customer.erased') order by entry",
+    )
+    .bind(tenant.as_str())
+    .bind(erasure.to_string())
+    .fetch_all(store.control())
+    .await?;
+    let entries = rows.iter().map(|row| {
+        Ok(TrailEntry {
+            entry: row.try_get("entry")?,
+            action: row.try_get("action")?,
+            hash: row.parsed("hash")?,
+        })
+    });
+    Ok(entries.collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// What makes fingerprints of the tenant's customers; none where nobody was ever erased.
+pub async fn fingerprint(
+    store: &Store,
+    tenant: &TenantName,
+) -> Result<Option<Fingerprint>, StoreError> {
+    let mut connection = store.control().acquire().await?;
+    fingerprint::of_tenant(&mut connection, tenant).await
 }

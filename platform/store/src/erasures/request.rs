@@ -6,6 +6,7 @@ use sqlx::{PgConnection, Row, types::Json};
 use super::{
     ErasureRecord, SUPPRESSIONS_MAX,
     fingerprint::{self, Fingerprint},
+    members::note_members,
     rows::erase_open,
 };
 use crate::{By, Store, StoreError, connect::say, generations::Table, row::Columns};
@@ -127,6 +128,7 @@ async fn erase_served(
     for service in services {
         erase_current(connection, &service).await?;
     }
+    note_members(connection, tenant, erasure, new.services.as_deref()).await?;
     Ok((erasure, true))
 }
 

@@ -204,6 +204,12 @@ pub async fn discover(store: &Store, turn: &Turn) -> Result<(), StoreError> {
                          where e.erasure = any ($1) and (f.state <> 'gone' or f.unwanted <> '{}')
                          on conflict do nothing"
                     ),
+                    // Of some services alone, later members may be members by right.
+                    "insert into cameo.erasure_steps (erasure, place, subject)
+                     select e.erasure, 'segment', m.materialisation
+                     from cameo.erasures e join cameo.segment_materialisations m using (tenant)
+                     where e.erasure = any ($1) and e.services is null and m.removed_at is null
+                     on conflict do nothing",
                     "insert into cameo.erasure_steps (erasure, place, subject)
                      select erasure, 'quarantine', 0 from unnest($1::bigint[]) asked (erasure)
                      on conflict do nothing",
@@ -250,8 +256,8 @@ pub(super) async fn keys_of(
     Ok(keys)
 }
 
-/// Closes the erasures of the turn of which every place is done and was found empty again, and forgets
-/// their keys; [`forget_keys`] then removes what is left of them. Gives those that it closed.
+/// Closes the erasures of the turn of which every place is done and was found empty again, and of whose files none
+/// is left to be deleted, and forgets their keys; [`forget_keys`] then removes what is left of them. Gives those that it closed.
 pub async fn close(store: &Store, turn: &Turn) -> Result<Vec<ErasureId>, StoreError> {
     let own = turn.clone();
     let closed: Vec<i64> = store
@@ -263,7 +269,8 @@ pub async fn close(store: &Store, turn: &Turn) -> Result<Vec<ErasureId>, StoreEr
                      where e.erasure = any ($1) and e.passes > 0 and not exists (
                          select from cameo.erasure_steps s where s.erasure = e.erasure
                            and (s.state <> 'done'
-                                or s.place <> 'run' and s.rows_found_again is distinct from 0))",
+                                or s.place <> 'run' and s.rows_found_again is distinct from 0))
+                       and not cameo.erased_files_left(e)",
                 )
                 .bind(own.ids())
                 .fetch_all(&mut *connection)

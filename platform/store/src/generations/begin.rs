@@ -125,7 +125,7 @@ async fn create_table(
 
 /// Loaded once and never updated: full pages, and nothing for autovacuum to do but get in the way of
 /// dropping it.
-pub(super) const STORAGE: &str = " with (fillfactor = 100, autovacuum_enabled = false)";
+pub(crate) const STORAGE: &str = " with (fillfactor = 100, autovacuum_enabled = false)";
 
 /// Statistics of the key would be a sample of keys that outlives the table. Nobody misses them: it is
 /// unique, which is all that a planner asks of it.

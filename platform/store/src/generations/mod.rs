@@ -17,14 +17,15 @@ mod views;
 mod withdraw;
 mod writer;
 
+pub(crate) use begin::STORAGE as TABLE_STORAGE;
 pub use begin::{GenerationMeta, begin};
 pub use publish::{Outcome, publish};
 pub use record::{GenerationRecord, GenerationState, Publication, history, list, table_bytes};
 pub use retain::{GRACE_SECONDS, retain, retain_after};
 pub use rewrite::{Rewritten, rewrite};
 pub use rollback::{Releases, RolledBack, rollback};
-pub(crate) use seal::hash_sql;
 pub use seal::seal;
+pub(crate) use seal::{digest, hash_sql};
 pub use views::refresh_views;
 pub use withdraw::{ARCHIVED_KEPT_SECONDS, withdraw, withdraw_after};
 pub use writer::Writer;

@@ -7,7 +7,12 @@ use cameo_domain::{ReleaseId, Schedule, ServicePath, Stage};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
-use crate::{By, StoreError, row::Columns, runs::cancel_beside};
+use crate::{
+    By, StoreError,
+    row::Columns,
+    runs::cancel_beside,
+    segments::{self, Conflict},
+};
 
 /// What the ledger says of a move.
 pub(crate) struct Entry<'a> {
@@ -59,7 +64,8 @@ impl Action {
     }
 }
 
-/// Moves a release, and before it whichever stands where only one may. The service's row is locked.
+/// Moves a release, and before it whichever stands where only one may. The segments that the bundle defines
+/// follow what is in production. The service's row is locked.
 /// Gives the release that had to make room.
 pub(crate) async fn shift(
     connection: &mut PgConnection,
@@ -83,11 +89,17 @@ pub(crate) async fn shift(
         }
     }
     record(connection, path, release, from, to, entry).await?;
-    if to == Stage::Production {
-        point(connection, path, Some(release), entry.due).await?;
-    } else if from == Some(Stage::Production) {
-        point(connection, path, None, entry.due).await?;
-    }
+    let production = match (from, to) {
+        (_, Stage::Production) => Some(release),
+        (Some(Stage::Production), _) => None,
+        _ => return Ok(replaced),
+    };
+    point(connection, path, production, entry.due).await?;
+    let conflict = match entry.action {
+        Action::Rollback => Conflict::LeaveOut,
+        _ => Conflict::Refuse,
+    };
+    segments::follow(connection, path, production, conflict, entry.by).await?;
     Ok(replaced)
 }
 

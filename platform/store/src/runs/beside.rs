@@ -7,13 +7,32 @@ use sqlx::{PgConnection, types::Json};
 use super::RunTrigger;
 use crate::StoreError;
 
-/// Creates the run of each release in shadow or canary for an instant for which production has one. In
+/// Instants of services, column by column, as one statement takes them.
+#[derive(Default)]
+pub(crate) struct Instants<'p> {
+    pub(crate) tenants: Vec<&'p str>,
+    pub(crate) services: Vec<&'p str>,
+    pub(crate) due_at: Vec<DateTime<Utc>>,
+}
+
+impl<'p> Instants<'p> {
+    pub(crate) fn push(
+        &mut self,
+        tenant: &'p TenantName,
+        service: &'p ServiceName,
+        due_at: DateTime<Utc>,
+    ) {
+        self.tenants.push(tenant.as_str());
+        self.services.push(service.as_str());
+        self.due_at.push(due_at);
+    }
+}
+
+/// Creates the run of each release in shadow or canary for instants for which production has one. In
 /// the same transaction, so that both have it or neither.
 pub(crate) async fn create_beside(
     connection: &mut PgConnection,
-    tenant: &TenantName,
-    service: &ServiceName,
-    due_at: DateTime<Utc>,
+    instants: &Instants<'_>,
     trigger: RunTrigger,
 ) -> Result<(), StoreError> {
     let trigger = match trigger {
@@ -22,14 +41,18 @@ pub(crate) async fn create_beside(
     };
     sqlx::query(
         "insert into cameo.runs (tenant, service, release, due_at, trigger, attempts_max, purpose)
-         select s.tenant, s.service, s.release, $3, $4, r.attempts_max, 'shadow'
-         from cameo.release_stages s join cameo.releases r using (tenant, service, release)
-         where s.tenant = $1 and s.service = $2 and s.stage in ('shadow', 'canary')
+         select d.tenant, d.service, s.release, d.due_at, $4, r.attempts_max, 'shadow'
+         from unnest($1::text[], $2::text[], $3::timestamptz[])
+             with ordinality as d (tenant, service, due_at, place)
+         join cameo.release_stages s using (tenant, service)
+         join cameo.releases r using (tenant, service, release)
+         where s.stage in ('shadow', 'canary')
+         order by d.place, s.release
          on conflict (tenant, service, release, due_at) where purpose = 'shadow' do nothing",
     )
-    .bind(tenant.as_str())
-    .bind(service.as_str())
-    .bind(due_at)
+    .bind(&instants.tenants)
+    .bind(&instants.services)
+    .bind(&instants.due_at)
     .bind(trigger)
     .execute(connection)
     .await?;

@@ -1,10 +1,10 @@
 //! Taking a run from the queue.
 
-use cameo_domain::{Epoch, PredictionSchema, ReleaseId, RunId, ServicePath};
+use cameo_domain::{Epoch, PredictionSchema, ReleaseId, RunId, ServicePath, TenantName};
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
-use super::{RunPurpose, RunTrigger};
+use super::{RunPurpose, RunTrigger, waiting::waiting_since_sql};
 use crate::{
     Store, StoreError,
     releases::ReleaseHashes,
@@ -40,6 +40,8 @@ pub struct ClaimedRun {
     pub attempts_max: u32,
     /// When the lease ends unless it is renewed.
     pub lease_expires_at: DateTime<Utc>,
+    /// How long it waited to be claimed: since it was due, was asked for, or could be tried again.
+    pub waited_seconds: f64,
 }
 
 impl FromRow<'_, PgRow> for ClaimedRun {
@@ -67,8 +69,18 @@ impl FromRow<'_, PgRow> for ClaimedRun {
             attempt: get(row, "attempt", i32::unsigned_abs)?,
             attempts_max: get(row, "attempts_max", i32::unsigned_abs)?,
             lease_expires_at: row.try_get("lease_expires_at")?,
+            waited_seconds: row.try_get("waited_seconds")?,
         })
     }
+}
+
+/// Which runs a free place of a worker is for; by default any.
+#[derive(Debug, Clone, Default)]
+pub struct Turn {
+    /// Production's runs only.
+    pub to_publish: bool,
+    /// Not of these tenants: they have their share of the worker.
+    pub except: Vec<TenantName>,
 }
 
 /// Takes the next run: of the tenant that claimed least recently and has quota left, the oldest due
@@ -81,29 +93,21 @@ pub async fn claim(
     worker: &str,
     lease_seconds: u32,
 ) -> Result<Option<ClaimedRun>, StoreError> {
-    claim_for(store, worker, lease_seconds, true).await
+    claim_in(store, worker, lease_seconds, &Turn::default()).await
 }
 
-/// [`claim`] that takes production's runs only: for the last free place of a worker.
-pub async fn claim_to_publish(
+/// [`claim`] among the runs that it is the turn of.
+pub async fn claim_in(
     store: &Store,
     worker: &str,
     lease_seconds: u32,
+    turn: &Turn,
 ) -> Result<Option<ClaimedRun>, StoreError> {
-    claim_for(store, worker, lease_seconds, false).await
-}
-
-async fn claim_for(
-    store: &Store,
-    worker: &str,
-    lease_seconds: u32,
-    beside: bool,
-) -> Result<Option<ClaimedRun>, StoreError> {
-    let worker = worker.to_owned();
+    let (worker, beside) = (worker.to_owned(), !turn.to_publish);
+    let mut tried: Vec<String> = turn.except.iter().map(ToString::to_string).collect();
     store
         .transaction(move |connection| {
             Box::pin(async move {
-                let mut tried = Vec::new();
                 while let Some(tenant) = lock_tenant(connection, &tried, beside).await? {
                     if let Some(run) =
                         take(connection, &tenant, &worker, lease_seconds, beside).await?
@@ -118,23 +122,46 @@ async fn claim_for(
         .await
 }
 
-/// The condition on a queued run `q` of a tenant `t`; `$2`: whether runs beside production may be taken.
-macro_rules! claimable_sql {
+/// The next run of each service of a tenant `t` that may be claimed; `$2`: whether runs beside production
+/// may be taken.
+///
+/// One look into an index per service: what a claim costs does not depend on how many runs a tenant has
+/// queued, so that nobody waits because of another tenant's queue.
+macro_rules! next_runs_sql {
     () => {
-        "q.tenant = t.tenant and q.state = 'queued' and q.not_before <= now()
-         and ($2 or q.purpose = 'publish')
-         and not exists (
-             select from cameo.runs o
-             where o.tenant = q.tenant and o.service = q.service and o.state = 'running'
-               and o.purpose = q.purpose)
-         and (q.purpose = 'publish' or not exists (
-             select from cameo.runs p
-             where p.tenant = q.tenant and p.service = q.service and p.purpose = 'publish'
-               and p.state in ('queued', 'running') and p.due_at <= q.due_at))
-         and t.max_concurrent_runs > (
-             select count(*) from cameo.runs o
-             where o.tenant = t.tenant and o.state = 'running'
-               and (q.purpose = 'shadow' or o.purpose = 'publish'))"
+        "select q.run, q.due_at, 'publish' as purpose
+         from cameo.services s cross join lateral (
+             select q.run, q.due_at from cameo.runs q
+             where q.tenant = s.tenant and q.service = s.service and q.purpose = 'publish'
+               and q.state = 'queued' and q.not_before <= now()
+             order by q.due_at, q.run limit 1) q
+         where s.tenant = t.tenant
+           and t.max_concurrent_runs > (
+               select count(*) from cameo.runs o
+               where o.tenant = t.tenant and o.state = 'running' and o.purpose = 'publish')
+           and not exists (
+               select from cameo.runs o
+               where o.tenant = s.tenant and o.service = s.service and o.state = 'running'
+                 and o.purpose = 'publish')
+         union all
+         select q.run, q.due_at, 'shadow'
+         from cameo.services s cross join lateral (
+             select q.run, q.due_at from cameo.runs q
+             where q.tenant = s.tenant and q.service = s.service and q.purpose = 'shadow'
+               and q.state = 'queued' and q.not_before <= now()
+             order by q.due_at, q.run limit 1) q
+         where $2 and s.tenant = t.tenant
+           and t.max_concurrent_runs > (
+               select count(*) from cameo.runs o
+               where o.tenant = t.tenant and o.state = 'running')
+           and not exists (
+               select from cameo.runs o
+               where o.tenant = s.tenant and o.service = s.service and o.state = 'running'
+                 and o.purpose = 'shadow')
+           and not exists (
+               select from cameo.runs p
+               where p.tenant = s.tenant and p.service = s.service and p.purpose = 'publish'
+                 and p.state in ('queued', 'running') and p.due_at <= q.due_at)"
     };
 }
 
@@ -142,8 +169,8 @@ macro_rules! lock_tenant_sql {
     () => {
         concat!(
             "select t.tenant from cameo.tenants t
-             where t.tenant <> all ($1) and exists (select from cameo.runs q where ",
-            claimable_sql!(),
+             where t.tenant <> all ($1) and exists (",
+            next_runs_sql!(),
             ") order by t.last_claim_at nulls first, t.tenant limit 1"
         )
     };
@@ -175,7 +202,8 @@ async fn lock_tenant(
 }
 
 /// Takes a run of the locked tenant. This statement sees what earlier holders of the lock did,
-/// which the statement that waited for the lock may not.
+/// which the statement that waited for the lock may not. A run that is cancelled at this moment is not
+/// taken, and the tenant's others come with the next claim.
 async fn take(
     connection: &mut PgConnection,
     tenant: &str,
@@ -192,12 +220,14 @@ async fn take(
          from cameo.releases l
          where (l.tenant, l.service, l.release) = (r.tenant, r.service, r.release)
            and r.run = (
-               select q.run from cameo.runs q join cameo.tenants t on t.tenant = $1
-               where ",
-        claimable_sql!(),
-        "      order by q.purpose, q.due_at, q.run limit 1
-               for update of q skip locked)
-         returning r.*, l.manifest, l.schema, l.config_hash, l.sql_hash, l.model_hash"
+               select n.run from cameo.tenants t cross join lateral (",
+        next_runs_sql!(),
+        "      ) n where t.tenant = $1 order by n.purpose, n.due_at, n.run limit 1)
+           and r.state = 'queued'
+         returning r.*, l.manifest, l.schema, l.config_hash, l.sql_hash, l.model_hash,
+             extract(epoch from clock_timestamp() - ",
+        waiting_since_sql!("1"),
+        ")::float8 as waited_seconds"
     ))
     .bind(tenant)
     .bind(beside)

@@ -4,12 +4,14 @@ mod beside;
 mod claim;
 mod lease;
 mod record;
+mod waiting;
 
-pub(crate) use beside::{cancel_beside, create_beside};
-pub use claim::{ClaimedRun, claim, claim_to_publish};
+pub(crate) use beside::{Instants, cancel_beside, create_beside};
+pub use claim::{ClaimedRun, Turn, claim, claim_in};
 pub(crate) use lease::hold;
 pub use lease::{expire_leases, fail, halt, hand_back, heartbeat, requeue};
 pub use record::{Progress, RunCounts, RunPurpose, RunRecord, RunTrigger, StepTime};
+pub use waiting::{Waiting, waiting};
 
 use cameo_checkpoint::{Check, passes};
 use cameo_domain::{RunId, RunState, ServiceName, Services, TenantName};
@@ -134,7 +136,9 @@ async fn insert_manual(
     .fetch_optional(&mut *connection)
     .await?;
     if record.is_some() {
-        create_beside(connection, tenant, service, due_at, RunTrigger::Manual).await?;
+        let mut instants = Instants::default();
+        instants.push(tenant, service, due_at);
+        create_beside(connection, &instants, RunTrigger::Manual).await?;
         sqlx::query("select pg_notify('cameo_runs', '')").execute(connection).await?;
     }
     Ok(record)

@@ -178,33 +178,3 @@ pub async fn removed(store: &Store, file: &MaterialisationFile) -> Result<(), St
     .await?;
     Ok(())
 }
-
-/// Gives up all materialisations of a tenant, pinned or not, and has its segments made anew: a customer was
-/// erased from what they were made from.
-pub async fn renew(store: &Store, tenant: &TenantName) -> Result<(), StoreError> {
-    let tenant = tenant.clone();
-    store
-        .transaction(move |connection| {
-            Box::pin(async move {
-                // Another epoch: whoever makes members now is refused.
-                sqlx::query(
-                    "update cameo.segments
-                     set seen_version = null, seen_generations = null, epoch = epoch + 1,
-                         lease_expires_at = null
-                     where tenant = $1",
-                )
-                .bind(tenant.as_str())
-                .execute(&mut *connection)
-                .await?;
-                sqlx::query(
-                    "update cameo.segment_materialisations set dropped_at = clock_timestamp()
-                     where tenant = $1 and dropped_at is null",
-                )
-                .bind(tenant.as_str())
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
-}

@@ -1,19 +1,27 @@
 //! Segments: their definitions with every version, and who was a member when.
 //!
-//! A version is added, and the head follows it (migration 0012). The heads are the queue of what is to be
+//! A version is added, and the head follows it (migration 0012). Those that bundles define follow the release
+//! in production, in the transaction that puts it there. The heads are the queue of what is to be
 //! materialised as well: a segment is due when the generations that its services show, or its version,
 //! are others than those that were looked at last.
 
+mod bundled;
+mod left_over;
 mod members;
 mod queue;
+mod standing;
 
+pub(crate) use bundled::{Conflict, follow};
+pub(crate) use left_over::outdate;
+pub use left_over::{LeftOver, claim_left_over, disown, left_over_deleted, let_go};
 pub use members::{
     KEPT, Materialisation, MaterialisationFile, expired, latest, list as materialisations, pin,
-    removed, renew,
+    removed,
 };
 pub use queue::{
     Made, SegmentSource, SegmentTask, announce, claim, complete, heartbeat, refuse, retry,
 };
+pub use standing::{Standing, standing};
 
 use std::collections::BTreeSet;
 
@@ -63,6 +71,23 @@ impl FromRow<'_, PgRow> for SegmentRecord {
             changed_by: row.try_get("actor")?,
             changed_at: row.try_get("at")?,
         })
+    }
+}
+
+impl SegmentRecord {
+    /// Where it is defined, in words.
+    #[must_use]
+    pub fn place(&self) -> String {
+        place(self.service.as_ref())
+    }
+}
+
+/// The place that defines a segment: the bundle of a service, or without one the API.
+#[must_use]
+pub fn place(service: Option<&ServiceName>) -> String {
+    match service {
+        Some(service) => format!("SEGMENT_CONFIG of the bundle of `{service}`"),
+        None => "the API".to_owned(),
     }
 }
 
@@ -182,51 +207,6 @@ pub async fn remove(
         .await
 }
 
-/// Brings the segments that a service's bundle defines to `wanted`: new ones come, others change, and those
-/// that the bundle no longer has are removed.
-///
-/// # Errors
-/// [`StoreError::SegmentDefinedElsewhere`] where another bundle, or the API, defines one of them.
-pub async fn define_of_bundle(
-    store: &Store,
-    tenant: &TenantName,
-    service: &ServiceName,
-    wanted: &[NewSegment],
-    by: &By,
-) -> Result<(), StoreError> {
-    let (tenant, service, by) = (tenant.clone(), service.clone(), by.clone());
-    let wanted = wanted.to_vec();
-    store
-        .transaction(move |connection| {
-            Box::pin(async move {
-                say(connection, &by.actor, Some(&by.origin)).await?;
-                lock(connection, &tenant).await?;
-                for new in &wanted {
-                    define_one(connection, &tenant, Some(&service), new, &by).await?;
-                }
-                let rows = sqlx::query(
-                    "select segment, version from cameo.segments
-                     where tenant = $1 and service = $2 and definition is not null",
-                )
-                .bind(tenant.as_str())
-                .bind(service.as_str())
-                .fetch_all(&mut *connection)
-                .await?;
-                for row in rows {
-                    let segment: SegmentName = row.parsed("segment")?;
-                    if !wanted.iter().any(|new| new.segment == segment) {
-                        let version: i32 = row.try_get("version")?;
-                        let owner = Some(&service);
-                        add_version(connection, &tenant, &segment, version + 1, owner, None, &by)
-                            .await?;
-                    }
-                }
-                Ok(())
-            })
-        })
-        .await
-}
-
 /// Definitions of a tenant change one after the other.
 async fn lock(connection: &mut PgConnection, tenant: &TenantName) -> Result<(), StoreError> {
     sqlx::query("select pg_advisory_xact_lock(hashtext('cameo.segments'), hashtext($1))")
@@ -273,10 +253,7 @@ fn refuse_other(
     if head.definition.is_none() || head.service.as_ref() == service {
         return Ok(());
     }
-    let place = match &head.service {
-        Some(service) => format!("SEGMENT_CONFIG of the bundle of `{service}`"),
-        None => "the API".to_owned(),
-    };
+    let place = place(head.service.as_ref());
     Err(StoreError::SegmentDefinedElsewhere { segment: segment.clone(), place })
 }
 

@@ -114,7 +114,7 @@ pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<SegmentTa
                          order by s.not_before, s.tenant, s.segment
                          limit 1 for update of s skip locked)
                      update cameo.segments s
-                     set epoch = s.epoch + 1, attempts = s.attempts + 1,
+                     set epoch = s.epoch + 1, attempts = s.attempts + 1, outdated = false,
                          lease_expires_at = clock_timestamp() + make_interval(secs => $1)
                      from due join shown using (tenant, segment)
                      where (s.tenant, s.segment) = (due.tenant, due.segment)
@@ -240,7 +240,8 @@ async fn end(
     let ended = sqlx::query(
         "update cameo.segments
          set seen_version = $4, seen_generations = $5, reason = $6, attempts = 0, announced = null,
-             lease_expires_at = null, not_before = clock_timestamp()
+             unwanted = array_remove(unwanted, announced), lease_expires_at = null,
+             not_before = clock_timestamp()
          where tenant = $1 and segment = $2 and epoch = $3 and lease_expires_at is not null",
     )
     .bind(task.tenant.as_str())
@@ -255,7 +256,8 @@ async fn end(
     Ok(ended)
 }
 
-/// Gives the segment back, to be tried again from `not_before`.
+/// Gives the segment back, to be tried again from `not_before`. Without a reason the one before stands: that
+/// of the last attempt that looked at anything.
 pub async fn retry(
     store: &Store,
     task: &SegmentTask,
@@ -263,7 +265,8 @@ pub async fn retry(
     not_before: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let returned = sqlx::query(
-        "update cameo.segments set lease_expires_at = null, reason = $4, not_before = $5
+        "update cameo.segments
+         set lease_expires_at = null, reason = coalesce($4, reason), not_before = $5
          where tenant = $1 and segment = $2 and epoch = $3 and lease_expires_at is not null",
     )
     .bind(task.tenant.as_str())

@@ -73,6 +73,57 @@ async fn the_tenant_that_waited_longest_goes_first_and_its_oldest_instant_before
 }
 
 #[tokio::test]
+async fn a_tenant_with_its_share_of_a_worker_is_passed_over_and_keeps_its_turn_elsewhere() {
+    let world = World::start().await;
+    for name in ["alpha", "beta"] {
+        world.tenant(name, 10).await;
+        for service in ["one", "two"] {
+            world.service(name, service).await;
+            world.request(name, service, "2026-03-01T00:00:00Z").await;
+        }
+    }
+    let full = runs::Turn { except: vec![tenant("alpha")], ..runs::Turn::default() };
+    let mut turns = Vec::new();
+    for turn in [&full, &full, &full] {
+        let run = runs::claim_in(&world.store, "full", LEASE_SECONDS, turn).await.expect("a claim");
+        turns.push(run.map(|run| run.path.to_string()));
+    }
+    assert_eq!(turns, [Some("beta/one".to_owned()), Some("beta/two".to_owned()), None]);
+    assert_eq!(world.claim().await.expect("a run").path.to_string(), "alpha/one");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_told_by_tenant_and_a_claim_says_how_long_it_waited() {
+    let world = World::start().await;
+    assert_eq!(runs::waiting(&world.store).await.expect("an answer"), []);
+    for service in ["gender", "reach"] {
+        world.service("crm", service).await;
+        world.request("crm", service, "2026-03-01T00:00:00Z").await;
+    }
+    world.service("search", "terms").await;
+    world.request("search", "terms", "2026-03-01T00:00:00Z").await;
+    world
+        .sql(
+            "update cameo.runs set not_before = now() - make_interval(secs =>
+                 case service when 'gender' then 500 when 'reach' then 300 else -600 end)",
+        )
+        .await
+        .expect("asked for at other times");
+    let waiting = runs::waiting(&world.store).await.expect("an answer");
+    let [crm] = waiting.as_slice() else { panic!("one tenant waits: {waiting:?}") };
+    assert_eq!((crm.tenant.as_str(), crm.runs), ("crm", 2));
+    assert!((500.0..560.0).contains(&crm.oldest_seconds), "{crm:?}");
+    for (service, waited) in [("gender", 500.0), ("reach", 300.0)] {
+        let run = world.claim().await.expect("a run");
+        assert_eq!(run.path.service.as_str(), service);
+        let range = waited..waited + 60.0;
+        assert!(range.contains(&run.waited_seconds), "{}", run.waited_seconds);
+    }
+    assert!(world.claim().await.is_none(), "the other tenant's run may not be claimed yet");
+}
+
+#[tokio::test]
 async fn a_service_runs_one_run_at_a_time_and_not_before_its_time() {
     let world = World::start().await;
     world.service("crm", "gender").await;

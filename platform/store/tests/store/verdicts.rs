@@ -220,8 +220,9 @@ async fn production_goes_first_and_never_waits_for_what_runs_beside_it() {
     tenants::ensure(&world.store, &crm(), &settings).await.expect("the tenant");
     with_shadow(&world, &scores()).await;
     world.request("crm", "gender", DUE).await;
+    let turn = runs::Turn { to_publish: true, ..runs::Turn::default() };
     let to_publish =
-        async || runs::claim_to_publish(&world.store, "worker", 60).await.expect("an answer");
+        async || runs::claim_in(&world.store, "worker", 60, &turn).await.expect("an answer");
     let production = world.claim().await.expect("production's run");
     assert_eq!(production.purpose, RunPurpose::Publish);
     assert!(world.claim().await.is_none(), "production's run of the instant has not ended");

@@ -5,6 +5,7 @@
 //! cannot be set afterwards), and the configuration is locked (nothing can be set afterwards).
 //! Even SQL that the rewriter never saw then reads nothing but those files.
 
+mod cancel;
 mod orphans;
 mod stream;
 
@@ -16,6 +17,7 @@ use std::{
 use duckdb::{Config, Connection};
 use tempfile::TempDir;
 
+pub(crate) use cancel::{Cancel, CancelOnDrop};
 pub(crate) use orphans::remove_orphans;
 pub(crate) use stream::stream;
 

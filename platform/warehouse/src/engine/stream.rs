@@ -5,15 +5,11 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use arrow::record_batch::RecordBatch;
-use duckdb::InterruptHandle;
 use futures_util::{Stream, future::select_all};
 use tokio::{
     runtime::Handle,
@@ -23,7 +19,7 @@ use tokio::{
     },
 };
 
-use super::Engine;
+use super::{Cancel, CancelOnDrop, Engine};
 use crate::{
     BatchStream, ReadOptions, ReadOutcome, WarehouseError, batches::Shaper, error::from_duckdb,
 };
@@ -34,25 +30,6 @@ const BATCHES_WAITING_MAX: usize = 2;
 const PARTITIONS_MAX: usize = 256;
 
 type Item = Result<RecordBatch, WarehouseError>;
-
-/// Interrupts the query when the last stream goes.
-#[derive(Default)]
-struct Cancel {
-    cancelled: AtomicBool,
-    running: Mutex<Option<Arc<InterruptHandle>>>,
-}
-
-struct CancelOnDrop(Arc<Cancel>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancelled.store(true, Ordering::SeqCst);
-        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handle) = running.as_ref() {
-            handle.interrupt();
-        }
-    }
-}
 
 struct Partition {
     receiver: Receiver<Item>,
@@ -67,7 +44,7 @@ impl Stream for Partition {
     }
 }
 
-/// Runs the query that `prepare` gives on the engine that it opens.
+/// Runs the query that `prepare` gives on the engine that it opens and lets watch.
 ///
 /// `prepare` runs on the blocking thread as well. Returns when the first rows are on their way.
 pub(crate) async fn stream<F>(
@@ -75,14 +52,14 @@ pub(crate) async fn stream<F>(
     options: ReadOptions,
 ) -> Result<ReadOutcome, WarehouseError>
 where
-    F: FnOnce() -> Result<(Engine, String), WarehouseError> + Send + 'static,
+    F: FnOnce(&Cancel) -> Result<(Engine, String), WarehouseError> + Send + 'static,
 {
     let partitions = options.partitions.clamp(1, PARTITIONS_MAX);
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..partitions).map(|_| channel(BATCHES_WAITING_MAX)).unzip();
-    let cancel = Arc::new(Cancel::default());
     // Held by this future until the streams hold it: dropping the future cancels as well.
-    let guard = Arc::new(CancelOnDrop(Arc::clone(&cancel)));
+    let (cancel, guard) = Cancel::new();
+    let guard = Arc::new(guard);
     let (started, start) = oneshot::channel();
     tokio::task::spawn_blocking(move || produce(prepare, options, &cancel, senders, started));
     let schema = start
@@ -103,13 +80,12 @@ fn produce<F>(
     senders: Vec<Sender<Item>>,
     started: Started,
 ) where
-    F: FnOnce() -> Result<(Engine, String), WarehouseError>,
+    F: FnOnce(&Cancel) -> Result<(Engine, String), WarehouseError>,
 {
     let mut started = Some(started);
     let mut deal = Deal { senders, next: 0, runtime: Handle::current() };
     let outcome = run(prepare, options, cancel, &mut started, &mut deal);
-    // Forget the handle before the connection could be reused by anything.
-    *cancel.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    cancel.ended();
     if let Err(error) = outcome {
         match started.take() {
             Some(started) => drop(started.send(Err(error))),
@@ -127,14 +103,9 @@ fn run<F>(
     deal: &mut Deal,
 ) -> Result<(), WarehouseError>
 where
-    F: FnOnce() -> Result<(Engine, String), WarehouseError>,
+    F: FnOnce(&Cancel) -> Result<(Engine, String), WarehouseError>,
 {
-    let (engine, sql) = prepare()?;
-    *cancel.running.lock().unwrap_or_else(PoisonError::into_inner) =
-        Some(engine.connection().interrupt_handle());
-    if cancel.cancelled.load(Ordering::SeqCst) {
-        return Err(WarehouseError::Transient("the query was cancelled".to_owned()));
-    }
+    let (engine, sql) = prepare(cancel)?;
     let mut statement = engine.connection().prepare(&sql).map_err(|error| from_duckdb(&error))?;
     drop(statement.stream_arrow([]).map_err(|error| from_duckdb(&error))?);
     let mut shaper = Shaper::new(&statement.schema(), options.batch_rows);

@@ -95,6 +95,7 @@ pub(super) fn write(
     let io = |error| WarehouseError::io("publish", &place.file, &error);
     // Opened anew: DuckDB may have replaced the file.
     File::open(staged.path()).and_then(|file| file.sync_all()).map_err(io)?;
+    cameo_crashpoint::hit("mirror_staged");
     let staged = staged.into_temp_path();
     staged.persist(&place.file).map_err(|error| io(error.error))?;
     File::open(&place.folder).and_then(|folder| folder.sync_all()).map_err(io)

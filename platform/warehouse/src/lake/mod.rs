@@ -19,7 +19,7 @@ use self::tables::Table;
 use crate::{
     BatchStream, Erased, LoadId, LoadOutcome, Query, QueryDescription, ReadOptions, ReadOutcome,
     TableStats, Warehouse, WarehouseError,
-    engine::{self, Engine, EngineLimits},
+    engine::{self, Cancel, Engine, EngineLimits},
     googlesql::{self, Context, Rewritten},
     postprocess,
 };
@@ -79,18 +79,20 @@ impl Lake {
         Engine::open(&self.limits.scratch_folder, limits)
     }
 
-    /// An engine that knows the query's tables and is locked.
+    /// An engine that knows the query's tables and is locked, and that `cancel` watches.
     fn prepared(
         &self,
         tenant: &TenantName,
         rewritten: &Rewritten,
         memory_bytes: u64,
         threads: usize,
+        cancel: &Cancel,
     ) -> Result<(Engine, Vec<Table>), WarehouseError> {
         let root = self.tenant_folder(tenant);
         let tables = rewritten.tables.iter().map(|name| tables::locate(&root, name));
         let tables = tables.collect::<Result<Vec<_>, _>>()?;
         let engine = self.engine(memory_bytes, threads)?;
+        cancel.watch(&engine)?;
         for table in &tables {
             views::create(&engine, table)?;
         }
@@ -104,10 +106,11 @@ impl Lake {
         &self,
         tenant: &TenantName,
         query: &Query,
+        cancel: &Cancel,
     ) -> Result<QueryDescription, WarehouseError> {
         let rewritten = googlesql::to_duckdb(&query.sql, &Context::lake(query.parameters))?;
-        let (engine, tables) =
-            self.prepared(tenant, &rewritten, self.limits.memory_bytes, self.limits.threads)?;
+        let LakeLimits { memory_bytes, threads, .. } = self.limits;
+        let (engine, tables) = self.prepared(tenant, &rewritten, memory_bytes, threads, cancel)?;
         let schema = postprocess::describe(&engine, &rewritten.sql)?;
         let stats = tables.iter().map(|table| table.stats(&engine));
         let stats = stats.collect::<Result<Vec<TableStats>, _>>()?;
@@ -156,7 +159,13 @@ impl Warehouse for Lake {
         query: &Query,
     ) -> Result<QueryDescription, WarehouseError> {
         let (lake, tenant, query) = (self.clone(), tenant.clone(), query.clone());
-        blocking(move || lake.describe_now(&tenant, &query)).await
+        let (cancel, _guard) = Cancel::new();
+        blocking(move || {
+            let described = lake.describe_now(&tenant, &query, &cancel);
+            cancel.ended();
+            described
+        })
+        .await
     }
 
     async fn read(
@@ -167,9 +176,10 @@ impl Warehouse for Lake {
     ) -> Result<ReadOutcome, WarehouseError> {
         let rewritten = googlesql::to_duckdb(&query.sql, &Context::lake(query.parameters))?;
         let (lake, tenant, options) = (self.clone(), tenant.clone(), *options);
-        let prepare = move || {
+        let prepare = move |cancel: &Cancel| {
+            let ReadOptions { memory_limit_bytes, threads, .. } = options;
             let (engine, _) =
-                lake.prepared(&tenant, &rewritten, options.memory_limit_bytes, options.threads)?;
+                lake.prepared(&tenant, &rewritten, memory_limit_bytes, threads, cancel)?;
             Ok((engine, rewritten.sql))
         };
         engine::stream(prepare, options).await

@@ -104,12 +104,11 @@ impl Limits {
         self.refuse(Refusal::InFlight, "", problem)
     }
 
-    /// Waits under overload until a refusal may be answered; nothing holds a place meanwhile.
-    pub(crate) async fn pace(&self) {
-        if !self.is_shedding() {
-            return;
-        }
-        let delay = self.pacer.delay();
+    /// Waits until a refusal may be answered: as long as it is to be held back for its caller's own sake, and
+    /// under overload until its turn among all has come. Nothing holds a place meanwhile.
+    pub(crate) async fn pace(&self, paced: Paced) {
+        let Paced { held } = paced;
+        let delay = if self.is_shedding() { self.pacer.delay().max(held) } else { held };
         if delay > Duration::ZERO {
             tokio::time::sleep(delay).await;
         }
@@ -169,8 +168,11 @@ impl Limits {
 }
 
 /// Marks the refusal of a request, which the envelope answers when its turn has come.
-#[derive(Clone, Copy)]
-pub(crate) struct Paced;
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Paced {
+    /// How long it is held back whatever the load is.
+    held: Duration,
+}
 
 /// Lets an authenticated request through, or not; see the module.
 pub(crate) async fn limited(
@@ -189,19 +191,20 @@ pub(crate) async fn limited(
             Code::Overloaded,
             "the server has more to do than it can; try again later",
         );
-        return paced(limits.refuse(Refusal::Queue, &tenant.name, problem));
+        return paced(limits.refuse(Refusal::Queue, &tenant.name, problem), Paced::default());
     }
     let bucket = limits.bucket(caller, &tenant);
     let left = match bucket.take(std::num::NonZeroU32::MIN) {
         rate::Taken::Allowed(left) => left,
         rate::Taken::Refused { retry_after } => {
             let problem = too_many(&bucket, retry_after);
-            return paced(limits.refuse(Refusal::Rate, &tenant.name, problem));
+            let held = bucket.refusal_delay();
+            return paced(limits.refuse(Refusal::Rate, &tenant.name, problem), Paced { held });
         }
         rate::Taken::Never => 0,
     };
     let Some(entered) = tenant.enter(&limits.places, limits.tenants.active()) else {
-        return paced(limits.too_many_at_once(&tenant));
+        return paced(limits.too_many_at_once(&tenant), Paced::default());
     };
     let entered = match request.extensions().get::<Arc<Place>>() {
         // Whoever reads the body leaves both places meanwhile.
@@ -219,9 +222,9 @@ pub(crate) async fn limited(
     response
 }
 
-fn paced(problem: Problem) -> Response {
+fn paced(problem: Problem, paced: Paced) -> Response {
     let mut response = problem.into_response();
-    response.extensions_mut().insert(Paced);
+    response.extensions_mut().insert(paced);
     response
 }
 

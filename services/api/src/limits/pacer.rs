@@ -1,9 +1,9 @@
-//! When refusals are answered under overload.
+//! When refusals are answered: those of a key that asks for more than it may, and all of them under overload.
 //!
 //! A connection asks for one thing at a time, so a refusal that is answered late also keeps its client from asking
 //! again. Up to a small share of what is served they are answered at once: a client with another server to
 //! turn to loses no time. Above it they stand in line, and what refusing costs stays bounded whatever is
-//! asked.
+//! asked. A line that follows nothing answers the least rate.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

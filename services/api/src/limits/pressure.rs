@@ -18,7 +18,7 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 /// A queue of so many connections per core is no overload, only a full house.
 const QUEUE_MAX_PER_CORE: f64 = 32.0;
 /// A queue of so many keeps a core busy.
-const QUEUE_KEPT_PER_CORE: f64 = 6.0;
+const QUEUE_KEPT_PER_CORE: f64 = 12.0;
 /// Longest target, for a server that does little or nothing.
 const TARGET_MAX: Duration = Duration::from_millis(20);
 /// Wait from which on there is overload, for such a server; and in targets for a very fast one.
@@ -132,11 +132,11 @@ mod tests {
 
     const TARGET: Duration = Duration::from_millis(1);
 
-    /// Two cores that do 12,000 requests per second: 12 of them take a millisecond.
+    /// Two cores that do 24,000 requests per second: 24 of them take a millisecond.
     fn under(wait: Duration) -> Pressure {
         let pressure = Pressure { cores: 2.0, ..Pressure::new(Duration::from_micros(500)) };
         for _ in 0..30 {
-            tick(&pressure, wait, 1_200);
+            tick(&pressure, wait, 2_400);
         }
         pressure
     }
@@ -163,7 +163,7 @@ mod tests {
         let pressure = under(Duration::from_micros(10));
         assert!(pressure.target().abs_diff(TARGET) < Duration::from_micros(20));
         for _ in 0..30 {
-            tick(&pressure, Duration::from_micros(10), 120);
+            tick(&pressure, Duration::from_micros(10), 240);
         }
         assert!(pressure.target().abs_diff(TARGET * 10) < Duration::from_micros(200));
         assert!(!pressure.is_shedding());
@@ -183,14 +183,14 @@ mod tests {
         for _ in 0..5 {
             pressure.note(TARGET * 20);
         }
-        tick(&pressure, Duration::from_micros(50), 1_200);
+        tick(&pressure, Duration::from_micros(50), 2_400);
         assert!(!pressure.is_shedding());
     }
 
     #[test]
     fn a_full_house_is_no_overload() {
         // 60 connections that ask as fast as they are answered.
-        let pressure = under(Duration::from_millis(5));
+        let pressure = under(Duration::from_micros(2_500));
         assert!(!pressure.is_shedding() && !pressure.refuses(TARGET * 5, 1.0));
     }
 
@@ -198,7 +198,7 @@ mod tests {
     fn shedding_ends_with_the_queue() {
         let pressure = under(TARGET * 8);
         assert!(pressure.is_shedding());
-        tick(&pressure, TARGET, 1_200);
+        tick(&pressure, TARGET, 2_400);
         assert!(pressure.is_shedding(), "at the target it goes on: the others still ask");
         pressure.tick(TICK);
         assert!(!pressure.is_shedding());

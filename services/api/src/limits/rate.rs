@@ -21,7 +21,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use super::now;
+use super::{now, pacer::Pacer};
 use crate::config::RateLimit;
 
 /// Most keys that are remembered. Beyond it those that were used longest ago are forgotten.
@@ -88,6 +88,7 @@ pub(super) struct Bucket {
     limit: RateLimit,
     limiter: Limiter,
     clock: DefaultClock,
+    refusals: Pacer,
     policy: HeaderValue,
     version: AtomicU64,
     used_at: AtomicU64,
@@ -117,6 +118,7 @@ impl Bucket {
             limit,
             limiter: RateLimiter::direct(quota).with_middleware(),
             clock: DefaultClock::default(),
+            refusals: Pacer::new(),
             policy: HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("")),
             version: AtomicU64::new(version),
             used_at: AtomicU64::new(now()),
@@ -137,6 +139,13 @@ impl Bucket {
             }
             Err(_) => Taken::Never,
         }
+    }
+
+    /// How long to hold a refusal of the key back. The first of many are told at once; a client that goes on
+    /// asking without a pause, on any number of connections, waits in a line of its own: refusing costs about what
+    /// answering does, and it is others who would pay for it.
+    pub(super) fn refusal_delay(&self) -> Duration {
+        self.refusals.delay()
     }
 
     /// How much may be asked in which time, as `RateLimit-Policy`.
@@ -169,6 +178,16 @@ mod tests {
 
     fn limit(requests_per_second: u32, burst: u32) -> RateLimit {
         RateLimit { requests_per_second, burst }
+    }
+
+    #[test]
+    fn a_key_that_goes_on_asking_hears_of_its_refusals_ever_later() {
+        let bucket = Bucket::new(limit(1, 1), 0);
+        let delays: Vec<Duration> = (0..1_000).map(|_| bucket.refusal_delay()).collect();
+        assert!(delays[..50].iter().all(Duration::is_zero), "the first ones at once");
+        assert!(delays[200] > Duration::from_millis(500), "{:?}", delays[200]);
+        let other = Bucket::new(limit(1, 1), 0);
+        assert_eq!(other.refusal_delay(), Duration::ZERO, "another key has a line of its own");
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! nothing else. The work is that of `cameo plan` and `cameo apply`, in [`cameo_registry`]; it happens on
 //! threads of its own, because a model that is inspected must not delay a look-up.
 
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum::{
     Extension, Json,
@@ -13,7 +17,7 @@ use axum::{
 use cameo_access::Caller;
 use cameo_bundle::{Diagnostic, discover};
 use cameo_checkpoint::{Check, passes};
-use cameo_domain::{Scope as KeyScope, Scopes, ServicePath, TenantName};
+use cameo_domain::{Scope as KeyScope, Scopes, ServicePath, Services, TenantName};
 use cameo_package::{Package, limits::PACKAGE_BYTES_MAX};
 use cameo_registry::{
     AppliedBundle, ApplyError, TreeOutcome, Wanted,
@@ -307,6 +311,11 @@ impl Sent {
         }
         let (service, commit) = (unpacked.service, unpacked.commit);
         let folder = unpacked.folder;
+        if own != Services::All && defines_segments(&folder) {
+            let detail = "the bundle has SEGMENT_CONFIG, and segments are about all services of the tenant \
+                          together; this API key is for some of them alone";
+            return Err(Problem::new(Code::MissingScope, detail));
+        }
         Ok(Self { deployments, service, commit, folder, place, _turn: turn })
     }
 
@@ -344,6 +353,11 @@ impl Sent {
         };
         Problem::new(Code::UnsoundBundle, detail).with_findings(&problems)
     }
+}
+
+/// Whether a bundle defines segments. One that cannot be read defines nothing, and is refused later.
+fn defines_segments(folder: &Path) -> bool {
+    discover(folder).bundles.iter().any(|bundle| !bundle.config.segments.is_empty())
 }
 
 impl Deployments {

@@ -13,6 +13,7 @@ pub(crate) mod lineage;
 pub(crate) mod me;
 pub(crate) mod predictions;
 pub(crate) mod profiles;
+pub(crate) mod receipts;
 pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod segments;

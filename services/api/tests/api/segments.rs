@@ -2,12 +2,6 @@
 
 use axum::http::{Method, StatusCode};
 use cameo_domain::DataType;
-use cameo_segment::{Catalog, Draft};
-use cameo_store::{
-    By,
-    segments::{self, NewSegment},
-    services,
-};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, World, request};
@@ -83,23 +77,9 @@ async fn a_definition_that_does_not_fit_is_refused_at_its_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_of_a_bundle_is_changed_in_the_bundle() {
     let world = World::start().await;
-    world.apply("marketing", "gender", DataType::Int).await;
-    let marketing = "marketing".parse().expect("a tenant");
-    let gender = "gender".parse().expect("a service");
-    let record = services::find(&world.store, &marketing, &gender).await.expect("found");
-    let record = record.expect("a service");
-    let catalog = Catalog::new([(record.path.service.clone(), record.schema)].into());
-    let draft = Draft { condition: "score > 0.9".to_owned(), ..Draft::default() };
-    let read = draft.read(&catalog).expect("a sound definition");
-    let new = NewSegment {
-        segment: "loyal".parse().expect("a name"),
-        services: read.definition.services(&read.condition),
-        definition: read.definition,
-    };
-    let by = By::new("cli:ann", "cli");
-    segments::define_of_bundle(&world.store, &marketing, &gender, &[new], &by)
-        .await
-        .expect("defined");
+    let segments = json!([{ "name": "loyal", "condition": "score > 0.9" }]);
+    let declaring = json!({ "segments": segments });
+    world.apply_version("marketing", "gender", "1.0.0", |new| new.manifest = declaring).await;
     let path = format!("{SEGMENTS}/loyal");
     assert_eq!(world.get(&world.marketing, &path).await.json()["defined_by"], "gender");
     let remove = request(Method::DELETE, &path, Some(&world.marketing), None);

@@ -1,5 +1,7 @@
 //! Erasing customers.
 
+use std::path::{Path, PathBuf};
+
 use cameo_domain::{ErasureId, ServiceName, TenantName};
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -36,11 +38,65 @@ pub(crate) struct Erase {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Erasures {
     /// Whose.
-    pub(crate) tenant: TenantName,
+    #[arg(required = true)]
+    pub(crate) tenant: Option<TenantName>,
     /// One of them, with every place that it went through.
     pub(crate) erasure: Option<ErasureId>,
+    #[command(subcommand)]
+    pub(crate) command: Option<ErasuresCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ErasuresCommand {
+    /// Sign what was removed where and when, for whoever asks for proof.
+    Receipt(ErasureReceipt),
+    /// Check a receipt by its signature, offline, and show what it states.
+    Verify(ErasureVerify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ErasureReceipt {
+    /// Whose.
+    pub(crate) tenant: TenantName,
+    /// The erasure's number.
+    pub(crate) erasure: ErasureId,
+    /// The customer's key: the receipt names it if the erasure was about it. It is kept nowhere.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) key: Option<String>,
+    /// The file to write; by default the receipt is printed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) signer: ReceiptKey,
+}
+
+/// What signs receipts.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReceiptKey {
+    /// The secret key that signs receipts of erasures; `package keygen` makes one. By default `receipt.key` in the
+    /// data directory, which `cameo up` makes.
+    #[arg(long = "receipt-key-file", value_name = "FILE", env = "CAMEO_RECEIPT_KEY_FILE")]
+    file: Option<PathBuf>,
+}
+
+impl ReceiptKey {
+    /// The file, where one is named.
+    pub(crate) fn named(&self) -> Option<&Path> {
+        // An empty variable is how many set-ups say that there is none.
+        self.file.as_deref().filter(|file| !file.as_os_str().is_empty())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ErasureVerify {
+    /// The receipt.
+    pub(crate) receipt: PathBuf,
+    /// The platform's public key, a file with a key a line.
+    #[arg(long = "trusted-key", value_name = "FILE", required = true, value_delimiter = ',')]
+    pub(crate) trusted_keys: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

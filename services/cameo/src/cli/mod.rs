@@ -1,6 +1,7 @@
 //! The command line.
 
 mod access;
+mod backups;
 mod bench;
 mod bundles;
 mod erasures;
@@ -8,14 +9,17 @@ mod models;
 mod oidc;
 mod releases;
 mod runs;
+mod segments;
 mod servers;
 mod sql_access;
+mod workers;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use access::{Audit, AuditList, KeyScope, Keys};
+pub(crate) use backups::{Backup, Migrate, Restore};
 pub(crate) use bench::{
     Bench, BenchCheck, BenchExplain, BenchExport, BenchLookup, BenchMemory, BenchOverload,
     BenchRun, BenchScoring, BenchSegments, BenchSlow,
@@ -23,10 +27,16 @@ pub(crate) use bench::{
 pub(crate) use bundles::{
     Apply, Check, Dialect, Keygen, New, Package, PackageCommand, Plan, Sql, SqlRender,
 };
-pub(crate) use erasures::{Erase, Erasures, MeantAs, Suppressions};
+pub(crate) use erasures::{
+    Erase, ErasureReceipt, ErasureVerify, Erasures, ErasuresCommand, MeantAs, ReceiptKey,
+    Suppressions,
+};
 pub(crate) use models::{Model, ModelInspect};
 pub(crate) use releases::{Approve, Archive, History, Promote, Rollback, Verdicts};
 pub(crate) use runs::{DemoData, Explain, Importance, Lineage, Run, Runs, ServiceArgument};
+pub(crate) use segments::{
+    ChangesOf, File, MembersOf, Segment, SegmentCount, SegmentExport, SegmentNamed, SegmentServer,
+};
 pub(crate) use servers::{Elsewhere, Serve, Up};
 pub(crate) use sql_access::SqlAccess;
 
@@ -35,7 +45,7 @@ pub(crate) use sql_access::SqlAccess;
 #[derive(Debug, Parser)]
 #[command(name = "cameo", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done, or nothing to change; 1 failed, or problems found; \
-2 `plan` found changes; 64 wrong usage.")]
+2 `plan` found changes, or `migrate --check` something to apply; 64 wrong usage.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -150,11 +160,14 @@ pub(crate) enum Command {
     Lineage(Lineage),
     /// Show the card of a service: what it is for, who answers for it, and how it does now.
     Card(ServiceArgument),
+    /// See whom segments choose, count a condition, and take members and changes out.
+    #[command(subcommand)]
+    Segment(Segment),
     /// Serve an earlier generation again.
     Rollback(Rollback),
     /// Erase a customer everywhere, and leave them out of the runs to come.
     Erase(Erase),
-    /// List a tenant's erasures, or show one with every place that it went through.
+    /// List a tenant's erasures, show one with every place that it went through, or sign a receipt of it.
     Erasures(Erasures),
     /// See whom runs leave out, and let them have a customer again.
     #[command(subcommand)]
@@ -170,6 +183,12 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Check the promises of the platform against the database and print every breach.
     Doctor,
+    /// Take everything that cannot be made again along, as of one instant, while the server runs.
+    Backup(Backup),
+    /// Bring a backup back into an empty database, and up to date.
+    Restore(Restore),
+    /// Bring the database to the schema of this version, or look whether that would go through.
+    Migrate(Migrate),
     /// Generate the customers of the demo, deterministically, in any number.
     DemoData(DemoData),
     /// Look into a model file.

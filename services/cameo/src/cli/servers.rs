@@ -3,15 +3,17 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cameo_api::SnapshotSettings;
+use cameo_domain::Scope;
 use cameo_openlineage::{Receiver, ReceiverError};
 use cameo_package::TrustedKeys;
 use cameo_webhook::Reach;
 use clap::Args;
 
-use super::{Role, oidc::Oidc};
+use super::{ReceiptKey, Role, oidc::Oidc, workers::Workers};
 use crate::{deployment::Deployment, remote::Server, source::trusted_keys};
 
 #[derive(Debug, Args)]
@@ -43,9 +45,13 @@ pub(crate) struct RoleOptions {
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
+    workers: Workers,
+    #[command(flatten)]
     snapshots: Snapshots,
     #[command(flatten)]
     webhooks: Webhooks,
+    #[command(flatten)]
+    pub(crate) receipts: ReceiptKey,
     #[command(flatten)]
     oidc: Oidc,
 }
@@ -57,12 +63,14 @@ impl RoleOptions {
             openlineage: self.openlineage.receiver()?,
             trusted_keys: trusted_keys(&self.signers.trusted_keys)?,
             public_url: self.webhooks.public_url(),
+            worker: self.workers.config(),
             api: cameo_api::Config {
                 oidc: self.oidc.config()?,
                 webhook_reach: self.webhooks.reach(),
                 ..self.limits.config()
             },
             snapshots: self.snapshots.clone(),
+            receipts: self.receipts.clone(),
         })
     }
 }
@@ -72,17 +80,20 @@ pub(crate) struct RoleSettings {
     openlineage: Option<Receiver>,
     trusted_keys: Option<TrustedKeys>,
     public_url: Option<String>,
+    worker: cameo_worker::Config,
     api: cameo_api::Config,
     snapshots: Snapshots,
+    receipts: ReceiptKey,
 }
 
 impl RoleSettings {
     /// The deployment on which roles behave so.
-    pub(crate) fn on(self, found: Deployment) -> Deployment {
-        let Self { openlineage, trusted_keys, public_url, api, snapshots } = self;
+    pub(crate) fn on(self, found: Deployment) -> anyhow::Result<Deployment> {
+        let Self { openlineage, trusted_keys, public_url, worker, api, snapshots, receipts } = self;
         let snapshots = snapshots.settings(found.places.data());
-        let api = cameo_api::Config { snapshots, ..api };
-        Deployment { openlineage, trusted_keys, api, public_url, ..found }
+        let receipt_key = found.places.receipt_key(receipts.named())?.map(Arc::new);
+        let api = cameo_api::Config { snapshots, receipt_key, ..api };
+        Ok(Deployment { openlineage, trusted_keys, api, worker, public_url, ..found })
     }
 }
 
@@ -275,6 +286,6 @@ impl Elsewhere {
     /// The server, where one is named.
     pub(crate) fn server(&self) -> anyhow::Result<Option<Server>> {
         let named = self.server.as_deref().filter(|url| !url.is_empty());
-        named.map(|url| Server::new(url, self.api_key.as_deref())).transpose()
+        named.map(|url| Server::new(url, self.api_key.as_deref(), Scope::Deploy)).transpose()
     }
 }

@@ -1,8 +1,11 @@
 //! `cameo erase`, `cameo erasures` and `cameo suppressions`: customers who ask to be forgotten.
 
-use std::{process::ExitCode, time::Duration};
+use std::{fs::File, io::Read, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use cameo_domain::{ErasureId, TenantName};
+use cameo_erasure::receipt::{self, RECEIPT_BYTES_MAX, Receipt, Statement};
+use cameo_package::PublicKey;
 use cameo_store::{
     By,
     erasures::{self, ErasureRecord, ErasureState, KeyType, NewErasure, StepRecord},
@@ -10,9 +13,14 @@ use cameo_store::{
 use serde::Serialize;
 
 use crate::{
-    cli::{Erase, Erasures, Global, MeantAs, Suppressions},
+    cli::{
+        Erase, ErasureReceipt, ErasureVerify, Erasures, ErasuresCommand, Global, MeantAs,
+        Suppressions,
+    },
+    commands::package::write_whole,
     deployment::{Deployment, actor},
-    output::{Output, grouped, table},
+    output::{Output, grouped, print, table},
+    source::trusted_keys,
 };
 
 /// How often is looked whether an erasure is done.
@@ -23,6 +31,18 @@ struct Told {
     #[serde(flatten)]
     erasure: ErasureRecord,
     steps: Vec<StepRecord>,
+}
+
+#[derive(Serialize)]
+struct Written {
+    file: PathBuf,
+    signed_by: PublicKey,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    statement: Statement,
+    signed_by: PublicKey,
 }
 
 fn key_type(meant: MeantAs) -> KeyType {
@@ -59,14 +79,28 @@ pub(crate) async fn erase(
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn list(
+pub(crate) async fn run(
     global: &Global,
     wanted: Erasures,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
+    match (wanted.command, wanted.tenant) {
+        (Some(ErasuresCommand::Receipt(wanted)), _) => receipt(global, wanted, output).await,
+        (Some(ErasuresCommand::Verify(wanted)), _) => verify(&wanted, output),
+        (None, Some(tenant)) => list(global, &tenant, wanted.erasure, output).await,
+        (None, None) => bail!("name the tenant whose erasures to list"),
+    }
+}
+
+async fn list(
+    global: &Global,
+    tenant: &TenantName,
+    erasure: Option<ErasureId>,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let deployment = Deployment::find(global).await?;
-    let (store, tenant) = (&deployment.store, &wanted.tenant);
-    if let Some(number) = wanted.erasure {
+    let store = &deployment.store;
+    if let Some(number) = erasure {
         let found = erasures::find(store, tenant, number).await?;
         let (erasure, steps) =
             found.with_context(|| format!("{tenant} has no erasure {number}"))?;
@@ -90,6 +124,66 @@ pub(crate) async fn list(
                     one.actor.clone(),
                 ]
             }),
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn receipt(
+    global: &Global,
+    wanted: ErasureReceipt,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let deployment = Deployment::find(global).await?;
+    let ErasureReceipt { tenant, erasure, key, out, signer } = wanted;
+    let signer = deployment.places.receipt_key(signer.named())?.context(
+        "there is no key to sign receipts with; `cameo package keygen` makes one, and --receipt-key-file \
+         names its secret half",
+    )?;
+    let store = &deployment.store;
+    let signed = receipt::receipt(store, &signer, &tenant, erasure, key.as_deref()).await?;
+    let signed = signed.with_context(|| format!("{tenant} has no erasure {erasure}"))?;
+    let Some(file) = out else {
+        print(&serde_json::to_string_pretty(&signed)?)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut text = serde_json::to_vec_pretty(&signed)?;
+    text.push(b'\n');
+    write_whole(&file, &text)?;
+    let written = Written { file, signed_by: signer.public() };
+    output.show(&written, |written| {
+        format!(
+            "{} {}, signed by {}; whoever has that key checks it with `cameo erasures verify`",
+            output.green("✓"),
+            written.file.display(),
+            written.signed_by
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(wanted: &ErasureVerify, output: Output) -> anyhow::Result<ExitCode> {
+    let trusted = trusted_keys(&wanted.trusted_keys)?.context("name a key with --trusted-key")?;
+    let file = &wanted.receipt;
+    let failed = || format!("could not read {}", file.display());
+    let opened = File::open(file).with_context(failed)?;
+    let mut bytes = Vec::new();
+    opened.take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes).with_context(failed)?;
+    let signed: Receipt = serde_json::from_slice(&bytes)
+        .with_context(|| format!("{} holds no receipt", file.display()))?;
+    let (statement, signed_by) = signed.verify(&trusted)?;
+    output.show(&Verified { statement, signed_by }, |verified| {
+        let Statement { tenant, erasure, key, finished_at, places, .. } = &verified.statement;
+        let whom = key.as_ref().map_or_else(String::new, |key| format!(" of customer {key}"));
+        let rows: u64 = places.iter().map(|place| place.rows_removed).sum();
+        format!(
+            "{} erasure {erasure} of {tenant}{whom}: {} rows removed from {} places, nothing was found again \
+             on {}\n{}",
+            output.green("✓"),
+            grouped(rows),
+            grouped(places.len() as u64),
+            finished_at.format("%Y-%m-%d %H:%M:%SZ"),
+            output.dim(&format!("signed by {}", verified.signed_by)),
         )
     })?;
     Ok(ExitCode::SUCCESS)

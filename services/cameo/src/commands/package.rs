@@ -37,7 +37,7 @@ struct Packed {
 }
 
 #[derive(Debug, Serialize)]
-struct Generated {
+pub(crate) struct Generated {
     secret_key: PathBuf,
     public_key: PathBuf,
     key: PublicKey,
@@ -107,7 +107,7 @@ fn default_name(bundle: &Bundle) -> PathBuf {
 }
 
 /// Readers see the old file or the new one.
-fn write_whole(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write_whole(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("could not write {}", file.display());
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -122,21 +122,14 @@ fn write_whole(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_key(file: &Path) -> anyhow::Result<SigningKey> {
+pub(crate) fn read_key(file: &Path) -> anyhow::Result<SigningKey> {
     let text =
         fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))?;
     text.parse().with_context(|| format!("{} holds no secret key", file.display()))
 }
 
 fn generate(wanted: &Keygen, output: Output) -> anyhow::Result<ExitCode> {
-    let key = SigningKey::generate()?;
-    let generated = Generated {
-        secret_key: wanted.out.with_extension("key"),
-        public_key: wanted.out.with_extension("pub"),
-        key: key.public(),
-    };
-    write_new(&generated.secret_key, &key.to_secret_text(), SECRET_MODE)?;
-    write_new(&generated.public_key, &format!("{}\n", generated.key), PUBLIC_MODE)?;
+    let generated = write_pair(&wanted.out)?;
     output.show(&generated, |generated| {
         format!(
             "{} sign with --sign {}, which stays secret\n{} trust it with --trusted-key {}",
@@ -147,6 +140,19 @@ fn generate(wanted: &Keygen, output: Output) -> anyhow::Result<ExitCode> {
         )
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a pair of keys beside each other, under the endings `.key` and `.pub` of `out`.
+pub(crate) fn write_pair(out: &Path) -> anyhow::Result<Generated> {
+    let key = SigningKey::generate()?;
+    let generated = Generated {
+        secret_key: out.with_extension("key"),
+        public_key: out.with_extension("pub"),
+        key: key.public(),
+    };
+    write_new(&generated.secret_key, &key.to_secret_text(), SECRET_MODE)?;
+    write_new(&generated.public_key, &format!("{}\n", generated.key), PUBLIC_MODE)?;
+    Ok(generated)
 }
 
 /// A key that is there is never written over: packages that it signed would be worth nothing.

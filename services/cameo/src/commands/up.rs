@@ -30,6 +30,9 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
     let shutdown = shutdown::on_signals();
     let settings = up.roles.read()?;
     let places = Places::prepare(global)?;
+    if up.roles.receipts.named().is_none() {
+        places.ensure_receipt_key()?;
+    }
 
     let postgres = match &global.database_url {
         Some(_) => None,
@@ -40,14 +43,14 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
         (None, Some(postgres)) => postgres.url(),
         (None, None) => anyhow::bail!("there is no database"),
     };
-    let deployment = settings.on(Deployment::open(places.clone(), &url).await?);
+    let deployment = settings.on(Deployment::open(places.clone(), &url).await?)?;
     deployment.store.migrate().await.context("could not bring the database up to date")?;
 
     let listener = TcpListener::bind(up.listen)
         .await
         .with_context(|| format!("could not listen on {}; choose with --listen", up.listen))?;
     let api = listener.local_addr()?;
-    let roles = Roles::start(&ROLES, &deployment, listener, &shutdown);
+    let roles = Roles::start(&ROLES, &deployment, listener, &shutdown).await?;
     places.announce(&Server { database_url: url, api, process_id: std::process::id() })?;
     output.line(format!(
         "{} API on http://{api} (reference at http://{api}/docs), data in {}",
@@ -83,7 +86,8 @@ fn logging(output: Output) -> TelemetryConfig {
     config
 }
 
-async fn start_postgres(places: &Places) -> anyhow::Result<Arc<EmbeddedPostgres>> {
+/// Starts the Postgres of the data directory.
+pub(crate) async fn start_postgres(places: &Places) -> anyhow::Result<Arc<EmbeddedPostgres>> {
     let folder = places.postgres();
     let started = tokio::task::spawn_blocking(move || {
         EmbeddedPostgres::start(&folder, &PostgresSettings::default())

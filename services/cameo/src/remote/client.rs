@@ -2,12 +2,12 @@
 
 use anyhow::{Context, anyhow, bail};
 use cameo_bundle::Diagnostic;
-use cameo_domain::{GenerationId, ReleaseId, ServiceName, ServicePath, Stage, TenantName};
+use cameo_domain::{GenerationId, ReleaseId, Scope, ServiceName, ServicePath, Stage, TenantName};
 use cameo_registry::{
     AppliedBundle, ArchivedService, Breaking,
     plan::{ChangePlan, TenantChange},
 };
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::time::Duration;
 
@@ -60,17 +60,20 @@ struct Problem {
 }
 
 impl Server {
-    pub(crate) fn new(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
+    /// A server that is asked with a key, which needs `scope` at least.
+    pub(crate) fn new(url: &str, key: Option<&str>, scope: Scope) -> anyhow::Result<Self> {
         let url: Url = url.parse().with_context(|| {
             format!("expected a URL such as https://cameo.example, found {url}")
         })?;
         if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
             bail!("expected a URL such as https://cameo.example, found {url}");
         }
-        let key = key.filter(|key| !key.is_empty()).context(
-            "a server needs an API key: set CAMEO_API_KEY to one that `cameo keys create <tenant> \
-             --scope deploy` made",
-        )?;
+        let key = key.filter(|key| !key.is_empty()).with_context(|| {
+            format!(
+                "a server needs an API key: set CAMEO_API_KEY to one that `cameo keys create <tenant> \
+                 --scope {scope}` made"
+            )
+        })?;
         let client = Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build()?;
         Ok(Self { client, url, key: key.to_owned() })
     }
@@ -126,21 +129,32 @@ impl Server {
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+    /// A request to a path below the address of the server.
+    pub(super) fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
         // A server may live below a path of its host.
         let base = format!("{}/", self.url.as_str().trim_end_matches('/'));
         let url = Url::parse(&base)?.join(path)?;
         Ok(self.client.request(method, url).bearer_auth(&self.key))
     }
 
+    /// The head of an answer, whose body has not arrived yet.
+    pub(super) async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = request.send().await;
+        answer.with_context(|| format!("the server at {} could not be asked", self.url))
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
     ) -> anyhow::Result<Answer<T>> {
-        let answer = request
-            .send()
-            .await
-            .with_context(|| format!("the server at {} could not be asked", self.url))?;
+        self.read(self.answer(request).await?).await
+    }
+
+    /// The answer of which the head is here, or why there is none.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        answer: Response,
+    ) -> anyhow::Result<Answer<T>> {
         let status = answer.status();
         let body = answer.bytes().await.context("the server's answer broke off")?;
         if status.is_success() {

@@ -1,10 +1,11 @@
 //! Planning and applying on a server that is reached by its API, as a pipeline of git does: with a key that
-//! may do just that, and without the server's database.
+//! may do just that, and without the server's database. Segments are asked for likewise.
 //!
 //! A bundle that is a release in use already is not sent. What is sent goes one bundle after the other:
 //! before the first one is applied, every one has been planned without a problem.
 
 mod client;
+mod segments;
 mod tree;
 
 use cameo_domain::ServicePath;

@@ -362,6 +362,7 @@ fn bodies(operation: &Operation) -> Vec<Option<Sent>> {
         "batchGetPredictions" => bodies.push(json(json!({"keys": [1, 2, 3]}))),
         "batchGetProfiles" => bodies.push(json(json!({"keys": [1, "2"]}))),
         "eraseCustomer" => bodies.push(json(json!({"key": 998, "services": [BOTH]}))),
+        "nameErasureReceipt" => bodies.push(json(json!({"key": 999}))),
         "liftSuppressions" => bodies.push(json(json!({"key": 999, "reason": "back"}))),
         "acknowledgeChanges" => {
             bodies.push(json(json!({"consumer": "braze", "materialisation": 1})));

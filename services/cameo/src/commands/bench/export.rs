@@ -39,7 +39,7 @@ pub(super) async fn run(wanted: BenchExport, output: Output) -> anyhow::Result<E
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url =
         format!("http://{}/v1/tenants/{}/segments/{SEGMENT}", listener.local_addr()?, path.tenant);
-    let roles = Roles::start(&[Role::Api], &setting.deployment, listener, &shutdown);
+    let roles = Roles::start(&[Role::Api], &setting.deployment, listener, &shutdown).await?;
     let scopes = Scopes::only(&[Scope::Read, Scope::Segment]);
     let store = &setting.deployment.store;
     let key = keys::create(store, Some(&path.tenant), "bench", scopes, None).await?;
@@ -95,7 +95,7 @@ async fn published(
     let path = applied.services.first().context("no bundle was found")?.path.clone();
     let shutdown = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let roles = Roles::start(&[Role::Worker], deployment, listener, &shutdown);
+    let roles = Roles::start(&[Role::Worker], deployment, listener, &shutdown).await?;
     let requested = run::request(&deployment.store, &path, &run::fresh_key()).await?;
     let ended = run::watch(&deployment.store, &path, requested.run, output).await?;
     shutdown.cancel();

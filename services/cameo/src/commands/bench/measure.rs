@@ -58,7 +58,8 @@ pub(super) async fn whole_run(
     let shutdown = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let roles =
-        Roles::start(&[Role::Worker, Role::Mirror], &setting.deployment, listener, &shutdown);
+        Roles::start(&[Role::Worker, Role::Mirror], &setting.deployment, listener, &shutdown)
+            .await?;
     let measured = measure(what, async {
         let store = &setting.deployment.store;
         let requested = run::request(store, path, &run::fresh_key()).await?;

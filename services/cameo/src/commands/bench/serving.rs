@@ -70,7 +70,8 @@ impl Serving {
         let shutdown = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let roles = Roles::start(&[Role::Api, Role::Worker], deployment, listener, &shutdown);
+        let roles =
+            Roles::start(&[Role::Api, Role::Worker], deployment, listener, &shutdown).await?;
         let requested = run::request(&deployment.store, &path, &run::fresh_key()).await?;
         let ended = run::watch(&deployment.store, &path, requested.run, output).await?;
         if ended.state != RunState::Published {

@@ -11,7 +11,10 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+};
 
 use super::{
     load::{Pace, Tally},
@@ -29,9 +32,9 @@ const PEAK: Duration = Duration::from_secs(5);
 /// How often a slow client sends a byte.
 const BYTE_INTERVAL: Duration = Duration::from_secs(1);
 /// Keys of a batch whose answer fills a connection's buffers when nobody reads it.
-const BATCH_KEYS: usize = 10_000;
-/// How many such requests a client sends before it stops reading.
-const BATCHES: usize = 4;
+const BATCH_KEYS: usize = 5_000;
+/// Bytes that the system takes for a client that does not read: few, so that one small batch is enough.
+const RECEIVE_BUFFER: u32 = 4 << 10;
 
 #[derive(Debug, Serialize)]
 struct Measured {
@@ -117,11 +120,13 @@ async fn measure(
 
     output.line("beside slow connections");
     let (open, cut) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
-    let mut slow = JoinSet::new();
+    // On threads of their own: what they cost themselves is none of the server's.
+    let clients =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     for at in 0..wanted.slow {
         let slowness = [Slowness::Head, Slowness::Body, Slowness::Reader][at % 3];
         let request = request(serving, slowness);
-        slow.spawn(stay(serving.address, request, Arc::clone(&open), Arc::clone(&cut)));
+        clients.spawn(stay(serving.address, request, Arc::clone(&open), Arc::clone(&cut)));
     }
     let settled = tokio::time::Instant::now() + Duration::from_secs(10);
     while open.load(Ordering::Relaxed) < wanted.slow && tokio::time::Instant::now() < settled {
@@ -129,7 +134,7 @@ async fn measure(
     }
     let beside = others.run(pace, duration).await?;
     let still_open = open.load(Ordering::Relaxed);
-    slow.shutdown().await;
+    clients.shutdown_background();
     Ok(Measured {
         slow_connections: wanted.slow,
         open: still_open,
@@ -155,7 +160,7 @@ fn request(serving: &Serving, slowness: Slowness) -> Vec<u8> {
         Slowness::Reader => {
             let keys: Vec<String> = (1..=BATCH_KEYS).map(|key| key.to_string()).collect();
             let body = format!("{{\"keys\":[{}]}}", keys.join(","));
-            (head(body.len()) + &body).repeat(BATCHES).into_bytes()
+            (head(body.len()) + &body).into_bytes()
         }
     }
 }
@@ -163,7 +168,7 @@ fn request(serving: &Serving, slowness: Slowness) -> Vec<u8> {
 /// Opens a slow connection whenever there is none.
 async fn stay(address: SocketAddr, request: Vec<u8>, open: Arc<AtomicUsize>, cut: Arc<AtomicU64>) {
     loop {
-        if let Ok(mut stream) = TcpStream::connect(address).await {
+        if let Ok(mut stream) = connect(address).await {
             open.fetch_add(1, Ordering::Relaxed);
             trickle(&mut stream, &request).await;
             open.fetch_sub(1, Ordering::Relaxed);
@@ -171,6 +176,12 @@ async fn stay(address: SocketAddr, request: Vec<u8>, open: Arc<AtomicUsize>, cut
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.connect(address).await
 }
 
 /// Sends the request and then a byte now and then, until the server has enough of it.

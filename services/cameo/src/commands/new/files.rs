@@ -84,7 +84,12 @@ impl Draft<'_> {
                PREDICTION_NAMES_DATATYPE: {types}\n\
              RELEASE_CONFIG:\n  \
                # A new release waits for `cameo promote`; PRODUCTION lets `cameo apply` publish it.\n  \
-               ON_APPLY: CANDIDATE\n",
+               ON_APPLY: CANDIDATE\n\
+             # Segments: the customers for whom a condition over predictions holds, for campaign tools.\n\
+             # SEGMENT_CONFIG:\n\
+             #   - NAME: {service}_known\n\
+             #     CONDITION: {first} IS NOT NULL\n",
+            first = self.first_prediction(),
             key_name = key.name,
             service = scalar(self.path.service.as_str()),
             pattern = schedule.pattern(),
@@ -92,6 +97,11 @@ impl Draft<'_> {
             names = list(std::iter::once(scalar(key.name.as_str())).chain(names)),
             types = list(std::iter::once(key.data_type.to_string()).chain(types)),
         )
+    }
+
+    /// What an example of a condition names.
+    fn first_prediction(&self) -> &str {
+        self.predictions.first().map_or("score", |prediction| prediction.name.as_str())
     }
 
     /// The front matter tells what a reader asks first; everything below it is prose.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use cameo_bundle::{CARD_FILE, CONFIG_FILE, render_human};
 use cameo_pipeline::{Port, StepView};
 use cameo_registry::plan::{
-    ChangePlan, ConsumerChange, DiffLine, ModelFact, RemovedService, SchemaChange, ServiceChange,
-    SettingChange, TenantChange, TenantChangeKind, TextChange,
+    ChangePlan, ConsumerChange, DiffLine, ModelFact, RemovedService, SchemaChange, SegmentChange,
+    SegmentChangeKind, ServiceChange, SettingChange, TenantChange, TenantChangeKind, TextChange,
 };
 
 use super::{sample, words};
@@ -154,6 +154,9 @@ impl Screen {
         }
         self.consumers(service);
         self.config(service);
+        for (at, changed) in service.segments.iter().enumerate() {
+            self.segment(changed, at == 0);
+        }
         for text in &service.texts {
             self.diff(service, text);
         }
@@ -239,6 +242,22 @@ impl Screen {
                 self.output.green(&cut(&new, room))
             );
             self.line(4 + LABEL, &line);
+        }
+    }
+
+    fn segment(&mut self, changed: &SegmentChange, is_first: bool) {
+        let output = self.output;
+        let mark = match &changed.change {
+            SegmentChangeKind::Added { .. } => output.green("+"),
+            SegmentChangeKind::Changed { .. } => output.yellow("~"),
+            SegmentChangeKind::Removed | SegmentChangeKind::Stops { .. } => output.red("−"),
+        };
+        let room = self.width.saturating_sub(2 + LABEL + 2);
+        for (at, line) in wrap(&words::segment(changed), room).into_iter().enumerate() {
+            let label = if is_first && at == 0 { "segments" } else { "" };
+            let label = output.dim(&format!("{label:<LABEL$}"));
+            let mark = if at == 0 { mark.as_str() } else { " " };
+            self.line(2, &format!("{label}{mark} {line}"));
         }
     }
 

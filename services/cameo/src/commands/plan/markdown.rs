@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use cameo_registry::plan::{
-    ChangePlan, DiffLine, Distribution, PredictionSample, SampleRun, ServiceChange, SettingChange,
-    TenantChangeKind, TextChange,
+    ChangePlan, DiffLine, Distribution, PredictionSample, SampleRun, SegmentChangeKind,
+    ServiceChange, SettingChange, TenantChangeKind, TextChange,
 };
 
 use super::words;
@@ -104,6 +104,14 @@ fn add_service(service: &ServiceChange, text: &mut String) {
             vec![format!("`{}.{}`", change.section, change.setting), code(&old), code(&new)]
         });
         let _ = writeln!(text, "\n{}", markdown(&["setting", "now", "then"], rows));
+    }
+    for changed in &service.segments {
+        let mark = match &changed.change {
+            SegmentChangeKind::Added { .. } => "➕",
+            SegmentChangeKind::Changed { .. } => "✏️",
+            SegmentChangeKind::Removed | SegmentChangeKind::Stops { .. } => "➖",
+        };
+        let _ = writeln!(text, "\n{mark} segment {}", code(&words::segment(changed)));
     }
     for diff in &service.texts {
         add_diff(diff, text);

@@ -3,8 +3,9 @@
 use cameo_domain::{ServicePath, Stage};
 use cameo_registry::plan::{
     ChangePlan, ComparedRelease, Distribution, Entry, PredictionSample, Reads, Sampled,
-    ServiceChange, SettingChange, Summary, UnaffectedService,
+    SegmentChange, SegmentChangeKind, ServiceChange, SettingChange, Summary, UnaffectedService,
 };
+use cameo_segment::Definition;
 use serde_json::Value;
 
 use crate::{commands::check::counted, output::grouped};
@@ -122,7 +123,37 @@ pub(crate) fn setting(change: &SettingChange) -> (String, String) {
 /// Whether a config differs in nothing that means anything.
 pub(super) fn is_only_layout(service: &ServiceChange) -> bool {
     let config = service.parts.iter().any(|part| part.part == "config.yaml");
-    config && service.settings.is_empty() && service.schema.is_empty() && service.texts.is_empty()
+    let same = service.settings.is_empty() && service.segments.is_empty();
+    config && same && service.schema.is_empty() && service.texts.is_empty()
+}
+
+/// Which segment, and what becomes of it.
+pub(super) fn segment(changed: &SegmentChange) -> String {
+    let told = match &changed.change {
+        SegmentChangeKind::Added { definition } => definition.condition.clone(),
+        SegmentChangeKind::Changed { old, new } => redefined(old, new),
+        SegmentChangeKind::Removed => "is removed: its bundle no longer has it".to_owned(),
+        SegmentChangeKind::Stops { reason } => {
+            format!("keeps its last members, and no others can be made: {reason}")
+        }
+    };
+    format!("{}: {told}", changed.segment)
+}
+
+/// What differs between two definitions.
+fn redefined(old: &Definition, new: &Definition) -> String {
+    if old.condition != new.condition {
+        return format!("{} → {}", old.condition, new.condition);
+    }
+    let shares = |one: &Definition| (one.sample.clone(), one.hold_out.clone());
+    if shares(old) != shares(new) {
+        return "another sample or hold-out".to_owned();
+    }
+    if old.attributes != new.attributes {
+        let listed: Vec<String> = new.attributes.iter().map(ToString::to_string).collect();
+        return format!("handed on with {}", listed.join(", "));
+    }
+    "another description".to_owned()
 }
 
 /// Which customers a sample is of, and what stands beside it.

@@ -1,0 +1,93 @@
+//! Threads that give way.
+//!
+//! A run uses every core for as long as it lasts, and somebody waits for the answer to a request for as long as a
+//! request lasts. On one machine both are fast only if the system knows which is which: threads of a
+//! [`Background`] have a low priority, and so has everything that they start, such as the threads of a query engine or a
+//! child process. A machine that has nothing else to do gives them all it has.
+
+use std::io;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How nice the threads are: beside one of the usual priority, they get a quarter of a core. Less, and requests
+/// without end would keep runs from getting on at all.
+const NICENESS: i32 = 5;
+
+/// A runtime for work that nobody waits for at this moment.
+///
+/// Connections belong to the runtime that opened them: give what runs here a store of its own.
+#[derive(Debug)]
+pub struct Background(Option<Runtime>);
+
+impl Background {
+    /// Starts the threads, which are called `name`.
+    pub fn start(name: &str) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .thread_name(name)
+            .on_thread_start(give_way)
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Where its tasks are spawned.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the runtime is taken by drop alone")]
+    pub fn handle(&self) -> &Handle {
+        self.0.as_ref().expect("a runtime until it is dropped").handle()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // In the midst of another runtime its threads cannot be waited for.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Lowers the priority of the calling thread. Where it is lower already it stays, and what fails is left: the work
+/// is worth more than its priority.
+#[expect(
+    unsafe_code,
+    reason = "one call of the system with three numbers, which no crate here wraps"
+)]
+fn give_way() {
+    // To Linux, process 0 is the calling thread.
+    let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    if answer != 0 {
+        let error = io::Error::last_os_error();
+        tracing::debug!(%error, "the priority of a background thread stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The nice value of the calling thread: the 19th field, the 17th after the name in brackets.
+    fn niceness() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("the thread's state");
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        fields.split(' ').nth(16).and_then(|nice| nice.parse().ok()).expect("a number")
+    }
+
+    #[test]
+    fn what_runs_in_the_background_and_what_it_starts_gives_way() {
+        let background = Background::start("background").expect("threads");
+        let usual = niceness();
+        let (task, blocking, started) = background
+            .handle()
+            .block_on(background.handle().spawn(async {
+                let blocking = tokio::task::spawn_blocking(|| {
+                    (niceness(), std::thread::spawn(niceness).join().expect("a number"))
+                });
+                let (blocking, started) = blocking.await.expect("numbers");
+                (niceness(), blocking, started)
+            }))
+            .expect("the task ends");
+        assert_eq!([task, blocking, started], [usual.max(NICENESS); 3]);
+        assert_eq!(niceness(), usual, "others keep what they have");
+    }
+}

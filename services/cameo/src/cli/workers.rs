@@ -1,0 +1,70 @@
+//! What workers may be given to do, and what a run may use.
+
+use std::time::Duration;
+
+use cameo_worker::{Ceilings, Config};
+use clap::Args;
+
+/// What a run may use at most, whatever its bundle's `RUN_CONFIG` asks for, and how many there are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Workers {
+    /// Runs that a worker executes at the same time; a tenant has at most half of these places.
+    #[arg(
+        long = "runs-at-once",
+        id = "runs_at_once",
+        env = "CAMEO_RUNS_AT_ONCE",
+        default_value_t = 4,
+        value_name = "N",
+        hide_short_help = true,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
+    runs_at_once: u16,
+    /// Most memory of a run, in MiB.
+    #[arg(
+        long = "run-memory-max-mb",
+        id = "run_memory_max_mb",
+        env = "CAMEO_RUN_MEMORY_MAX_MB",
+        default_value_t = 8_192,
+        value_name = "MIB",
+        hide_short_help = true,
+        value_parser = clap::value_parser!(u64).range(64..)
+    )]
+    memory_max_mb: u64,
+    /// Most time of a run, in minutes.
+    #[arg(
+        long = "run-minutes-max",
+        id = "run_minutes_max",
+        env = "CAMEO_RUN_MINUTES_MAX",
+        default_value_t = 1_440,
+        value_name = "N",
+        hide_short_help = true,
+        value_parser = clap::value_parser!(u64).range(1..=10_080)
+    )]
+    minutes_max: u64,
+    /// Most rows that a run may read, and that it may write.
+    #[arg(
+        long = "run-rows-max",
+        id = "run_rows_max",
+        env = "CAMEO_RUN_ROWS_MAX",
+        default_value_t = 1_000_000_000,
+        value_name = "N",
+        hide_short_help = true,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    rows_max: u64,
+}
+
+impl Workers {
+    /// A worker's settings with these.
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            runs_max: self.runs_at_once.into(),
+            ceilings: Ceilings {
+                memory_mb: self.memory_max_mb,
+                time: Duration::from_secs(self.minutes_max * 60),
+                rows: self.rows_max,
+            },
+            ..Config::default()
+        }
+    }
+}

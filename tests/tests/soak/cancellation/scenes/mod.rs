@@ -1,0 +1,27 @@
+//! Every call of the store, where it has something to do.
+
+mod access;
+mod erasures;
+mod generations;
+mod platform;
+mod queues;
+mod readers;
+mod releases;
+mod runs;
+mod segments;
+
+use super::sweep::Sweep;
+use crate::ground::Ground;
+
+pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
+    ground.tenant("crm", 100).await;
+    platform::play(sweep, ground).await;
+    releases::play(sweep, ground).await;
+    runs::play(sweep, ground).await;
+    generations::play(sweep, ground).await;
+    queues::play(sweep, ground).await;
+    readers::play(sweep, ground).await;
+    segments::play(sweep, ground).await;
+    erasures::play(sweep, ground).await;
+    access::play(sweep, ground).await;
+}
