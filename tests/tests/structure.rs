@@ -18,6 +18,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cameo-insight", &["tokio", "sqlx", "axum"]),
     ("cameo-batch", &["tokio", "sqlx", "axum"]),
     ("cameo-checkpoint", &["tokio", "sqlx", "axum"]),
+    ("cameo-priority", &["tokio", "sqlx", "axum"]),
     ("cameo-sqlmacros", &["tokio", "sqlx", "axum"]),
     ("cameo-snapshot", &["tokio", "sqlx", "axum", "hyper", "object_store"]),
     // The object store is the only network that these two know.

@@ -34,7 +34,8 @@ impl RunError {
 }
 
 /// An error with its causes, joined as people read them.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

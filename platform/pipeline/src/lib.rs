@@ -17,7 +17,7 @@ mod rows;
 mod sample;
 mod steps;
 
-pub use error::RunError;
+pub use error::{RunError, chain};
 pub use execute::{Execution, Outcome, execute};
 pub use explain::{Contribution, ExplainedCustomer, explain_one};
 pub use host::{engine_memory, model_memory, start_host};

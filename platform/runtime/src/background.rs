@@ -7,11 +7,8 @@
 
 use std::io;
 
+use cameo_priority::Priority;
 use tokio::runtime::{Builder, Handle, Runtime};
-
-/// How nice the threads are: beside one of the usual priority, they get a quarter of a core. Less, and requests
-/// without end would keep runs from getting on at all.
-const NICENESS: i32 = 5;
 
 /// A runtime for work that nobody waits for at this moment.
 ///
@@ -47,17 +44,9 @@ impl Drop for Background {
     }
 }
 
-/// Lowers the priority of the calling thread. Where it is lower already it stays, and what fails is left: the work
-/// is worth more than its priority.
-#[expect(
-    unsafe_code,
-    reason = "one call of the system with three numbers, which no crate here wraps"
-)]
+/// The work is worth more than its priority: where it cannot be lowered, it stays as it is.
 fn give_way() {
-    // To Linux, process 0 is the calling thread.
-    let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
-    if answer != 0 {
-        let error = io::Error::last_os_error();
+    if let Err(error) = Priority::Background.take() {
         tracing::debug!(%error, "the priority of a background thread stays as it is");
     }
 }
@@ -87,7 +76,7 @@ mod tests {
                 (niceness(), blocking, started)
             }))
             .expect("the task ends");
-        assert_eq!([task, blocking, started], [usual.max(NICENESS); 3]);
+        assert_eq!([task, blocking, started], [usual.max(Priority::Background.niceness()); 3]);
         assert_eq!(niceness(), usual, "others keep what they have");
     }
 }

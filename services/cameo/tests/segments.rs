@@ -280,4 +280,16 @@ fn a_key_for_some_services_registers_no_bundle_that_defines_segments() {
     assert!(told.contains("this API key is for some of them alone"), "{told}");
     place.configure("");
     assert_eq!(planned(&place).status.code(), Some(EXIT_CHANGES));
+
+    // A key for all of them does.
+    place.configure(&SECTION.replace(">= 50", ">= 60"));
+    let applied = command(&["apply", &place.tenant()])
+        .env("CAMEO_SERVER", format!("http://{}", place.server.api))
+        .env("CAMEO_API_KEY", key_for(&place, "deploy"))
+        .output()
+        .expect("the binary runs");
+    assert_eq!(applied.status.code(), Some(0), "{}", String::from_utf8_lossy(&applied.stderr));
+    let shown = place.segment(&["show", "marketing", "likely_women"]).exits(0).json();
+    assert_eq!((&shown["version"], &shown["defined_by"]), (&json!(2), &json!("gender")));
+    assert!(shown["changed_by"].as_str().is_some_and(|by| by.starts_with("key:")), "{shown}");
 }

@@ -5,7 +5,6 @@
 //! every late write of the first one fail.
 
 mod anchoring;
-mod causes;
 mod comparison;
 mod erasing;
 mod execution;
@@ -170,7 +169,9 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
                 hit("run_claimed");
                 dependencies.metrics.queue.claimed(&claimed.path.tenant, claimed.waited_seconds);
                 let place = places.take(free, &claimed.path.tenant);
-                let (config, dependencies) = (Arc::clone(&config), dependencies.clone());
+                let threads = place.threads(config.threads);
+                let config = Config { threads, ..Config::clone(&config) };
+                let dependencies = dependencies.clone();
                 let (abandon, emitter) = (abandon.clone(), emitter.clone());
                 running.spawn(async move {
                     let _place = place;

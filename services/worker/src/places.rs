@@ -26,7 +26,16 @@ pub(crate) struct Places {
 pub(crate) struct Place {
     places: Arc<Places>,
     tenant: TenantName,
+    /// 1 for the only run of the tenant here, 2 for one that came beside it.
+    number: usize,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// How many of the worker's threads the run gets.
+    pub(crate) fn threads(&self, of: usize) -> usize {
+        (of / self.number).max(1)
+    }
 }
 
 impl Places {
@@ -60,14 +69,17 @@ impl Places {
         }
     }
 
-    /// Gives a place to a tenant's run.
+    /// Gives a place to a tenant's run. The second one of a tenant gets half of the threads that the first one
+    /// has: more runs are not more of the machine.
     pub(crate) fn take(
         self: &Arc<Self>,
         permit: OwnedSemaphorePermit,
         tenant: &TenantName,
     ) -> Place {
-        *self.taken().entry(tenant.clone()).or_default() += 1;
-        Place { places: Arc::clone(self), tenant: tenant.clone(), _permit: permit }
+        let mut taken = self.taken();
+        let number = taken.entry(tenant.clone()).or_default();
+        *number += 1;
+        Place { places: Arc::clone(self), tenant: tenant.clone(), number: *number, _permit: permit }
     }
 
     fn taken(&self) -> MutexGuard<'_, BTreeMap<TenantName, usize>> {
@@ -106,7 +118,8 @@ mod tests {
         let places = Arc::new(Places::new(4));
         let first = take(&places, "crm").await;
         assert!(full(&places).is_empty());
-        let _second = take(&places, "crm").await;
+        let second = take(&places, "crm").await;
+        assert_eq!((first.threads(8), second.threads(8), second.threads(1)), (8, 4, 1));
         assert_eq!(full(&places), ["crm"]);
         let _other = take(&places, "search").await;
         assert_eq!(full(&places), ["crm"]);

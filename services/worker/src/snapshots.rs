@@ -19,7 +19,7 @@ use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Dependencies, causes::with_causes, repeat::repeat};
+use crate::{Config, Dependencies, repeat::repeat};
 
 /// Another worker may take a task over after this many seconds without a renewal.
 const LEASE_SECONDS: u32 = 60;
@@ -102,7 +102,7 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
                 service = %task.path, generation = %task.generation, error = &error as &dyn std::error::Error, ?wait,
                 "could not make a snapshot; will try again"
             );
-            let reason = Reason::new("snapshot", with_causes(&error));
+            let reason = Reason::new("snapshot", cameo_pipeline::chain(&error));
             let not_before = dependencies.clock.now() + wait;
             match snapshots::retry(store, &task, reason, not_before).await {
                 Ok(()) | Err(StoreError::StaleTask(_)) => {}

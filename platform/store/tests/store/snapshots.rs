@@ -66,6 +66,16 @@ async fn a_lost_task_is_refused_and_what_it_stored_is_deleted_before_another_att
     snapshots::retry(store, &again, reason, Utc::now()).await.expect("given back");
     let third = snapshots::claim(store, 60).await.expect("a claim").expect("the task again");
     assert!(third.unwanted.is_empty());
+
+    // Who lost it had only slept, and stores what was deleted: it is named once more, unless it is served.
+    snapshots::disown(store, &lost, &file().sha256).await.expect("named");
+    let other = SnapshotFile { sha256: Sha256::of("other"), bytes: 1_000 };
+    snapshots::complete(store, &third, &other).await.expect("recorded");
+    let last = snapshots::claim(store, 60).await.expect("a claim").expect("a file to delete");
+    assert_eq!((last.wanted, &last.unwanted[..]), (false, &[file().sha256][..]));
+    snapshots::cleaned(store, &last).await.expect("deleted");
+    snapshots::disown(store, &lost, &other.sha256).await.expect("nothing");
+    assert!(snapshots::claim(store, 60).await.expect("a claim").is_none());
     world.assert_sound().await;
 }
 

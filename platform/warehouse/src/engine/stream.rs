@@ -1,15 +1,17 @@
 //! A query's rows as bounded streams.
 //!
-//! The query runs on a blocking thread and waits when nobody takes its batches, so memory stays
+//! The query runs on a thread of its own and waits when nobody takes its batches, so memory stays
 //! bounded however large the result is.
 
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    thread,
 };
 
 use arrow::record_batch::RecordBatch;
+use cameo_priority::Priority;
 use futures_util::{Stream, future::select_all};
 use tokio::{
     runtime::Handle,
@@ -46,7 +48,7 @@ impl Stream for Partition {
 
 /// Runs the query that `prepare` gives on the engine that it opens and lets watch.
 ///
-/// `prepare` runs on the blocking thread as well. Returns when the first rows are on their way.
+/// `prepare` runs on the query's thread as well. Returns when the first rows are on their way.
 pub(crate) async fn stream<F>(
     prepare: F,
     options: ReadOptions,
@@ -61,7 +63,19 @@ where
     let (cancel, guard) = Cancel::new();
     let guard = Arc::new(guard);
     let (started, start) = oneshot::channel();
-    tokio::task::spawn_blocking(move || produce(prepare, options, &cancel, senders, started));
+    let runtime = Handle::current();
+    let query = move || {
+        let _entered = runtime.enter();
+        // A query may go on without an end, and its engine's threads are as many as there are cores. Where the
+        // priority cannot be lowered it stays as it is.
+        let _ = Priority::Query.take();
+        produce(prepare, options, &cancel, senders, started);
+    };
+    // A thread of its own: one of the runtime's would keep the priority for whatever it does next.
+    thread::Builder::new()
+        .name("cameo-query".to_owned())
+        .spawn(query)
+        .map_err(|error| WarehouseError::Transient(format!("no thread for a query: {error}")))?;
     let schema = start
         .await
         .map_err(|_| WarehouseError::Transient("the query's thread ended early".to_owned()))??;

@@ -2,7 +2,8 @@
 //! condition over the same predictions, nulls, customers whom a service does not know and shares included.
 //!
 //! `platform/segment` holds its evaluation to an interpreter of its own; this is the opinion of somebody else.
-//! Left out is what is documented to differ: NaN equals nothing here, and integers beyond 64 bits are NULL.
+//! Left out is what is documented to differ: NaN, and infinities that make it, equal nothing here, and integers
+//! beyond 64 bits are NULL.
 
 mod tables;
 mod written;

@@ -49,7 +49,8 @@ pub(super) fn schema() -> PredictionSchema {
 pub(super) fn rows() -> impl Strategy<Value = Vec<Row>> {
     let row = (
         option::of(-2_i64..4),
-        option::of(select(vec![-1.5, -0.0, 0.0, 0.5, 2.0, f64::INFINITY, f64::NEG_INFINITY])),
+        // No infinity: their difference is NaN, which Postgres takes for the greatest number.
+        option::of(select(vec![-1.5, -0.0, 0.0, 0.5, 2.0])),
         option::of(select(vec!["", "a", "A", "b", "ab", "a_b", "é", "%"])),
         option::of(any::<bool>()),
         option::of(-2_i32..3),

@@ -1,12 +1,12 @@
 //! Two tenants whose data can be told apart wherever it turns up.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use axum::http::{Method, StatusCode};
 use cameo_api::Config;
 use cameo_bundle::load;
 use cameo_domain::{GroupAccess, Sha256, TenantName};
-use cameo_package::Package;
+use cameo_package::{Package, SigningKey};
 use cameo_store::{
     By,
     erasures::{self, KeyType, NewErasure},
@@ -56,7 +56,12 @@ impl Planted {
     pub(crate) async fn start() -> Self {
         let signer = Signer::elliptic("one");
         let issuer = Issuer::start(&[&signer]).await;
-        let config = Config { oidc: Some(issuer.config(&["ES256"])), ..Config::default() };
+        let config = Config {
+            oidc: Some(issuer.config(&["ES256"])),
+            // Receipts are looked for, not refused at once.
+            receipt_key: Some(Arc::new(SigningKey::generate().expect("random bytes"))),
+            ..Config::default()
+        };
         let world = World::start_with(config.clone()).await;
         let mut services = Vec::new();
         for (at, (tenant, service)) in [
