@@ -1,6 +1,9 @@
 //! What parent and child say to each other.
 
-use std::io;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use arrow::{
     array::RecordBatch,
@@ -110,8 +113,9 @@ pub(crate) fn encode_schema(schema: &Schema) -> Result<Vec<u8>, ArrowError> {
 pub(crate) fn decode(bytes: Vec<u8>) -> io::Result<RecordBatch> {
     let unsound = |error: ArrowError| invalid(format!("no Arrow batch: {error}"));
     let mut buffer = Buffer::from_vec(bytes);
-    StreamDecoder::new()
-        .decode(&mut buffer)
+    // Arrow refuses most of what is wrong, and panics where a buffer is said to lie beyond the end.
+    catch_unwind(AssertUnwindSafe(|| StreamDecoder::new().decode(&mut buffer)))
+        .map_err(|_| invalid("no Arrow batch: its parts lie beyond its end"))?
         .map_err(unsound)?
         .ok_or_else(|| invalid("expected a batch, found none"))
 }
