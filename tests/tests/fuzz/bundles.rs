@@ -289,7 +289,7 @@ fn answers_of_the_processes_of_models() {
             frames::answer_with(&features.slice(1, 2)),
         ],
         words: &["Scored", "Ranked", "Refused", "rejected", "\u{0}\u{0}\u{0}\u{0}", "{\"row\":99}"],
-        share: 0.5,
+        share: 0.1,
         time_max: QUICK,
         bytes_max: 192 << 20,
     };

@@ -128,7 +128,7 @@ fn rankings_are_the_same_in_another_process() {
     let items = batch([vec![("offer".to_owned(), keys)], numbered("i", 4)].concat());
     let options = RankOptions { item_key: "offer".to_owned(), top_n: 5, score: None };
     let hosts = places();
-    for name in ["rank_towers", "rank_network", "rank_forest"] {
+    for name in ["rank_towers", "rank_cosine"] {
         let [here, apart] = hosts.each_ref().map(|host| {
             let (of, over) = (customers.schema(), items.schema());
             let ranking =

@@ -101,7 +101,7 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("a path of dots", with("crm/./././a", file)),
         ("an empty path", with("", file)),
         ("a path that ends in a slash", with("crm/a/", file)),
-        ("a hidden folder", with("crm/.git/config", file)),
+        ("the settings of a repository", with("crm/.git/config", file)),
         ("a symbolic link to /etc/passwd", entry("crm/a", EntryType::Symlink, b"")),
         ("a hard link to /etc/passwd", entry("crm/a", EntryType::Link, b"")),
         ("a character device", entry("crm/a", EntryType::Char, b"")),
