@@ -24,7 +24,7 @@ use nix::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Place, World, eventually};
+use crate::{Place, World, eventually, isolation};
 
 /// The name under which Postgres shows the connections of a child that has no name of its own, and the name of
 /// its worker.
@@ -261,6 +261,7 @@ async fn start(role: &str, name: String, place: &Place, lease_seconds: u32) {
             poll: POLL,
             scratch: place.scratch(),
             webhook_reach: cameo_worker::Reach::Anywhere,
+            isolation: isolation(),
             ..cameo_worker::Config::default()
         };
         tokio::spawn(cameo_worker::run(config, dependencies, never));

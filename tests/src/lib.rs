@@ -39,7 +39,7 @@ pub use child::{CHILD, CHILD_TEST, Fate, Orders, Process, Role, work_until_kille
 pub use cluster::Cluster;
 pub use draw::Draw;
 pub use patience::{PATIENCE, eventually};
-pub use place::{Place, RunningWorker};
+pub use place::{Place, RunningWorker, isolation};
 pub use proxy::{Fault, Proxy, Weather};
 pub use reader::Answer;
 pub use receiver::{DeadReceiver, Heard, Manner, Receiver};

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cameo_bundle::ArtifactStore;
+use cameo_isolation::{Isolation, Program, child};
 use cameo_runtime::{
     background::Background,
     clock::{Clock, ManualClock, SystemClock},
@@ -121,6 +122,17 @@ impl Place {
             metrics: WorkerMetrics::register(&Metrics::new()),
         }
     }
+}
+
+/// Models work in processes of their own, as in production; see `src/bin/cameo-test-model.rs` for what is
+/// different there.
+#[must_use]
+pub fn isolation() -> Isolation {
+    let tests = std::env::current_exe().expect("this program");
+    // Cargo builds the programs of this package before its tests, one folder above them.
+    let built = tests.ancestors().nth(2).expect("cargo's folder").join("cameo-test-model");
+    assert!(built.is_file(), "{} is missing; run the tests with cargo", built.display());
+    Isolation::Process(Program { path: built, arguments: vec![child::ARGUMENT.into()] })
 }
 
 fn open_artifacts(folder: &Path) -> ArtifactStore {

@@ -27,7 +27,9 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{Answer, Bundle, Cluster, Place, RunningWorker, Service, eventually, reader};
+use crate::{
+    Answer, Bundle, Cluster, Place, RunningWorker, Service, eventually, isolation, reader,
+};
 
 /// The clock's first reading. It is long past, so that "in five seconds" by this clock is at once
 /// for the database, whose clock is the machine's: no scenario waits for a backoff.
@@ -82,7 +84,7 @@ impl World {
         let store = place.store("cameo-tests").await;
         let stop = CancellationToken::new();
         let api = cameo_api::router(
-            cameo_api::Config::default(),
+            cameo_api::Config { isolation: isolation(), ..cameo_api::Config::default() },
             cameo_api::Dependencies {
                 store: store.clone(),
                 tenant_keys: Arc::new(place.tenant_keys(store.clone())),
@@ -207,6 +209,7 @@ impl World {
             threads: 2,
             writers: 2,
             poll: Duration::from_millis(20),
+            isolation: isolation(),
             // Who is told here is on this machine.
             webhook_reach: Reach::Anywhere,
             ..cameo_worker::Config::default()

@@ -26,6 +26,11 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     // It opens what strangers send.
     ("cameo-package", &["tokio", "sqlx", "axum", "hyper", "tonic", "reqwest", "object_store"]),
     ("cameo-scoring", &["sqlx", "axum", "hyper", "tonic", "reqwest", "object_store"]),
+    // It holds what strangers wrote, and must not be worth breaking out of.
+    (
+        "cameo-isolation",
+        &["tokio", "sqlx", "axum", "hyper", "tonic", "reqwest", "object_store", "cameo-store"],
+    ),
     ("cameo-segment", &["tokio", "sqlx", "axum"]),
     ("cameo-openlineage", &["sqlx", "axum", "tonic"]),
     ("cameo-webhook", &["sqlx", "axum", "tonic"]),

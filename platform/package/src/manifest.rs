@@ -89,6 +89,8 @@ impl Manifest {
             !part.is_empty()
                 && part != "."
                 && part != ".."
+                // A repository's own settings name programs to run; whoever unpacks may ask git for the commit.
+                && !part.eq_ignore_ascii_case(".git")
                 && !part.contains(|c: char| c.is_control() || c == '\\')
         };
         let tenant = self.service.tenant.as_str();
@@ -145,6 +147,8 @@ mod tests {
             "other/x",
             "../crm/x",
             "crm/a\\b",
+            "crm/clv/.git/config",
+            "crm/.GIT",
             "crm/a\0b",
             "crm/a\nb",
             "",

@@ -1,6 +1,7 @@
 //! How a run can end without a generation.
 
 use cameo_domain::Reason;
+use cameo_isolation::Fault;
 use cameo_sealing::{KeysError, SealError};
 use cameo_store::StoreError;
 use cameo_warehouse::WarehouseError;
@@ -55,6 +56,13 @@ impl From<WarehouseError> for RunError {
             WarehouseError::Corrupt(_) => Self::halt("warehouse_corrupt", message),
             WarehouseError::Transient(_) => Self::transient("warehouse", message),
         }
+    }
+}
+
+impl From<Fault> for RunError {
+    fn from(fault: Fault) -> Self {
+        let (code, message) = (fault.code(), fault.to_string());
+        if fault.is_of_model() { Self::halt(code, message) } else { Self::transient(code, message) }
     }
 }
 

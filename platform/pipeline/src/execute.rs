@@ -10,7 +10,7 @@ use async_channel::{Receiver, Sender};
 use cameo_batch::{ConformError, RowDigest, conform};
 use cameo_crashpoint::hit;
 use cameo_domain::{GenerationId, Reason};
-use cameo_scoring::rank::Ranker;
+use cameo_isolation::Ranker;
 use cameo_sealing::{DataKey, Sealer, TenantKeys};
 use cameo_store::{
     Store,
@@ -91,6 +91,8 @@ pub async fn execute(
     files: Arc<ModelFiles>,
     cancel: CancellationToken,
 ) -> Result<Outcome, RunError> {
+    // Threads that wait for the model would outlive this future, and a model that never answers them.
+    let _stops = execution.plan.host.stops();
     tokio::select! {
         outcome = flow(execution, files) => outcome,
         () = cancel.cancelled() => Err(RunError::Cancelled),
@@ -428,8 +430,7 @@ fn score_rows(
             return Err(RunError::transient("items", "the items were not read"));
         }
     };
-    let scored =
-        model.score(&keyed.features).map_err(|error| RunError::halt("model", chain(&error)))?;
+    let scored = model.score(&keyed.features)?;
     let keyed = if scored.rejected.is_empty() {
         keyed
     } else {

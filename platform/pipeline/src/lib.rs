@@ -7,6 +7,7 @@
 mod error;
 mod execute;
 mod explain;
+mod host;
 mod limits;
 mod plan;
 mod progress;
@@ -19,6 +20,7 @@ mod steps;
 pub use error::{RunError, chain};
 pub use execute::{Execution, Outcome, execute};
 pub use explain::{Contribution, ExplainedCustomer, explain_one};
+pub use host::{engine_memory, model_memory, start_host};
 pub use limits::{Ceilings, Limits};
 pub use plan::{ModelFiles, Plan};
 pub use progress::Tracker;

@@ -6,7 +6,8 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use cameo_batch::is_assignable;
 use cameo_bundle::{NullDefault as Declared, ReleaseManifest};
 use cameo_domain::{EXPLANATION_COLUMN, PredictionSchema, Sha256, TenantName};
-use cameo_scoring::{LoadOptions, NullDefault, Scorer};
+use cameo_isolation::{Files, Host, Scorer};
+use cameo_scoring::{NullDefault, NullDefaults};
 use cameo_warehouse::{Parameters, PostProcess, Query, QueryDescription, TableStats, Warehouse};
 
 use chrono::{DateTime, Utc};
@@ -25,6 +26,12 @@ pub struct ModelFiles {
     pub model: Vec<u8>,
     /// `PREPROCESS_OBJECT_PATH`, where given.
     pub preprocess: Option<Vec<u8>>,
+}
+
+impl ModelFiles {
+    pub(crate) fn files(&self) -> Files<'_> {
+        Files { model: &self.model, preprocess: self.preprocess.as_deref() }
+    }
 }
 
 /// What makes predictions of features.
@@ -54,6 +61,8 @@ impl Scoring {
 /// A release whose steps fit together, ready to run.
 pub struct Plan {
     pub(crate) manifest: ReleaseManifest,
+    /// Where its model works.
+    pub(crate) host: Host,
     /// The columns as the steps give them; the manifest has those that are kept, some of them sealed.
     pub(crate) opened: PredictionSchema,
     pub(crate) query: Query,
@@ -65,7 +74,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Describes the features, loads the model and matches every column from step to step.
+    /// Describes the features, loads the model into `host` and matches every column from step to step.
     ///
     /// # Errors
     /// [`RunError::Halt`] names the step, the column, and what was expected and found;
@@ -75,6 +84,7 @@ impl Plan {
         files: Arc<ModelFiles>,
         warehouse: &dyn Warehouse,
         parameters: Parameters,
+        host: Host,
     ) -> Result<Self, RunError> {
         let tenant: &TenantName = &manifest.path.tenant;
         let query = Query { sql: manifest.feature_sql.clone(), parameters };
@@ -82,18 +92,13 @@ impl Plan {
         let key_index = find_key(&manifest, &description.schema)?;
         let features = without(&description.schema, key_index);
         let scoring = match &manifest.ranking {
-            None => Scoring::Rows(load(files, features, load_options(&manifest)).await?),
-            Some(settings) => Scoring::Ranking(
-                RankingStep::prepare(
-                    settings,
-                    files.model.clone(),
-                    features,
-                    warehouse,
-                    tenant,
-                    query.parameters,
+            None => Scoring::Rows(load(&host, files, features, null_defaults(&manifest)).await?),
+            Some(settings) => {
+                let from = (warehouse, tenant, query.parameters);
+                Scoring::Ranking(
+                    RankingStep::prepare(settings, &host, files, features, from).await?,
                 )
-                .await?,
-            ),
+            }
         };
         let key = manifest.schema.key();
         let mut outputs = rows::scored_schema(key, &scoring.output_schema());
@@ -117,6 +122,7 @@ impl Plan {
             scored: outputs,
             postprocessed,
             manifest,
+            host,
         };
         plan.check_predictions()?;
         Ok(plan)
@@ -230,21 +236,21 @@ impl Plan {
 }
 
 async fn load(
+    host: &Host,
     files: Arc<ModelFiles>,
     features: Schema,
-    options: LoadOptions,
+    null_defaults: NullDefaults,
 ) -> Result<Arc<Scorer>, RunError> {
-    let load =
-        move || Scorer::load_with(&files.model, files.preprocess.as_deref(), &features, &options);
-    tokio::task::spawn_blocking(load)
+    let host = host.clone();
+    let load = move || Scorer::load(&host, files.files(), &features, &null_defaults);
+    let scorer = tokio::task::spawn_blocking(load)
         .await
-        .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))?
-        .map(Arc::new)
-        .map_err(|error| RunError::halt("model", chain(&error)))
+        .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))??;
+    Ok(Arc::new(scorer))
 }
 
-/// How a release's model is loaded, be it to score or to explain.
-pub(crate) fn load_options(manifest: &ReleaseManifest) -> LoadOptions {
+/// What stands for nulls, be it to score or to explain.
+pub(crate) fn null_defaults(manifest: &ReleaseManifest) -> NullDefaults {
     let value = |declared: &Declared| match declared {
         Declared::Boolean(value) => NullDefault::Boolean(*value),
         Declared::Integer(value) => NullDefault::Integer(*value),
@@ -252,8 +258,7 @@ pub(crate) fn load_options(manifest: &ReleaseManifest) -> LoadOptions {
         Declared::Text(text) => NullDefault::Text(text.clone()),
     };
     let declared = manifest.null_defaults.iter();
-    let null_defaults = declared.map(|(name, default)| (name.clone(), value(default))).collect();
-    LoadOptions { null_defaults, ..LoadOptions::default() }
+    declared.map(|(name, default)| (name.clone(), value(default))).collect()
 }
 
 /// The column of stored explanations follows the model's outputs.

@@ -10,10 +10,8 @@ use arrow::{
 };
 use cameo_bundle::RankingSettings;
 use cameo_domain::{Column, TenantName};
-use cameo_scoring::{
-    ScoringLimits,
-    rank::{RankOptions, Ranked, Ranker, Ranking},
-};
+use cameo_isolation::{Fault, Host, Ranker, Ranking};
+use cameo_scoring::rank::{RankOptions, Ranked};
 use cameo_store::quarantine::QuarantinedRow;
 use cameo_warehouse::{
     Parameters, Query, QueryDescription, ReadOptions, Warehouse, WarehouseError,
@@ -22,6 +20,7 @@ use futures_util::StreamExt;
 
 use crate::{
     error::{RunError, chain},
+    plan::ModelFiles,
     rows::{self, Keyed},
 };
 
@@ -41,11 +40,10 @@ impl RankingStep {
     /// Describes the items and takes the model apart; reads no item.
     pub(crate) async fn prepare(
         settings: &RankingSettings,
-        model: Vec<u8>,
+        host: &Host,
+        files: Arc<ModelFiles>,
         customers: Schema,
-        warehouse: &dyn Warehouse,
-        tenant: &TenantName,
-        parameters: Parameters,
+        (warehouse, tenant, parameters): (&dyn Warehouse, &TenantName, Parameters),
     ) -> Result<Self, RunError> {
         let query = Query { sql: settings.item_sql.clone(), parameters };
         let description = warehouse.describe(tenant, &query).await.map_err(about_items)?;
@@ -55,12 +53,11 @@ impl RankingStep {
             top_n: usize::try_from(settings.top_n).unwrap_or(usize::MAX),
             score: settings.score.clone(),
         };
-        let load =
-            move || Ranking::load(&model, &customers, &items, &options, &ScoringLimits::default());
+        let host = host.clone();
+        let load = move || Ranking::load(&host, &files.model, &customers, &items, &options);
         let ranking = tokio::task::spawn_blocking(load)
             .await
-            .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))?
-            .map_err(|error| RunError::halt("model", chain(&error)))?;
+            .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))??;
         Ok(Self { query, description, ranking: Arc::new(ranking) })
     }
 
@@ -107,7 +104,10 @@ impl RankingStep {
         let over = move || {
             let items = concat_batches(&schema, &batches)
                 .map_err(|error| RunError::halt("items", chain(&error)))?;
-            ranking.over(&items).map_err(|error| RunError::halt("items", chain(&error)))
+            ranking.over(&items).map_err(|fault| match fault {
+                Fault::Model(problem) => RunError::halt("items", problem),
+                other => other.into(),
+            })
         };
         tokio::task::spawn_blocking(over)
             .await
@@ -122,8 +122,7 @@ pub(crate) fn rank(
     keyed: &Keyed,
 ) -> Result<(RecordBatch, Vec<QuarantinedRow>), RunError> {
     let broken = |error: ArrowError| RunError::halt("batch", chain(&error));
-    let best =
-        ranker.rank(&keyed.features).map_err(|error| RunError::halt("model", chain(&error)))?;
+    let best = ranker.rank(&keyed.features)?;
     let rejected = best.rejected.iter().map(|row| QuarantinedRow {
         key: rows::key_text(&keyed.keys, row.row),
         column: Some(row.column.clone()),

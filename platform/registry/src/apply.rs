@@ -21,6 +21,7 @@ use crate::{
     },
     release::{AppliedBundle, ApplyError, git_commit, register},
     segments::Segments,
+    shared::Shared,
 };
 
 /// Why pruned services are archived, for the ledger.
@@ -107,9 +108,10 @@ async fn apply_tree(server: Server<'_>, wanted: &Wanted<'_>) -> Result<TreeOutco
     let outlook = outlook(server, found, &scope).await?;
     let segments = Segments::load(server.store, outlook.pending.iter()).await?;
     let mut inspected = Vec::new();
+    let shared = Shared::isolated(server.isolation.clone());
     for pending in outlook.pending {
         let (bundle, models) = (&pending.bundle, pending.models.as_ref());
-        let inspection = inspect_models(bundle, Some(server.warehouse), models).await;
+        let inspection = inspect_models(bundle, Some(server.warehouse), models, &shared).await;
         problems.extend(inspection.diagnostics.iter().cloned());
         problems.extend(segments.problems(&pending));
         inspected.push((pending, inspection));

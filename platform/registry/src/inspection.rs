@@ -50,7 +50,7 @@ impl std::fmt::Debug for Models {
 /// Reads the models and describes the SQL. With a warehouse that has the tables, columns have
 /// types; without one, names alone are matched.
 pub async fn inspect(bundle: &Bundle, warehouse: Option<&Arc<dyn Warehouse>>) -> Inspection {
-    inspect_models(bundle, warehouse, None).await
+    inspect_models(bundle, warehouse, None, &Shared::default()).await
 }
 
 /// As [`inspect`], with what earlier inspections have left behind.
@@ -59,19 +59,11 @@ pub async fn inspect_sharing(
     warehouse: Option<&Arc<dyn Warehouse>>,
     shared: &Shared,
 ) -> Inspection {
-    inspect_with(bundle, warehouse, None, shared).await
+    inspect_models(bundle, warehouse, None, shared).await
 }
 
-/// As [`inspect`], with models in place of those that the bundle names.
+/// As [`inspect_sharing`], with models in place of those that the bundle names.
 pub async fn inspect_models(
-    bundle: &Bundle,
-    warehouse: Option<&Arc<dyn Warehouse>>,
-    instead: Option<&Models>,
-) -> Inspection {
-    inspect_with(bundle, warehouse, instead, &Shared::default()).await
-}
-
-async fn inspect_with(
     bundle: &Bundle,
     warehouse: Option<&Arc<dyn Warehouse>>,
     instead: Option<&Models>,

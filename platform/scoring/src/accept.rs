@@ -3,6 +3,7 @@
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::compute::filter;
+use serde::{Deserialize, Serialize};
 
 use crate::bind::BoundColumn;
 use crate::columns;
@@ -10,7 +11,7 @@ use crate::error::ScoreError;
 use crate::signature::PortKind;
 
 /// A row that cannot be scored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// Index in the batch.
     pub row: usize,

@@ -7,6 +7,7 @@ use std::sync::{
 
 use cameo_access::Authenticator;
 use cameo_bundle::ArtifactStore;
+use cameo_isolation::Isolation;
 use cameo_package::TrustedKeys;
 use cameo_sealing::TenantKeys;
 use cameo_serving::Predictions;
@@ -49,6 +50,8 @@ pub(crate) struct Deployments {
     pub(crate) trusted_keys: Option<Arc<TrustedKeys>>,
     /// Whether bundles with sensitive predictions are taken.
     pub(crate) seals: bool,
+    /// Where the models of bundles work.
+    pub(crate) isolation: Isolation,
     /// Places for bundles that are being looked at.
     pub(crate) turns: Arc<Semaphore>,
 }
@@ -73,6 +76,7 @@ impl Shared {
             artifacts,
             trusted_keys: trusted_keys.map(Arc::new),
             seals: tenant_keys.master().is_ok(),
+            isolation: config.isolation.clone(),
             turns: Arc::new(Semaphore::new(config.deployments_in_flight_max)),
         };
         let metrics = Metrics::register(&process_metrics);

@@ -6,6 +6,7 @@ use cameo_webhook::Reach;
 
 use axum::body::Bytes;
 use cameo_access::OidcConfig;
+use cameo_isolation::Isolation;
 use cameo_package::SigningKey;
 use cameo_serving::SnapshotSettings;
 use cameo_store::limits::TenantRequestLimits;
@@ -79,6 +80,8 @@ pub struct Config {
     pub deployment_timeout: Duration,
     /// Most bundles that are planned or applied at once, because each may hold a model in memory.
     pub deployments_in_flight_max: usize,
+    /// Where the models of bundles work that are planned or applied.
+    pub isolation: Isolation,
     /// What tenants may ask that are granted nothing else.
     pub tenant_limits: TenantLimits,
     /// A wait of connections for their turn that is never too long. On a slow machine it may be longer before
@@ -131,6 +134,7 @@ impl Default for Config {
             batches_in_flight_max: 16,
             deployment_timeout: Duration::from_mins(15),
             deployments_in_flight_max: 2,
+            isolation: Isolation::None,
             tenant_limits: TenantLimits {
                 rate: RateLimit { requests_per_second: 10_000, burst: 20_000 },
                 requests_in_flight_max: 256,

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_domain::ServicePath;
+use cameo_isolation::{Isolation, Program};
 use cameo_openlineage::Receiver;
 use cameo_package::{SigningKey, TrustedKeys};
 use cameo_sealing::TenantKeys;
@@ -148,6 +149,8 @@ pub(crate) struct Deployment {
     pub(crate) public_url: Option<String>,
     /// What sensitive predictions are sealed with.
     pub(crate) tenant_keys: Arc<TenantKeys>,
+    /// Where the models of bundles work.
+    pub(crate) isolation: Isolation,
 }
 
 impl Deployment {
@@ -184,6 +187,7 @@ impl Deployment {
             artifacts: &self.artifacts,
             warehouse: &self.warehouse,
             seals: self.tenant_keys.master().is_ok(),
+            isolation: &self.isolation,
         }
     }
 
@@ -214,6 +218,7 @@ impl Deployment {
             worker: cameo_worker::Config::default(),
             public_url: None,
             tenant_keys,
+            isolation: Isolation::Process(Program::this()),
         })
     }
 }

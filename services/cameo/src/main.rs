@@ -16,6 +16,7 @@ mod workflows;
 
 use std::{io::Write, process::ExitCode};
 
+use cameo_isolation::child;
 use clap::{Parser, ValueEnum};
 use mimalloc::MiMalloc;
 
@@ -32,6 +33,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    // Workers start this program once for each run, to be what the run's model works in.
+    if let Some(allowance) = child::allowance(std::env::args_os()) {
+        return child::serve(allowance);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

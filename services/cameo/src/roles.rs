@@ -38,6 +38,7 @@ impl Roles {
             worker,
             public_url,
             tenant_keys,
+            isolation,
         } = deployment.clone();
         let background = Background::start("cameo-background").context("no threads for runs")?;
         let opened = store.clone();
@@ -67,6 +68,7 @@ impl Roles {
             };
             started.spawn_behind(cameo_worker::run(
                 cameo_worker::Config {
+                    isolation: isolation.clone(),
                     openlineage,
                     scratch: places.scratch(),
                     webhook_reach: api.webhook_reach,
@@ -93,6 +95,7 @@ impl Roles {
         let config = cameo_api::Config {
             operations_only: !roles.contains(&Role::Api),
             scratch: places.scratch(),
+            isolation,
             ..api
         };
         let dependencies = cameo_api::Dependencies {

@@ -1,12 +1,19 @@
 //! One claimed run, from its release to its verdict.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use cameo_bundle::ReleaseManifest;
 use cameo_crashpoint::hit;
 use cameo_domain::{Reason, RunState};
+use cameo_isolation::{Allowance, Host};
 use cameo_openlineage::{Emitter, Receiver};
-use cameo_pipeline::{Execution, Limits, ModelFiles, Outcome, Plan, RunError, Tracker};
+use cameo_pipeline::{
+    Execution, Limits, ModelFiles, Outcome, Plan, RunError, Tracker, engine_memory, model_memory,
+    start_host,
+};
 use cameo_store::{
     generations,
     runs::{self, ClaimedRun, RunPurpose},
@@ -28,10 +35,8 @@ const BATCH_ROWS: usize = 16 * 1024;
 const HEARTBEATS_PER_LEASE: u32 = 3;
 /// Longest wait between two heartbeats, so that progress stays fresh under long leases.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(1);
-/// How often the process's memory is looked at during a run.
+/// How often the memory of the process, and of the model's own, is looked at during a run.
 const MEMORY_SAMPLED_EVERY: Duration = Duration::from_millis(100);
-/// Share of a run's memory that the warehouse engine gets; batches and the model take the rest.
-const ENGINE_SHARE_PERCENT: u64 = 75;
 
 pub(crate) async fn execute(
     config: &Config,
@@ -72,7 +77,8 @@ async fn attempt(
 ) -> Option<RunState> {
     let tracker = Arc::new(Tracker::default());
     let cancel = abandon.child_token();
-    let sampler = tokio::spawn(sample_memory(Arc::clone(&tracker)));
+    let host = Arc::new(OnceLock::new());
+    let sampler = tokio::spawn(sample_memory(Arc::clone(&tracker), Arc::clone(&host)));
     let heartbeat = tokio::spawn(beat(
         dependencies.clone(),
         claimed.clone(),
@@ -80,7 +86,8 @@ async fn attempt(
         Arc::clone(&tracker),
         cancel.clone(),
     ));
-    let result = publish(config, dependencies, claimed, &tracker, telling, cancel).await;
+    let watched = Watched { tracker: &tracker, host: &host, telling };
+    let result = publish(config, dependencies, claimed, &watched, cancel).await;
     heartbeat.abort();
     sampler.abort();
     // The lease may be lost while this process slept; what made the attempt end is then moot.
@@ -171,14 +178,22 @@ async fn close(
     }
 }
 
+/// What others see of an attempt while it lasts.
+struct Watched<'a> {
+    tracker: &'a Arc<Tracker>,
+    /// Where the model works, as soon as it does.
+    host: &'a OnceLock<Host>,
+    telling: Option<&'a Telling<'a>>,
+}
+
 async fn publish(
     config: &Config,
     dependencies: &Dependencies,
     claimed: &ClaimedRun,
-    tracker: &Arc<Tracker>,
-    telling: Option<&Telling<'_>>,
+    watched: &Watched<'_>,
     cancel: CancellationToken,
 ) -> Result<Outcome, RunError> {
+    let Watched { tracker, host, telling } = watched;
     tracker.begin("prepare");
     let manifest: ReleaseManifest =
         serde_json::from_value(claimed.manifest.clone()).map_err(|error| {
@@ -190,10 +205,19 @@ async fn publish(
             ))
         })?;
     let limits = Limits::of(&manifest.run, &config.ceilings);
+    let memory_bytes = limits.memory_mb * 1024 * 1024;
     let run = Box::pin(async {
         let files = Arc::new(fetch(dependencies, &manifest).await?);
         hit("release_loaded");
-        let plan = prepare(dependencies, claimed, manifest, &files).await?;
+        let allowance = allowance(config, &manifest, memory_bytes);
+        let started = start_host(&config.isolation, allowance).await?;
+        let host = host.get_or_init(|| started).clone();
+        // A model that never ends to load must neither outlast its run nor keep a worker that is to stop.
+        let _stops = host.stops();
+        let plan = tokio::select! {
+            plan = prepare(dependencies, claimed, manifest, &files, host) => plan?,
+            () = cancel.cancelled() => return Err(RunError::Cancelled),
+        };
         tracker.end("prepare");
         if let Some(telling) = telling {
             telling.started(&plan.tables());
@@ -207,7 +231,7 @@ async fn publish(
             tenant_keys: Arc::clone(&dependencies.tenant_keys),
             warehouse: Arc::clone(&dependencies.warehouse),
             read: ReadOptions {
-                memory_limit_bytes: limits.memory_mb * 1024 * 1024 * ENGINE_SHARE_PERCENT / 100,
+                memory_limit_bytes: engine_memory(memory_bytes),
                 threads: config.threads,
                 partitions: config.threads,
                 batch_rows: BATCH_ROWS,
@@ -229,6 +253,7 @@ async fn prepare(
     claimed: &ClaimedRun,
     manifest: ReleaseManifest,
     files: &Arc<ModelFiles>,
+    host: Host,
 ) -> Result<Plan, RunError> {
     let zone: Tz = manifest.timezone.parse().unwrap_or(Tz::UTC);
     let parameters = Parameters {
@@ -236,7 +261,20 @@ async fn prepare(
         run_date: claimed.due_at.with_timezone(&zone).date_naive(),
     };
     let warehouse = dependencies.warehouse.as_ref();
-    Plan::prepare(manifest, Arc::clone(files), warehouse, parameters).await
+    Plan::prepare(manifest, Arc::clone(files), warehouse, parameters, host).await
+}
+
+/// What the model of a run may use.
+fn allowance(config: &Config, manifest: &ReleaseManifest, memory_bytes: u64) -> Allowance {
+    let threads = config.threads.max(1);
+    let time = manifest.run.time_limit().min(config.ceilings.time);
+    Allowance {
+        memory_bytes: model_memory(memory_bytes),
+        // The run's own limit comes first; this one holds where nobody is left to keep it.
+        cpu_time: time * u32::try_from(threads).unwrap_or(u32::MAX),
+        call_time: config.model_time,
+        threads,
+    }
 }
 
 async fn fetch(
@@ -258,11 +296,12 @@ async fn fetch(
     })
 }
 
-/// Notes the most memory that the process has until it is aborted.
-async fn sample_memory(tracker: Arc<Tracker>) {
+/// Notes the most memory that the process and that of the model have together, until it is aborted.
+async fn sample_memory(tracker: Arc<Tracker>, host: Arc<OnceLock<Host>>) {
     loop {
         if let Some(bytes) = cameo_runtime::metrics::resident_bytes() {
-            tracker.memory(bytes);
+            let model = host.get().and_then(Host::resident_bytes).unwrap_or_default();
+            tracker.memory(bytes + model);
         }
         tokio::time::sleep(MEMORY_SAMPLED_EVERY).await;
     }

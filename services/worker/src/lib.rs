@@ -25,6 +25,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cameo_bundle::artifact::ArtifactStore;
 use cameo_crashpoint::hit;
+use cameo_isolation::Isolation;
 use cameo_openlineage::{Emitter, Sending};
 use cameo_runtime::clock::Clock;
 use cameo_sealing::TenantKeys;
@@ -66,6 +67,10 @@ pub struct Config {
     pub drain: Duration,
     /// What a run may use at most, whatever its bundle asks for.
     pub ceilings: Ceilings,
+    /// Where the models of bundles work.
+    pub isolation: Isolation,
+    /// Longest time that a model may take for one batch, or to load.
+    pub model_time: Duration,
     /// For files that go as soon as they have been used: snapshots, before they are stored, and members of
     /// segments. They may be as large as the largest generation.
     pub scratch: PathBuf,
@@ -89,6 +94,9 @@ impl Default for Config {
             poll: Duration::from_millis(500),
             drain: Duration::from_secs(30),
             ceilings: Ceilings::default(),
+            isolation: Isolation::None,
+            // A little longer than the model's own limit, which says how far it came.
+            model_time: Duration::from_secs(10 * 60 + 30),
             scratch: std::env::temp_dir(),
             openlineage: None,
             webhook_reach: Reach::Public,

@@ -5,5 +5,6 @@
 //! [`driver::INPUTS`] inputs for each target; `tests/fuzz 1000000` tries a million.
 
 mod alloc;
+mod bundles;
 mod driver;
 mod targets;

@@ -9,6 +9,7 @@ use std::{
 use axum::http::StatusCode;
 use cameo_bundle::ReleaseManifest;
 use cameo_domain::{Key, RunState};
+use cameo_isolation::Host;
 use cameo_pipeline::{ExplainedCustomer, ModelFiles, Plan, RunError, explain_one};
 use cameo_store::{
     explanations::{self, Importance},
@@ -234,7 +235,8 @@ async fn on_demand(
     let files = Arc::new(ModelFiles { model, preprocess: None });
     let warehouse = world.warehouse.as_ref();
     let parameters = Parameters::utc(at(DUE));
-    let plan = Plan::prepare(manifest, Arc::clone(&files), warehouse, parameters).await?;
+    let host = Host::here();
+    let plan = Plan::prepare(manifest, Arc::clone(&files), warehouse, parameters, host).await?;
     let read =
         ReadOptions { memory_limit_bytes: 512 << 20, threads: 1, partitions: 1, batch_rows: 100 };
     explain_one(&plan, files, &world.store, warehouse, &read, &key).await

@@ -1,6 +1,7 @@
 //! What applying a bundle would break, and who accepts it.
 
 use cameo_bundle::discover;
+use cameo_isolation::Isolation;
 use cameo_registry::{
     ApplyError,
     inspection::inspect,
@@ -62,6 +63,7 @@ async fn a_plan_foretells_where_a_release_goes() {
             artifacts: &artifacts,
             warehouse: &world.warehouse,
             seals: true,
+            isolation: &Isolation::None,
         };
         let found = discover(&root);
         let scope = Scope::of(&root, &found);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cameo_domain::{RunState, Scope, Scopes};
+use cameo_isolation::Isolation;
 use cameo_registry::{ApplyError, Wanted, apply, plan::Server};
 use cameo_sealing::{MasterKey, TenantKeys};
 use cameo_store::{By, generations};
@@ -167,6 +168,7 @@ async fn without_its_master_key_nothing_is_sealed_opened_or_applied() {
         artifacts: &artifacts,
         warehouse: &world.warehouse,
         seals: false,
+        isolation: &Isolation::None,
     };
     let root = world.place.folder.join("bundles");
     let config = root.join("marketing/gender/config.yaml");

@@ -10,6 +10,7 @@ mod due;
 mod flood;
 mod giant;
 mod ground;
+mod hostile;
 mod mirror;
 mod model;
 mod releases;

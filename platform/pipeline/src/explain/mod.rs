@@ -21,10 +21,8 @@ use arrow::{
 };
 use cameo_bundle::{ExplanationConfig, ExplanationMethod, ExplanationStore};
 use cameo_domain::EXPLANATION_COLUMN;
-use cameo_scoring::{
-    ModelError,
-    explain::{ExplainOptions, Explained, Explainer, Method, Unit},
-};
+use cameo_isolation::{Explainer, Fault};
+use cameo_scoring::explain::{ExplainOptions, Explained, Method, Unit};
 use cameo_store::{Store, explanations as stored};
 use cameo_warehouse::{ReadOptions, Warehouse};
 use tally::Tally;
@@ -33,7 +31,7 @@ pub use one::{Contribution, ExplainedCustomer, explain_one};
 
 use crate::{
     error::{RunError, chain},
-    plan::{ModelFiles, Plan, load_options},
+    plan::{ModelFiles, Plan, null_defaults},
 };
 
 /// How the predictions of one run are explained, and what they have added up to so far.
@@ -71,7 +69,7 @@ impl Explanations {
         if asked.is_none() {
             let probe = background::made_up(&plan.feature_schema());
             let probe = load(plan, Arc::clone(&files), &probe, &settings).await?;
-            if !probe.is_ok_and(|explainer| is_exact(explainer.method())) {
+            if !probe.is_ok_and(|explainer| is_exact(explainer.about().method)) {
                 return Ok(None);
             }
         }
@@ -82,17 +80,14 @@ impl Explanations {
         }
         let explainer = match load(plan, files, &background, &settings).await? {
             Ok(explainer) => explainer,
-            Err(error) if asked.is_some() => {
+            Err(problem) if asked.is_some() => {
                 return Err(RunError::halt(
                     "explanation",
-                    format!(
-                        "the model cannot be explained as EXPLANATION_CONFIG says: {}",
-                        chain(&error)
-                    ),
+                    format!("the model cannot be explained as EXPLANATION_CONFIG says: {problem}"),
                 ));
             }
-            Err(error) => {
-                tracing::info!(service = %plan.manifest.path, reason = chain(&error), "not explained");
+            Err(problem) => {
+                tracing::info!(service = %plan.manifest.path, reason = problem, "not explained");
                 return Ok(None);
             }
         };
@@ -122,8 +117,8 @@ impl Explanations {
             .then(|| usize::try_from(settings.top_k).unwrap_or(1));
         // A sampled explanation costs hundreds of evaluations of the model: where the rows keep
         // none, the customers of the background speak for all.
-        let sample = (top_k.is_none() && !is_exact(explainer.method())).then_some(background);
-        let tally = Mutex::new(Tally::new(explainer.columns().len(), cohorts.len()));
+        let sample = (top_k.is_none() && !is_exact(explainer.about().method)).then_some(background);
+        let tally = Mutex::new(Tally::new(explainer.about().columns.len(), cohorts.len()));
         Ok(Self { explainer, top_k, cohorts, sample, tally })
     }
 
@@ -152,10 +147,10 @@ impl Explanations {
         &self,
         features: &RecordBatch,
     ) -> Result<(Explained, RecordBatch, Option<BooleanArray>), RunError> {
-        let explained = self
-            .explainer
-            .explain(features)
-            .map_err(|error| RunError::halt("explanation", chain(&error)))?;
+        let explained = self.explainer.explain(features).map_err(|fault| match fault {
+            Fault::Model(problem) => RunError::halt("explanation", problem),
+            other => other.into(),
+        })?;
         if explained.rejected.is_empty() {
             return Ok((explained, features.clone(), None));
         }
@@ -186,17 +181,18 @@ impl Explanations {
         &self,
         features: &'a RecordBatch,
     ) -> Result<Vec<&'a ArrayRef>, RunError> {
-        self.explainer.columns().iter().map(|name| column(features, name)).collect()
+        self.explainer.about().columns.iter().map(|name| column(features, name)).collect()
     }
 
     /// What holds before any row is explained.
     fn describe(&self) -> stored::Explanation {
+        let about = self.explainer.about();
         stored::Explanation {
-            method: method_word(self.explainer.method()).to_owned(),
-            description: self.explainer.describe(),
-            output: self.explainer.output().to_owned(),
-            unit: unit(self.explainer.unit()),
-            base_value: self.explainer.base_value(),
+            method: method_word(about.method).to_owned(),
+            description: about.description.clone(),
+            output: about.output.clone(),
+            unit: unit(about.unit),
+            base_value: about.base_value,
             stored: self.top_k.is_some(),
             rows: 0,
             standard_error: None,
@@ -210,16 +206,16 @@ impl Explanations {
             self.count(&explained, &features)?;
         }
         let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let features = self.explainer.columns();
-        let exact = is_exact(self.explainer.method());
+        let features = &self.explainer.about().columns;
+        let exact = is_exact(self.explainer.about().method);
         Ok(stored::Importance {
             explanation: stored::Explanation {
                 rows: tally.rows(),
                 standard_error: (!exact).then(|| tally.mean_error()),
                 ..self.describe()
             },
-            features: tally.importances(&features),
-            cohorts: tally.cohorts(&self.cohorts, &features),
+            features: tally.importances(features),
+            cohorts: tally.cohorts(&self.cohorts, features),
         })
     }
 }
@@ -229,28 +225,26 @@ fn unasked() -> ExplanationConfig {
     ExplanationConfig { store: ExplanationStore::OnDemand, ..ExplanationConfig::default() }
 }
 
+/// The explainer, or in words why the model has none.
 async fn load(
     plan: &Plan,
     files: Arc<ModelFiles>,
     background: &RecordBatch,
     settings: &ExplanationConfig,
-) -> Result<Result<Explainer, ModelError>, RunError> {
-    let features = plan.feature_schema();
+) -> Result<Result<Explainer, String>, RunError> {
+    let (host, features) = (plan.host.clone(), plan.feature_schema());
     let (background, options) = (background.clone(), options(plan, settings));
-    let load = load_options(&plan.manifest);
-    let load = move || {
-        Explainer::load_with(
-            &files.model,
-            files.preprocess.as_deref(),
-            &features,
-            &background,
-            &options,
-            &load,
-        )
-    };
-    tokio::task::spawn_blocking(load)
+    let defaults = null_defaults(&plan.manifest);
+    let load =
+        move || Explainer::load(&host, files.files(), &features, &background, &options, &defaults);
+    let loaded = tokio::task::spawn_blocking(load)
         .await
-        .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))
+        .map_err(|panic| RunError::halt("model_panicked", panic.to_string()))?;
+    match loaded {
+        Ok(explainer) => Ok(Ok(explainer)),
+        Err(Fault::Model(problem)) => Ok(Err(problem)),
+        Err(other) => Err(other.into()),
+    }
 }
 
 fn options(plan: &Plan, settings: &ExplanationConfig) -> ExplainOptions {

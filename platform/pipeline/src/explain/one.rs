@@ -70,8 +70,8 @@ pub async fn explain_one(
     let settings = plan.manifest.explanation.clone().unwrap_or_default();
     let rows = settings.background_rows;
     let background = super::background::of_release(plan, rows, store, warehouse, read).await?;
-    let explainer = super::load(plan, files, &background, &settings).await?.map_err(|error| {
-        RunError::halt("explanation", format!("the model cannot be explained: {}", chain(&error)))
+    let explainer = super::load(plan, files, &background, &settings).await?.map_err(|problem| {
+        RunError::halt("explanation", format!("the model cannot be explained: {problem}"))
     })?;
     let explanations = Explanations::new(plan, explainer, &settings, background)?;
     explanations.one(plan, &features, key).map(Some)
@@ -109,8 +109,7 @@ impl Explanations {
         let model = plan.scorer().ok_or_else(|| {
             RunError::halt("explanation", "a service that ranks cannot be explained")
         })?;
-        let scored =
-            model.score(features).map_err(|error| RunError::halt("model", chain(&error)))?;
+        let scored = model.score(features)?;
         if let Some(rejected) = scored.rejected.first() {
             return Err(RunError::halt(
                 "row_rejected",

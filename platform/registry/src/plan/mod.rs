@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use cameo_bundle::{Diagnostic, Discovery, MacroUse, ReleaseManifest};
 use cameo_domain::{ServicePath, Sha256};
-use cameo_pipeline::{ModelFiles, Plan, RunError};
+use cameo_isolation::Allowance;
+use cameo_pipeline::{ModelFiles, Plan, RunError, model_memory, start_host};
 use cameo_store::StoreError;
 use cameo_warehouse::ReadOptions;
 use serde::Serialize;
@@ -48,6 +49,7 @@ pub use crate::segments::{SegmentChange, SegmentChangeKind};
 use crate::{
     inspection::{inspect_models, parameters},
     segments::Segments,
+    shared::Shared,
 };
 
 /// Rows per batch of a sample: as in a run.
@@ -101,9 +103,10 @@ async fn compared(
     let Outlook { tenants, pending, removed, unaffected, mut warnings } = outlook;
     let segments = Segments::load(server.store, pending.iter()).await?;
     let mut services = Vec::new();
+    let shared = Shared::isolated(server.isolation.clone());
     for pending in pending {
-        let found =
-            inspect_models(&pending.bundle, Some(server.warehouse), pending.models.as_ref()).await;
+        let (bundle, models) = (&pending.bundle, pending.models.as_ref());
+        let found = inspect_models(bundle, Some(server.warehouse), models, &shared).await;
         let mut problems = found.diagnostics;
         problems.extend(segments.problems(&pending));
         let sound = !problems.iter().any(Diagnostic::is_error);
@@ -167,7 +170,9 @@ async fn service_change(
     let failed = |source| PlanError::Run { path: path.clone(), source };
     let files = ModelFiles { model: models.model, preprocess: models.preprocess };
     let (parameters, warehouse) = (parameters(&bundle), server.warehouse.as_ref());
-    let prepared = Plan::prepare(manifest.clone(), Arc::new(files), warehouse, parameters).await;
+    let host = start_host(server.isolation, allowance(&manifest)).await.map_err(failed)?;
+    let files = Arc::new(files);
+    let prepared = Plan::prepare(manifest.clone(), files, warehouse, parameters, host).await;
     let prepared = Arc::new(prepared.map_err(failed)?);
     let sample = if sample_customers == 0 {
         None
@@ -209,6 +214,12 @@ async fn service_change(
         sample,
         service: bundle.path,
     })
+}
+
+/// What the model of a sample may use: as much memory as in a run, and the time that somebody waits.
+fn allowance(manifest: &ReleaseManifest) -> Allowance {
+    let memory_bytes = model_memory(manifest.run.memory_limit_bytes());
+    Allowance { memory_bytes, threads: 1, ..Allowance::default() }
 }
 
 fn read_options(manifest: &ReleaseManifest) -> ReadOptions {

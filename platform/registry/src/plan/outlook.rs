@@ -11,6 +11,7 @@ use cameo_bundle::{
     ArtifactStore, Bundle, Diagnostic, Discovery, ReleaseManifest, Tenant, TenantConfig, artifact,
 };
 use cameo_domain::{GroupAccess, PredictionSchema, ServicePath, Sha256, Stage, TenantName};
+use cameo_isolation::Isolation;
 use cameo_store::{
     Store, StoreError,
     limits::{self, RequestLimits},
@@ -40,6 +41,8 @@ pub struct Server<'a> {
     pub warehouse: &'a Arc<dyn Warehouse>,
     /// Whether it can seal sensitive predictions.
     pub seals: bool,
+    /// Where the models of bundles work.
+    pub isolation: &'a Isolation,
 }
 
 /// How much of a server a tree speaks for: what is missing there was removed.

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Walks per row of the sampling method by default.
 const SAMPLES: usize = 128;
 /// Bytes of look-up tables by default.
 const TABLE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// How a model is explained.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainOptions {
     /// The method; [`Method::Auto`] takes the best one that holds for the model.
     pub method: Method,
@@ -36,7 +38,7 @@ impl Default for ExplainOptions {
 }
 
 /// How contributions are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Method {
     /// The best that holds: path-dependent for a tree ensemble, closed form for a linear model, else
     /// sampling.
@@ -65,7 +67,7 @@ impl fmt::Display for Method {
 }
 
 /// What contributions add up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Unit {
     /// The raw score before the transform that makes a probability of it, as log-odds.
     Margin,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
 use tract_onnx::pb::ModelProto;
 
 use super::bind::{self, Columns, Entry, Side};
@@ -22,7 +23,7 @@ use crate::signature::PortKind;
 pub const TOP_N_MAX: usize = 1_000;
 
 /// What is ranked, and by what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankOptions {
     /// Column of the items that names an item: an integer or a string, one row each.
     pub item_key: String,

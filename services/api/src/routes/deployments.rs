@@ -362,7 +362,13 @@ fn defines_segments(folder: &Path) -> bool {
 
 impl Deployments {
     fn server<'a>(&'a self, store: &'a cameo_store::Store) -> Server<'a> {
-        Server { store, artifacts: &self.artifacts, warehouse: &self.warehouse, seals: self.seals }
+        Server {
+            store,
+            artifacts: &self.artifacts,
+            warehouse: &self.warehouse,
+            seals: self.seals,
+            isolation: &self.isolation,
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::{fmt::Write, process::ExitCode, sync::Arc};
 use anyhow::{Context, bail};
 use cameo_bundle::ReleaseManifest;
 use cameo_domain::{GenerationId, Key, ReleaseId, Schedule, ServicePath};
-use cameo_pipeline::{ExplainedCustomer, ModelFiles, Plan, explain_one};
+use cameo_isolation::Allowance;
+use cameo_pipeline::{ExplainedCustomer, ModelFiles, Plan, explain_one, model_memory, start_host};
 use cameo_store::{
     lookup::{self, ServedGeneration},
     releases,
@@ -69,7 +70,10 @@ pub(crate) async fn run(
         batch_rows: 1_024,
     };
     let warehouse = deployment.warehouse.as_ref();
-    let plan = Plan::prepare(manifest, Arc::clone(&files), warehouse, parameters).await?;
+    let memory_bytes = model_memory(manifest.run.memory_limit_bytes());
+    let allowance = Allowance { memory_bytes, ..Allowance::default() };
+    let host = start_host(&deployment.isolation, allowance).await?;
+    let plan = Plan::prepare(manifest, Arc::clone(&files), warehouse, parameters, host).await?;
     let customer = explain_one(&plan, files, &deployment.store, warehouse, &read, &key).await?;
     let Some(customer) = customer else {
         bail!("features.sql of {path} gives no customer `{key}`; is the key right?");

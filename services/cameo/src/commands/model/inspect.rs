@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, bail};
 use arrow::datatypes::{Field, Schema};
 use cameo_bundle::{Bundle, Diagnostic, MODEL_BYTES_MAX, load, other_format, render_human};
-use cameo_registry::inspection::{self, Models, arrow_kind};
+use cameo_registry::{
+    Shared,
+    inspection::{self, Models, arrow_kind},
+};
 use cameo_scoring::{Anatomy, Scorer, ScoringLimits, anatomy};
 use serde::Serialize;
 
@@ -91,7 +94,8 @@ pub(super) async fn run(
     let (mut features, mut problems) = (None, vec![]);
     if let Some(bundle) = &bundle {
         let warehouse = check::lake(global)?;
-        let found = inspection::inspect_models(bundle, warehouse.as_ref(), Some(&models)).await;
+        let (warehouse, shared) = (warehouse.as_ref(), Shared::default());
+        let found = inspection::inspect_models(bundle, warehouse, Some(&models), &shared).await;
         (features, problems) = (found.features, found.diagnostics);
     }
     let mut inspected = Inspected {
