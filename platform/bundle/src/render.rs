@@ -1,6 +1,6 @@
 //! Diagnostics for people.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, ThemeStyles,
@@ -13,7 +13,11 @@ const WIDTH_COLUMNS: usize = 100;
 /// Longest label beside the excerpt, in characters; longer texts go below it, where they wrap.
 const LABEL_CHARACTERS_MAX: usize = 48;
 
-/// The problems one after the other, each with its excerpt.
+/// Most problems that are shown. Each excerpt is looked for from the file's beginning, and a file of nothing but
+/// unknown keys has tens of thousands.
+const SHOWN_MAX: usize = 100;
+
+/// The problems one after the other, each with its excerpt; of those beyond [`SHOWN_MAX`] their number.
 #[must_use]
 pub fn render_human(diagnostics: &[Diagnostic], colour: bool) -> String {
     let mut theme = GraphicalTheme::unicode();
@@ -26,7 +30,7 @@ pub fn render_human(diagnostics: &[Diagnostic], colour: bool) -> String {
         .with_context_lines(1)
         .without_syntax_highlighting();
     let mut out = String::new();
-    for (index, diagnostic) in diagnostics.iter().enumerate() {
+    for (index, diagnostic) in diagnostics.iter().take(SHOWN_MAX).enumerate() {
         if index > 0 {
             out.push('\n');
         }
@@ -36,6 +40,10 @@ pub fn render_human(diagnostics: &[Diagnostic], colour: bool) -> String {
             out.push_str(&diagnostic.to_string());
             out.push('\n');
         }
+    }
+    let more = diagnostics.len().saturating_sub(SHOWN_MAX);
+    if more > 0 {
+        let _ = writeln!(out, "\n… and {more} more; correct these first");
     }
     out
 }

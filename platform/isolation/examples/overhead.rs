@@ -80,7 +80,7 @@ fn turn(
     let scorer = Scorer::load(&host, files, batch.schema_ref(), &NullDefaults::new())?;
     scorer.score(batch)?;
     let (cpu, began, rows) = (cpu_seconds()?, Instant::now(), AtomicU64::new(0));
-    std::thread::scope(|scope| {
+    let ended: Result<(), String> = std::thread::scope(|scope| {
         let work = || {
             while began.elapsed().as_secs_f64() < seconds {
                 let scored = scorer.score(batch)?;
@@ -92,8 +92,8 @@ fn turn(
         all.into_iter().try_for_each(|one| {
             one.join().map_err(|_| "a thread panicked")?.map_err(|fault| fault.to_string())
         })
-    })
-    .map_err(|error: String| error)?;
+    });
+    ended?;
     let took = began.elapsed().as_secs_f64();
     drop((scorer, host));
     // The child's time counts once it has ended.

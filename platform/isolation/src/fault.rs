@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Longest text of a refusal, in characters: a reason is kept, and an operator may have a name of megabytes.
+const PROBLEM_CHARACTERS_MAX: usize = 2_000;
+
 /// Why a model gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +84,14 @@ impl Fault {
     }
 
     pub(crate) fn of_model(error: &impl std::error::Error) -> Self {
-        Self::Model(error.to_string())
+        Self::refused(&error.to_string())
+    }
+
+    /// A refusal in the words of the model's process, which repeat names that its author chose.
+    pub(crate) fn refused(problem: &str) -> Self {
+        match problem.char_indices().nth(PROBLEM_CHARACTERS_MAX) {
+            None => Self::Model(problem.to_owned()),
+            Some((end, _)) => Self::Model(format!("{}…", &problem[..end])),
+        }
     }
 }

@@ -126,7 +126,7 @@ impl Process {
         let _ = wire::write(&mut *lock(&self.stdin), number, request, parts);
         let frame = self.wait(number, &answer, self.allowance.call_time, request.doing())?;
         match frame.message {
-            Answer::Refused(problem) => Err(Fault::Model(problem)),
+            Answer::Refused(problem) => Err(Fault::refused(&problem)),
             message => Ok((message, frame.parts)),
         }
     }
@@ -204,7 +204,9 @@ impl Shared {
                 Ok(Some(frame)) => {
                     let waiting = lock(&self.state).waiting.remove(&frame.number);
                     // Whoever asked may have given up.
-                    let _ = waiting.map(|waiting| waiting.send(Ok(frame)));
+                    if let Some(waiting) = waiting {
+                        let _ = waiting.send(Ok(frame));
+                    }
                 }
                 Ok(None) => break None,
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break None,

@@ -33,7 +33,9 @@ pub(crate) fn write(
     count(number);
     count(header.len() as u64);
     count(parts.len() as u64);
-    parts.iter().for_each(|part| count(part.len() as u64));
+    for part in parts {
+        count(part.len() as u64);
+    }
     head.extend_from_slice(&header);
     to.write_all(&head)?;
     parts.iter().try_for_each(|part| to.write_all(part))
@@ -86,9 +88,9 @@ fn bounded(found: u64, limit: u64, what: &str) -> io::Result<u64> {
 }
 
 /// A length is only believed as its bytes arrive.
-#[expect(clippy::cast_possible_truncation, reason = "64-bit machines only")]
 fn bytes(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(length.min(PART_BYTES_AT_ONCE) as usize);
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(length.min(PART_BYTES_AT_ONCE)).unwrap_or_default());
     from.take(length).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

@@ -34,14 +34,20 @@ fn spring(features: &RecordBatch) {
     let lowest = levels.as_primitive::<Float64Type>().iter().flatten().fold(0.0, f64::min);
     #[expect(clippy::cast_possible_truncation, reason = "a small number")]
     match lowest as i64 {
-        -901 => drop(black_box(deep(0))),
+        -901 => {
+            black_box(deep(0));
+        }
         -902 => abort(),
         // The first one takes the standard library's own handler away.
-        -903 => drop((raise(Signal::SIGSEGV), raise(Signal::SIGSEGV))),
+        -903 => {
+            let _ = (raise(Signal::SIGSEGV), raise(Signal::SIGSEGV));
+        }
         -904 => endless(),
         -905 => greedy(),
         -906 => panic!("the model has lost its mind"),
-        -907 => drop(stdout().write_all(&[0xff; 64]).and_then(|()| stdout().flush())),
+        -907 => {
+            let _ = stdout().write_all(&[0xff; 64]).and_then(|()| stdout().flush());
+        }
         -908 => curious(),
         -909 => {
             let _ = stderr().write_all("words ".repeat(WORDS).as_bytes());

@@ -195,7 +195,6 @@ fn batch(bytes: Vec<u8>) -> Result<RecordBatch, String> {
     decode(bytes).map_err(|error: io::Error| error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn said(error: impl std::error::Error) -> String {
     error.to_string()
 }

@@ -40,10 +40,14 @@ fn numbered(prefix: &str, count: usize) -> Vec<(String, ArrayRef)> {
     (0..count).map(|at| (format!("{prefix}{at}"), floats(at))).collect()
 }
 
+fn whole(number: usize) -> i64 {
+    i64::try_from(number).expect("a small number")
+}
+
 /// Columns of four types, and one that no model reads.
 fn mixed() -> RecordBatch {
     let colours = (0..ROWS).map(|row| [Some("red"), None, Some("green")][row % 3]);
-    let visits = (0..ROWS).map(|row| (row % 11 > 0).then_some(row as i64));
+    let visits = (0..ROWS).map(|row| (row % 11 > 0).then_some(whole(row)));
     batch(vec![
         ("secret".to_owned(), Arc::new(StringArray::from(vec!["mine"; ROWS]))),
         ("COLOUR".to_owned(), Arc::new(colours.collect::<StringArray>())),
@@ -124,7 +128,7 @@ fn explanations_are_the_same_in_another_process() {
 #[test]
 fn rankings_are_the_same_in_another_process() {
     let customers = batch(numbered("c", 6));
-    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..ROWS as i64).rev()));
+    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..whole(ROWS)).rev()));
     let items = batch([vec![("offer".to_owned(), keys)], numbered("i", 4)].concat());
     let options = RankOptions { item_key: "offer".to_owned(), top_n: 5, score: None };
     let hosts = places();

@@ -42,9 +42,10 @@ async fn a_model_that_breaks_ends_its_own_run_with_a_reason_and_no_other() {
     let config = cameo_worker::Config { model_time: MODEL_TIME, ..world.worker_config() };
     let worker = world.worker(config).await;
     let memory_before = peak_mb();
-    let (rounds, mut at) = (rounds(1), seed() as usize);
+    let mut at = usize::try_from(seed() % TRAPS.len() as u64).expect("a small number");
+    let broken_models = rounds(1) as usize * TRAPS.len();
     let (mut reasons, mut slowest, mut harmed) = (Vec::new(), Duration::ZERO, 0);
-    for round in 0..rounds as usize * TRAPS.len() {
+    for round in 0..broken_models {
         // Each trap once per round, beginning anywhere.
         at = (at + 1) % TRAPS.len();
         let (what, level, code) = TRAPS[at];
@@ -86,8 +87,8 @@ async fn a_model_that_breaks_ends_its_own_run_with_a_reason_and_no_other() {
     report(
         "models that break what runs them",
         &[
-            ("broken", &(rounds as usize * TRAPS.len())),
-            ("ended with their reason", &(rounds as usize * TRAPS.len())),
+            ("broken", &broken_models),
+            ("ended with their reason", &broken_models),
             ("runs of the next tenant harmed", &harmed),
             ("workers lost", &0),
             ("longest until both runs ended, s", &slowest),

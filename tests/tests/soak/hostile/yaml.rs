@@ -67,8 +67,7 @@ fn told(problems: &[Diagnostic]) -> String {
     // The line at fault is shown as it is, and a config may be one line.
     assert!(shown.len() < 1 << 20, "what is told of it stays short: {} bytes", shown.len());
     let first = problems.iter().find(|problem| problem.is_error()).expect("an error");
-    let text: String = first.to_string().chars().take(300).collect();
-    text
+    first.to_string().chars().take(300).collect()
 }
 
 #[test]

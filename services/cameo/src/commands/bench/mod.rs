@@ -24,7 +24,8 @@ use crate::{cli::Bench, output::Output};
 
 pub(crate) async fn run(bench: Bench, output: Output) -> anyhow::Result<ExitCode> {
     match bench {
-        Bench::Run(wanted) => run::run(wanted, output).await,
+        // On the heap: it holds a bundle that is applied, and every command would hold it as well.
+        Bench::Run(wanted) => Box::pin(run::run(wanted, output)).await,
         Bench::Check(wanted) => check::run(wanted, output).await,
         Bench::Lookup(wanted) => lookup::run(wanted, output).await,
         Bench::Overload(wanted) => overload::run(wanted, output).await,
