@@ -100,7 +100,8 @@ impl Place {
     }
 
     /// A worker by the clock on the wall, on threads that give way, as `cameo up` starts it.
-    pub async fn worker_behind(&self, config: cameo_worker::Config) -> RunningWorker {
+    #[must_use]
+    pub fn worker_behind(&self, config: cameo_worker::Config) -> RunningWorker {
         let background = Background::start("worker").expect("threads");
         let (place, shutdown) = (self.clone(), CancellationToken::new());
         let stop = shutdown.clone();

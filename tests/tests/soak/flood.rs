@@ -99,7 +99,7 @@ async fn start_roles(world: &World, stop: &CancellationToken) -> RunningWorker {
     tokio::spawn(cameo_scheduler::run(config, scheduler, stop.clone()));
     let drain = Duration::from_millis(100);
     let config = cameo_worker::Config { drain, ..cameo_worker::Config::default() };
-    world.place.worker_behind(config).await
+    world.place.worker_behind(config)
 }
 
 /// Asks for a prediction of one quiet tenant after the other until it is aborted.
