@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use cameo_domain::RunState;
+use cameo_domain::{RunState, Sha256};
 use cameo_store::{StoreError, generations, schema};
 use cameo_tests::{Bundle, Cluster, World, eventually, report, rounds, seed};
 use serde_json::Value;
@@ -26,6 +26,10 @@ const ROWS: u64 = 50;
 const NEXT_DUE: &str = "2024-03-03T18:00:00Z";
 /// Schemas that CI goes through, besides the first and the latest.
 const SHORT: u32 = 4;
+/// What stands for the file of a segment's members.
+const MEMBERS: &[u8] = b"members of a segment";
+/// The schema from which on segments have members.
+const SEGMENTS_SINCE: i64 = 12;
 /// Numbers from here on are new: those that a backup may not have seen are left out.
 const NEW_NUMBERS_FROM: i64 = 1_000_000;
 /// What restoring makes again, and so leaves otherwise than it was.
@@ -63,7 +67,6 @@ async fn migrator() -> Migrator {
 /// What fixtures cannot know: a release that the present version runs, and a file of the artifact store.
 struct Present {
     release: Value,
-    artifact: String,
     model: PathBuf,
 }
 
@@ -85,12 +88,12 @@ impl Present {
         let stored = world.place.artifacts().file_of(&hash).expect("the model is stored");
         let model = std::env::temp_dir().join(format!("cameo-{}-{artifact}", std::process::id()));
         fs::copy(stored, &model).expect("the model is kept");
-        Self { release: release.0, artifact, model }
+        Self { release: release.0, model }
     }
 
     fn write(&self, sql: &str) -> String {
         sql.replace("{release}", &format!("$json${}$json$::jsonb", self.release))
-            .replace("{artifact}", &self.artifact)
+            .replace("{artifact}", &Sha256::of(MEMBERS).to_string())
     }
 }
 
@@ -120,7 +123,9 @@ async fn database_of(version: i64, present: &Present) -> World {
     }
     connection.close().await.expect("the connection ends");
     let model = fs::read(&present.model).expect("the model");
-    world.place.artifacts().put(model.into()).await.expect("the model is stored");
+    let artifacts = world.place.artifacts();
+    artifacts.put(model.into()).await.expect("the model is stored");
+    artifacts.put(MEMBERS.into()).await.expect("the members are stored");
     world
 }
 
@@ -243,7 +248,8 @@ async fn every_earlier_schema_with_its_data_comes_back_and_publishes() {
         let to = folder.path().join(version.to_string());
         let taken = take(&world, &to).await.unwrap_or_else(|error| panic!("{version}: {error:?}"));
         assert_eq!(taken.schema, *version);
-        assert_eq!(taken.artifacts, 1, "schema {version}");
+        let needed = if *version < SEGMENTS_SINCE { 1 } else { 2 };
+        assert_eq!(taken.artifacts, needed, "schema {version}");
 
         let checked = cameo_backup::check(&to).await.expect("a sound backup");
         let another = empty_world().await;
