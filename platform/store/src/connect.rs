@@ -285,7 +285,9 @@ mod tests {
             EmbeddedPostgres::start(&folder.path().join("pg"), &settings).expect("a Postgres");
         let options = ConnectOptions::from_url(&postgres.url()).expect("a URL");
         let store = Store::connect(&options.control_connections(1)).await.expect("a connection");
-        let run = async |sql| sqlx::query(sql).execute(store.control()).await.expect("an answer");
+        let run = async |sql: &'static str| {
+            sqlx::query(sql).execute(store.control()).await.expect("an answer")
+        };
         run("create table written (round integer)").await;
         for round in 0..ROUNDS {
             {

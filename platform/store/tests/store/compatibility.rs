@@ -24,10 +24,11 @@ const CATALOGUE: &str = "
     where c.relnamespace = 'cameo'::regnamespace and c.relkind in ('r', 'p')
       and c.relname <> 'migrations' and a.attnum > 0 and not a.attisdropped
     union all
-    select format('rule %s of %s', k.conname, k.conrelid::regclass), pg_get_constraintdef(k.oid), false
-    from pg_constraint k where k.connamespace = 'cameo'::regnamespace and k.contype <> 'n'
+    select format('rule %s of cameo.%s', k.conname, c.relname), pg_get_constraintdef(k.oid), false
+    from pg_constraint k join pg_class c on c.oid = k.conrelid
+    where k.connamespace = 'cameo'::regnamespace and k.contype <> 'n'
     union all
-    select format('rule %s of %s', i.indexrelid::regclass, i.indrelid::regclass),
+    select format('rule %s of cameo.%s', i.indexrelid::regclass, c.relname),
            pg_get_indexdef(i.indexrelid), false
     from pg_index i join pg_class c on c.oid = i.indrelid
     where c.relnamespace = 'cameo'::regnamespace and i.indisunique

@@ -12,6 +12,14 @@ use cameo_tests::{report, rounds};
 use crate::ground::Ground;
 use sweep::Sweep;
 
+/// What fills an empty database, in the transaction that `Load::begin` began: dropping any of it drops that.
+const WITHIN_A_LOAD: [&str; 4] = [
+    "backup::load::Load::table",
+    "backup::load::Load::finish",
+    "backup::load::LoadedTable::send",
+    "backup::load::LoadedTable::finish",
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_is_dropped_at_any_await_leaves_nothing_behind() {
     let begun = Instant::now();
@@ -24,7 +32,10 @@ async fn a_call_that_is_dropped_at_any_await_leaves_nothing_behind() {
         let dropped = sweep.end().await;
         ground.world.assert_sound().await;
         let swept: BTreeSet<String> = dropped.keys().cloned().collect();
-        let all = source::public_async_functions();
+        let mut all = source::public_async_functions();
+        for within in WITHIN_A_LOAD {
+            assert!(all.remove(within), "{within} is not in the source");
+        }
         let forgotten: Vec<_> = all.difference(&swept).collect();
         let unknown: Vec<_> = swept.difference(&all).collect();
         assert!(
@@ -39,7 +50,7 @@ async fn a_call_that_is_dropped_at_any_await_leaves_nothing_behind() {
         "Cancelled database work",
         &[
             ("rounds", &rounds),
-            ("calls of the store, all of them", &calls),
+            ("calls of the store, all but four of a restore", &calls),
             ("times that one was dropped at an await", &drops),
             ("transactions left open, locks left, answers lost", &0),
             ("seconds", &begun.elapsed().as_secs()),

@@ -21,6 +21,8 @@ const LANES: usize = 2;
 const NAME: &str = "the-sleeper";
 /// How long a worker may work on before it falls asleep.
 const WAKE: Duration = Duration::from_millis(150);
+/// A look asks Postgres a few questions: seldom enough that they are not what it works on.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// What a worker logs whose write was refused.
 const REFUSED: [&str; 2] =
     ["another worker has taken the run over", "could not record how the attempt ended"];
@@ -70,6 +72,7 @@ async fn sleep_at(points: &[&str]) -> (Tally, Slept) {
         }
         let healthy = world.worker(world.worker_config()).await;
         let ended = eventually(&format!("another worker ends what slept at {point}"), async || {
+            tokio::time::sleep(LOOK_EVERY).await;
             end_leases(&world, NAME).await;
             Some(gender.run(run).await).filter(|run| run.state.is_finished())
         })
@@ -117,6 +120,7 @@ async fn sleep_at_random(mut draw: Draw, stops: u32) -> (Tally, Slept) {
         let which = draw.one_of(&crew.workers());
         let name = crew.members[which].name;
         eventually(&format!("{name} is at work"), async || {
+            tokio::time::sleep(LOOK_EVERY).await;
             crew.hour_passes().await;
             held_by(&world, name).await
         })
@@ -134,6 +138,7 @@ async fn sleep_at_random(mut draw: Draw, stops: u32) -> (Tally, Slept) {
         };
         // Asleep after its own commit it was not overtaken.
         let overtaken = eventually("the run of the sleeper has ended", async || {
+            tokio::time::sleep(LOOK_EVERY).await;
             // What it had asked of Postgres may have been answered since, with locks.
             end_leases(&world, name).await;
             let over = format!(

@@ -191,11 +191,18 @@ impl Trial {
 /// Whether two steps can happen at once, and the order of their effects can be told afterwards.
 fn may_be_together(one: Step, other: Step) -> bool {
     let same = one.actor().is_some() && one.actor() == other.actor();
-    // Copies stand in the order in which publications began, and runs in that of their numbers, which those of
-    // two requests share out among them as they come.
-    let ordered = matches!(
-        (one, other),
-        (Step::Publish { .. }, Step::Publish { .. }) | (Step::Request { .. }, Step::Request { .. })
-    );
-    one.is_atomic() && other.is_atomic() && !same && !ordered
+    let unordered = |one, other| match (one, other) {
+        // Copies stand in the order in which publications began, and runs in that of their numbers, which those
+        // of two requests share out among them as they come.
+        (Step::Publish { .. }, Step::Publish { .. })
+        | (Step::Request { .. }, Step::Request { .. }) => true,
+        // Whoever claims a run at the moment at which it is withdrawn goes without another.
+        (
+            Step::Claim { .. },
+            Step::Cancel { .. } | Step::Promote { .. } | Step::RollBack { .. },
+        ) => true,
+        _ => false,
+    };
+    let ordered = !unordered(one, other) && !unordered(other, one);
+    one.is_atomic() && other.is_atomic() && !same && ordered
 }

@@ -202,7 +202,8 @@ async fn assert_at_work(version: i64, world: &World) {
     .unwrap_or_else(|error| panic!("schema {version}: {error}"));
     let [(state, generation)] = due.as_slice() else { panic!("schema {version}: {due:?}") };
     assert_eq!(state, &RunState::Published.to_string(), "schema {version}");
-    assert!(*generation > NEW_NUMBERS_FROM, "schema {version}: number {generation} again");
+    let never_given = version < 3 || *generation > NEW_NUMBERS_FROM;
+    assert!(never_given, "schema {version}: number {generation} again");
     let doubled = "select due_at::text from cameo.runs where purpose = 'publish'
                    group by tenant, service, due_at having count(*) > 1
                    union all select 'still open: ' || run from cameo.runs where finished_at is null";

@@ -1,6 +1,7 @@
 //! Every call of the store, where it has something to do.
 
 mod access;
+mod backup;
 mod erasures;
 mod generations;
 mod platform;
@@ -16,6 +17,7 @@ use crate::ground::Ground;
 pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
     ground.tenant("crm", 100).await;
     platform::play(sweep, ground).await;
+    backup::play(sweep).await;
     releases::play(sweep, ground).await;
     runs::play(sweep, ground).await;
     generations::play(sweep, ground).await;
