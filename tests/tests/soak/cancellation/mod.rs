@@ -28,7 +28,7 @@ async fn a_call_that_is_dropped_at_any_await_leaves_nothing_behind() {
     for _ in 0..rounds {
         let ground = Ground::start().await;
         let mut sweep = Sweep::start(&ground).await;
-        scenes::play(&mut sweep, &ground).await;
+        Box::pin(scenes::play(&mut sweep, &ground)).await;
         let dropped = sweep.end().await;
         ground.world.assert_sound().await;
         let swept: BTreeSet<String> = dropped.keys().cloned().collect();

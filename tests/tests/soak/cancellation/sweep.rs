@@ -91,15 +91,17 @@ impl Sweep {
     ) {
         for polls in 1..=polls_max {
             let store = self.store.clone();
-            let mut future = pin!(make(&store));
-            for _ in 0..polls {
-                let woken = Arc::new(Woken::default());
-                let waker = Waker::from(Arc::clone(&woken));
-                let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
-                assert!(polled.is_pending(), "{name} ends");
-                let _ = tokio::time::timeout(Duration::from_millis(20), woken.0.notified()).await;
+            {
+                let mut future = pin!(make(&store));
+                for _ in 0..polls {
+                    let woken = Arc::new(Woken::default());
+                    let waker = Waker::from(Arc::clone(&woken));
+                    let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+                    assert!(polled.is_pending(), "{name} ends");
+                    let _ =
+                        tokio::time::timeout(Duration::from_millis(20), woken.0.notified()).await;
+                }
             }
-            drop(future);
             self.look(name, polls).await;
             *self.dropped.entry(name.to_owned()).or_default() += 1;
         }

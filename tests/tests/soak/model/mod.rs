@@ -106,7 +106,7 @@ async fn follow(
     };
     let mut outcome = Ok(());
     for (number, next) in moves.iter().enumerate() {
-        outcome = trial.take(&case, connection, *next, number, figures).await;
+        outcome = Box::pin(trial.take(&case, connection, *next, number, figures)).await;
         if outcome.is_err() {
             break;
         }
@@ -191,17 +191,19 @@ impl Trial {
 /// Whether two steps can happen at once, and the order of their effects can be told afterwards.
 fn may_be_together(one: Step, other: Step) -> bool {
     let same = one.actor().is_some() && one.actor() == other.actor();
-    let unordered = |one, other| match (one, other) {
-        // Copies stand in the order in which publications began, and runs in that of their numbers, which those
-        // of two requests share out among them as they come.
-        (Step::Publish { .. }, Step::Publish { .. })
-        | (Step::Request { .. }, Step::Request { .. }) => true,
-        // Whoever claims a run at the moment at which it is withdrawn goes without another.
-        (
-            Step::Claim { .. },
-            Step::Cancel { .. } | Step::Promote { .. } | Step::RollBack { .. },
-        ) => true,
-        _ => false,
+    // Copies stand in the order in which publications began, and runs in that of their numbers, which those
+    // of two requests share out among them as they come. Whoever claims a run at the moment at which it is
+    // withdrawn goes without another.
+    let unordered = |one, other| {
+        matches!(
+            (one, other),
+            (Step::Publish { .. }, Step::Publish { .. })
+                | (Step::Request { .. }, Step::Request { .. })
+                | (
+                    Step::Claim { .. },
+                    Step::Cancel { .. } | Step::Promote { .. } | Step::RollBack { .. },
+                )
+        )
     };
     let ordered = !unordered(one, other) && !unordered(other, one);
     one.is_atomic() && other.is_atomic() && !same && ordered

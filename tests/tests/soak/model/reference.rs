@@ -418,10 +418,9 @@ impl Model {
 
     /// Moves a release, and whoever stands where only one may.
     fn shift(&mut self, service: usize, version: usize, to: Stage) {
-        if to.runs_beside() || to == Stage::Production {
-            if let Some(occupant) = self.version_in(service, to) {
-                self.set_stage(service, occupant, Stage::Archived);
-            }
+        let is_single = to.runs_beside() || to == Stage::Production;
+        if is_single && let Some(occupant) = self.version_in(service, to) {
+            self.set_stage(service, occupant, Stage::Archived);
         }
         self.set_stage(service, version, to);
     }

@@ -367,7 +367,7 @@ fn tenant_of(service: usize) -> String {
 }
 
 fn pattern_of(service: usize) -> (&'static str, Tz) {
-    let often = usize::from(service > 0 && service % PATTERNS.len() == 0);
+    let often = usize::from(service > 0 && service.is_multiple_of(PATTERNS.len()));
     (PATTERNS[service % PATTERNS.len() + often], ZONES[service * 5 % ZONES.len()])
 }
 

@@ -118,7 +118,9 @@ async fn a_restore_that_is_broken_off_anywhere_leaves_the_database_empty_or_whol
         };
         let killing = async {
             tokio::time::sleep(Duration::from_millis(u64::from(round) * 70)).await;
-            while !over.load(Ordering::Relaxed) && world.texts(&kill).await.is_empty() {}
+            while !over.load(Ordering::Relaxed) && world.texts(&kill).await.is_empty() {
+                tokio::task::yield_now().await;
+            }
         };
         let (ended, ()) = tokio::join!(restoring, killing);
         let schemas = target

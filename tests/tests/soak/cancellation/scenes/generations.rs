@@ -30,7 +30,8 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
         async |store: &Store, run: ClaimedRun| generations::begin(store, &run, &meta(&run)).await;
     let begun = sweep.prepared("generations::begin::begin", claimed, begin).await;
     written(sweep, &begun.expect("a generation")).await;
-    published(sweep, ground, ground.reclaimed(&run).await).await;
+    let again = ground.reclaimed(&run).await;
+    Box::pin(published(sweep, ground, again)).await;
 
     let list = async |store: &Store| generations::list(store, tenant, service).await;
     let all = sweep.call("generations::record::list", list).await.expect("generations");

@@ -20,7 +20,7 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
     backup::play(sweep).await;
     releases::play(sweep, ground).await;
     runs::play(sweep, ground).await;
-    generations::play(sweep, ground).await;
+    Box::pin(generations::play(sweep, ground)).await;
     queues::play(sweep, ground).await;
     readers::play(sweep, ground).await;
     segments::play(sweep, ground).await;

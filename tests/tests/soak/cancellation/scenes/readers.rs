@@ -32,7 +32,7 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
     sweep.call("lookup::one", one).await.expect("an answer").expect("a prediction");
     let many = async |store: &Store| lookup::many(store, &served, &keys).await;
     let found = sweep.call("lookup::many", many).await.expect("an answer");
-    assert_eq!(found.iter().flatten().count() as i64, ROWS);
+    assert_eq!(i64::try_from(found.iter().flatten().count()), Ok(ROWS));
     let first = async |store: &Store| lookup::first(store, &served, 100).await;
     sweep.call("lookup::first", first).await.expect("predictions");
     // It has a connection of its own, and gives up the one on which a call was dropped.
