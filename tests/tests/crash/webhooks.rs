@@ -27,9 +27,10 @@ async fn a_worker_may_be_killed_while_it_tells_a_webhook_and_another_one_tells_t
         worker.killed().await;
         world.assert_sound().await;
 
+        // Before another worker has a lease of its own.
+        world.hurry_deliveries().await;
         let other = world.worker(world.worker_config()).await;
         eventually(&format!("{point}: another worker tells it"), async || {
-            world.hurry_deliveries().await;
             let told = world.deliveries(tenant, "campaigns").await;
             (told.len() == nth + 1 && told.iter().all(|one| one.state == "delivered")).then_some(())
         })

@@ -266,7 +266,7 @@ pub async fn close(store: &Store, turn: &Turn) -> Result<Vec<ErasureId>, StoreEr
                 hold(connection, &own).await?;
                 let ready: Vec<i64> = sqlx::query_scalar(
                     "select e.erasure from cameo.erasures e
-                     where e.erasure = any ($1) and e.passes > 0 and not exists (
+                     where e.erasure = any ($1) and e.state <> 'done' and e.passes > 0 and not exists (
                          select from cameo.erasure_steps s where s.erasure = e.erasure
                            and (s.state <> 'done'
                                 or s.place <> 'run' and s.rows_found_again is distinct from 0))

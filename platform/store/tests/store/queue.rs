@@ -101,6 +101,7 @@ async fn what_waits_is_told_by_tenant_and_a_claim_says_how_long_it_waited() {
         world.service("crm", service).await;
         world.request("crm", service, "2026-03-01T00:00:00Z").await;
     }
+    world.tenant("search", 100).await;
     world.service("search", "terms").await;
     world.request("search", "terms", "2026-03-01T00:00:00Z").await;
     world

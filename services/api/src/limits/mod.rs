@@ -247,8 +247,11 @@ fn too_many(bucket: &rate::Bucket, retry_after: Duration) -> Problem {
     ])
 }
 
-/// Nanoseconds since the process began to look, never 0.
+/// Nanoseconds on a clock that showed [`FIRST_LOOK`] when the process first looked at it.
 fn now() -> u64 {
     static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+    u64::try_from((FIRST_LOOK + START.elapsed()).as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// Longer than anybody looks back: what came before the process counts as long ago.
+const FIRST_LOOK: Duration = Duration::from_hours(1);

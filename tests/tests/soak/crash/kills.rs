@@ -183,16 +183,12 @@ async fn a_scheduler_dies_at_every_point_of_a_decision_and_no_instant_is_lost_or
     for (nth, Death { point, later }) in all.iter().copied().enumerate() {
         let times = 1 + u64::from(later);
         instants += times;
-        // Of several instants at once it dies in the middle of one decision.
-        let which = match point {
-            "schedule_run_inserted" => format!("{point}:{times}"),
-            _ => point.to_owned(),
-        };
+        // Later deaths are of decisions over several instants, which one transaction takes together.
         for _ in 0..times {
             instant = next_hour(instant);
         }
         world.place.tell_time(instant);
-        mortal(&world, Role::Scheduler, &which).killed().await;
+        mortal(&world, Role::Scheduler, point).killed().await;
         world.assert_sound().await;
         world.clock.set(instant);
         decided(&world, instants, instant).await;
