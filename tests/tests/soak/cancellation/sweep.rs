@@ -70,6 +70,8 @@ impl Sweep {
         mut prepare: impl AsyncFnMut() -> P,
         mut make: impl AsyncFnMut(&Store, P) -> T,
     ) -> T {
+        // What is over at its first poll has no await to be dropped at.
+        self.dropped.entry(name.to_owned()).or_default();
         for polls in 1..POLLS_MAX {
             let (prepared, store) = (prepare().await, self.store.clone());
             let answer = dropped_after(polls, make(&store, prepared)).await;

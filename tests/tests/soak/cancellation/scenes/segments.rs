@@ -73,13 +73,15 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
     let sha256 = made(&task).sha256;
     let announce = async |store: &Store| segments::announce(store, &task, &sha256).await;
     sweep.call("segments::queue::announce", announce).await.expect("announced");
-    let retry = async |store: &Store| segments::retry(store, &task, None, Utc::now()).await;
-    sweep.call("segments::queue::retry", retry).await.expect("given back");
     let claimed = async || {
         segments::define(ground.store(), crm, &version(), &by).await.expect("defined");
         let task = segments::claim(ground.store(), NO_LEASE).await.expect("a claim");
         task.expect("a segment that is due")
     };
+    let retry = async |store: &Store, task: SegmentTask| {
+        segments::retry(store, &task, None, Utc::now()).await
+    };
+    sweep.prepared("segments::queue::retry", claimed, retry).await.expect("given back");
     let refuse = async |store: &Store, task: SegmentTask| {
         segments::refuse(store, &task, "a column is gone").await
     };
