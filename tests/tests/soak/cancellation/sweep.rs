@@ -109,8 +109,26 @@ impl Sweep {
         }
     }
 
+    /// Waits until Postgres has ended the statements of those who are gone: the next call is not to meet them.
+    async fn settled(&mut self) {
+        let busy = "select count(*) from pg_stat_activity
+                    where application_name = $1 and state = 'active' and pid <> pg_backend_pid()";
+        for _ in 0..500 {
+            let busy: i64 = sqlx::query_scalar(busy)
+                .bind(SWEPT)
+                .fetch_one(&mut self.watch)
+                .await
+                .expect("Postgres answers");
+            if busy == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Whether the next user of each connection is well served, and nothing is held by nobody.
     async fn look(&mut self, name: &str, polls: usize) {
+        self.settled().await;
         self.looks += 1;
         let Self { store, watch, held, served, looks, .. } = self;
         let what = format!("after {name} was dropped at its await {polls}");

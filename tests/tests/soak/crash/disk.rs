@@ -27,7 +27,7 @@ const POSTGRES_BYTES: u64 = 256 << 20;
 /// One page: no file of Cameo fits.
 const SCRATCH_BYTES: u64 = 4 << 10;
 /// How long the disk stays full.
-const FULL: Duration = Duration::from_secs(2);
+const FULL: Duration = Duration::from_secs(6);
 /// How much is written at once to fill it.
 const BALLAST_BYTES: usize = 64 << 10;
 
