@@ -1,11 +1,9 @@
 //! Generations from their beginning to their end.
 
-use std::time::Duration;
-
 use cameo_batch::RowDigest;
 use cameo_domain::Stage;
 use cameo_store::{
-    By, Store, StoreError,
+    By, Store,
     explanations::{self, BackgroundColumn, Explanation, FeatureImportance, Importance, Unit},
     generations::{self, Generation, Outcome, Writer},
     lineage, outbox, releases,
@@ -98,15 +96,7 @@ async fn published(sweep: &mut Sweep, ground: &Ground, run: ClaimedRun) {
     let mut writer = Writer::open(ground.store(), &generation).await.expect("a writer");
     writer.send(&batch(0..ROWS)).await.expect("sent");
     writer.finish().await.expect("finished");
-    // Postgres may still make the index of a call that was dropped, whose name is taken then.
-    let seal = async |store: &Store| loop {
-        match generations::seal(store, &generation).await {
-            Err(StoreError::DuplicateKey { example }) if example.contains("relname") => {
-                tokio::time::sleep(Duration::from_millis(10)).await
-            }
-            sealed => break sealed,
-        }
-    };
+    let seal = async |store: &Store| generations::seal(store, &generation).await;
     let digest = sweep.call("generations::seal::seal", seal).await.expect("sealed");
     ground.publish(&run, &generation, digest).await.expect("published");
     let path = run.path;
