@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cameo_tests::Draw;
+
 use crate::alloc;
 
 /// Inputs for each target, unless `CAMEO_FUZZ_INPUTS` says otherwise.
@@ -35,15 +37,12 @@ pub(crate) struct Target {
     pub(crate) bytes_max: usize,
 }
 
-/// A small generator (SplitMix64): the same seed makes the same inputs everywhere.
-struct Random(u64);
+/// Chance as a mutator needs it: the same seed makes the same inputs everywhere.
+struct Random(Draw);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.number()
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "below a length")]
@@ -81,7 +80,7 @@ pub(crate) fn fuzz(target: &Target, mut read: impl FnMut(&[u8]) -> bool) {
     for sound in &target.corpus {
         assert!(read(sound), "{}: the corpus has {}", target.name, shown(sound));
     }
-    let mut random = Random(seed);
+    let mut random = Random(Draw::new(seed));
     for at in 0..inputs {
         let input = mutated(target, &mut random);
         alloc::asked();

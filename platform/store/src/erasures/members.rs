@@ -225,7 +225,7 @@ pub async fn members_to_delete(
     store: &Store,
     turn: &Turn,
 ) -> Result<Vec<MaterialisationFile>, StoreError> {
-    let rows = sqlx::query(
+    let files = sqlx::query_as(
         "select distinct m.tenant, m.segment, m.number, m.sha256
          from cameo.erasure_steps s
          join cameo.segment_materialisations m on m.materialisation = s.subject
@@ -236,15 +236,7 @@ pub async fn members_to_delete(
     .bind(turn.ids())
     .fetch_all(store.control())
     .await?;
-    let files = rows.iter().map(|row| {
-        Ok(MaterialisationFile {
-            tenant: row.parsed("tenant")?,
-            segment: row.parsed("segment")?,
-            number: get(row, "number", i32::unsigned_abs)?,
-            sha256: row.parsed("sha256")?,
-        })
-    });
-    Ok(files.collect::<Result<_, sqlx::Error>>()?)
+    Ok(files)
 }
 
 /// Ends the places whose files are deleted, by whomever.

@@ -131,6 +131,17 @@ pub struct MaterialisationFile {
     pub sha256: Sha256,
 }
 
+impl FromRow<'_, PgRow> for MaterialisationFile {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            tenant: row.parsed("tenant")?,
+            segment: row.parsed("segment")?,
+            number: get(row, "number", i32::unsigned_abs)?,
+            sha256: row.parsed("sha256")?,
+        })
+    }
+}
+
 /// Gives up what is older than the last [`KEPT`] of its segment, or of a segment that was removed, and not
 /// pinned. Answers all files that are to be deleted, those included whose deletion was cut short: a label
 /// names its materialisation, so no other record has the same file.
@@ -147,22 +158,14 @@ pub async fn expired(store: &Store) -> Result<Vec<MaterialisationFile>, StoreErr
     .bind(i32::try_from(KEPT).unwrap_or(i32::MAX))
     .execute(store.control())
     .await?;
-    let rows = sqlx::query(
+    let files = sqlx::query_as(
         "select tenant, segment, number, sha256 from cameo.segment_materialisations
          where dropped_at is not null and removed_at is null order by created_at limit $1",
     )
     .bind(LISTED_MAX)
     .fetch_all(store.control())
     .await?;
-    let files = rows.iter().map(|row| {
-        Ok(MaterialisationFile {
-            tenant: row.parsed("tenant")?,
-            segment: row.parsed("segment")?,
-            number: get(row, "number", i32::unsigned_abs)?,
-            sha256: row.parsed("sha256")?,
-        })
-    });
-    Ok(files.collect::<Result<_, sqlx::Error>>()?)
+    Ok(files)
 }
 
 /// Records that a file was deleted.
