@@ -1,9 +1,10 @@
 //! Starting the deployable roles in one process.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context;
 use cameo_runtime::{background::Background, clock::SystemClock, metrics::Metrics};
+use cameo_store::Store;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -12,8 +13,8 @@ use crate::{cli::Role, deployment::Deployment};
 /// Roles that run in this process.
 pub(crate) struct Roles {
     tasks: JoinSet<()>,
-    /// What works for hours gives way to what answers within milliseconds.
-    background: Background,
+    /// The threads of roles that work for hours, where there are any; they end with this.
+    _background: Option<Background>,
     shutdown: CancellationToken,
 }
 
@@ -40,57 +41,59 @@ impl Roles {
             tenant_keys,
             isolation,
         } = deployment.clone();
-        let background = Background::start("cameo-background").context("no threads for runs")?;
-        let opened = store.clone();
-        let opened = background.handle().spawn(async move { opened.apart().await });
-        let background_store = opened.await.context("a task panicked")??;
-        let mut started = Self { tasks: JoinSet::new(), background, shutdown: shutdown.clone() };
+        let (mut tasks, mut background) = (JoinSet::new(), None);
         if roles.contains(&Role::Scheduler) {
             let dependencies = cameo_scheduler::Dependencies {
                 store: store.clone(),
                 clock: clock.clone(),
                 metrics: cameo_scheduler::SchedulerMetrics::register(&metrics),
             };
-            started.spawn(cameo_scheduler::run(
+            tasks.spawn(cameo_scheduler::run(
                 cameo_scheduler::Config::default(),
                 dependencies,
                 shutdown.clone(),
             ));
         }
-        if roles.contains(&Role::Worker) {
-            let dependencies = cameo_worker::Dependencies {
-                store: background_store.clone(),
-                warehouse: Arc::clone(&warehouse),
-                artifacts: Arc::clone(&artifacts),
-                tenant_keys: Arc::clone(&tenant_keys),
-                clock,
-                metrics: cameo_worker::WorkerMetrics::register(&metrics),
-            };
-            started.spawn_behind(cameo_worker::run(
-                cameo_worker::Config {
-                    isolation: isolation.clone(),
-                    openlineage,
-                    scratch: places.scratch(),
-                    webhook_reach: api.webhook_reach,
-                    public_url,
-                    ..worker
-                },
-                dependencies,
-                shutdown.clone(),
-            ));
-        }
-        if roles.contains(&Role::Mirror) {
-            let dependencies = cameo_mirror::Dependencies {
-                store: background_store,
-                warehouse: Arc::clone(&warehouse),
-                clock: Arc::new(SystemClock),
-                metrics: cameo_mirror::MirrorMetrics::register(&metrics),
-            };
-            started.spawn_behind(cameo_mirror::run(
-                cameo_mirror::Config::default(),
-                dependencies,
-                shutdown.clone(),
-            ));
+        if roles.iter().any(|role| matches!(role, Role::Worker | Role::Mirror)) {
+            let (threads, store) = behind(&store).await?;
+            if roles.contains(&Role::Worker) {
+                let dependencies = cameo_worker::Dependencies {
+                    store: store.clone(),
+                    warehouse: Arc::clone(&warehouse),
+                    artifacts: Arc::clone(&artifacts),
+                    tenant_keys: Arc::clone(&tenant_keys),
+                    clock,
+                    metrics: cameo_worker::WorkerMetrics::register(&metrics),
+                };
+                let role = cameo_worker::run(
+                    cameo_worker::Config {
+                        isolation: isolation.clone(),
+                        openlineage,
+                        scratch: places.scratch(),
+                        webhook_reach: api.webhook_reach,
+                        public_url,
+                        ..worker
+                    },
+                    dependencies,
+                    shutdown.clone(),
+                );
+                tasks.spawn_on(role, threads.handle());
+            }
+            if roles.contains(&Role::Mirror) {
+                let dependencies = cameo_mirror::Dependencies {
+                    store,
+                    warehouse: Arc::clone(&warehouse),
+                    clock: Arc::new(SystemClock),
+                    metrics: cameo_mirror::MirrorMetrics::register(&metrics),
+                };
+                let role = cameo_mirror::run(
+                    cameo_mirror::Config::default(),
+                    dependencies,
+                    shutdown.clone(),
+                );
+                tasks.spawn_on(role, threads.handle());
+            }
+            background = Some(threads);
         }
         let config = cameo_api::Config {
             operations_only: !roles.contains(&Role::Api),
@@ -106,17 +109,8 @@ impl Roles {
             trusted_keys,
             tenant_keys,
         };
-        started.spawn(cameo_api::serve(listener, config, dependencies, shutdown.clone()));
-        Ok(started)
-    }
-
-    /// Starts a role whose work may take as long as it takes.
-    fn spawn_behind(&mut self, role: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(role, self.background.handle());
-    }
-
-    fn spawn(&mut self, role: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(role);
+        tasks.spawn(cameo_api::serve(listener, config, dependencies, shutdown.clone()));
+        Ok(Self { tasks, _background: background, shutdown: shutdown.clone() })
     }
 
     /// Waits for the end of every role. One that fails stops the others.
@@ -130,4 +124,13 @@ impl Roles {
         }
         outcome
     }
+}
+
+/// Threads that give way to those that answer within milliseconds, and the database over connections that they drive.
+async fn behind(store: &Store) -> anyhow::Result<(Background, Store)> {
+    let background = Background::start("cameo-background").context("no threads for runs")?;
+    let store = store.clone();
+    let opened = background.handle().spawn(async move { store.apart().await });
+    let store = opened.await.context("a task panicked")??;
+    Ok((background, store))
 }
