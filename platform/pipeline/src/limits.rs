@@ -78,6 +78,12 @@ impl Limits {
         }
     }
 
+    /// Time from the claim to the publication.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        self.time.value
+    }
+
     /// Lets `work` go on until the time is over. What it had begun is then dropped: queries are interrupted,
     /// tasks end.
     pub async fn in_time<T>(

@@ -209,7 +209,7 @@ async fn publish(
     let run = Box::pin(async {
         let files = Arc::new(fetch(dependencies, &manifest).await?);
         hit("release_loaded");
-        let allowance = allowance(config, &manifest, memory_bytes);
+        let allowance = allowance(config, &limits, memory_bytes);
         let started = start_host(&config.isolation, allowance).await?;
         let host = host.get_or_init(|| started).clone();
         // A model that never ends to load must neither outlast its run nor keep a worker that is to stop.
@@ -265,13 +265,12 @@ async fn prepare(
 }
 
 /// What the model of a run may use.
-fn allowance(config: &Config, manifest: &ReleaseManifest, memory_bytes: u64) -> Allowance {
+fn allowance(config: &Config, limits: &Limits, memory_bytes: u64) -> Allowance {
     let threads = config.threads.max(1);
-    let time = manifest.run.time_limit().min(config.ceilings.time);
     Allowance {
         memory_bytes: model_memory(memory_bytes),
         // The run's own limit comes first; this one holds where nobody is left to keep it.
-        cpu_time: time * u32::try_from(threads).unwrap_or(u32::MAX),
+        cpu_time: limits.time() * u32::try_from(threads).unwrap_or(u32::MAX),
         call_time: config.model_time,
         threads,
     }
