@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cameo_domain::RunState;
@@ -28,6 +28,10 @@ const POSTGRES_BYTES: u64 = 256 << 20;
 const SCRATCH_BYTES: u64 = 4 << 10;
 /// How long the disk stays full.
 const FULL: Duration = Duration::from_secs(6);
+/// What is let go meanwhile is filled again as soon as this.
+const REFILL: Duration = Duration::from_millis(20);
+/// How often it is filled until something meets it: what an hour writes may find room in pages that are there.
+const TIMES_MAX: u64 = 10;
 /// How much is written at once to fill it.
 const BALLAST_BYTES: usize = 64 << 10;
 
@@ -64,9 +68,19 @@ impl SmallDisk {
 
     /// Fills it to the last byte.
     fn fill(&self) {
-        let mut ballast = File::create(self.ballast()).expect("a file");
+        let ballast = File::options().create(true).append(true).open(self.ballast());
+        let mut ballast = ballast.expect("a file");
         let piece = vec![0; BALLAST_BYTES];
         while ballast.write_all(&piece).is_ok() {}
+    }
+
+    /// Keeps it full, although others delete what they have there.
+    async fn stays_full(&self, time: Duration) {
+        let since = Instant::now();
+        while since.elapsed() < time {
+            tokio::time::sleep(REFILL).await;
+            self.fill();
+        }
     }
 
     /// Gives the room back.
@@ -90,19 +104,28 @@ async fn a_full_disk_of_postgres_delays_runs_and_loses_none() {
     let mut crew = Crew::start(&world, world.place.clone()).await;
     crew.hour_passes().await;
     crew.all_are_in().await;
-    disk.fill();
-    crew.an_hour_passes();
-    tokio::time::sleep(FULL).await;
-    disk.clear();
-    let tally = crew.settle().await;
-    let attempts = world.texts("select sum(epoch)::text from cameo.runs").await;
-    let attempts: u64 = attempts[0].parse().expect("a count");
-    let restarts = u64::from(world.cluster.postgres().restarts());
-    assert!(attempts > tally.published || restarts > 0, "nothing met the full disk");
-    tally.finish(
-        "A disk of Postgres that is full for a while",
-        &[("attempts that it cost", attempts - tally.published), ("ends of Postgres", restarts)],
-    );
+    let mut times = 0;
+    let (in_vain, restarts) = loop {
+        disk.fill();
+        crew.an_hour_passes();
+        disk.stays_full(FULL).await;
+        disk.clear();
+        crew.all_are_in().await;
+        times += 1;
+        let in_vain = world.texts("select (sum(epoch) - count(*))::text from cameo.runs").await;
+        let in_vain: u64 = in_vain[0].parse().expect("a count");
+        let restarts = u64::from(world.cluster.postgres().restarts());
+        if in_vain + restarts > 0 {
+            break (in_vain, restarts);
+        }
+        assert!(times < TIMES_MAX, "nothing met the full disk");
+    };
+    let figures = [
+        ("times that it was full", times),
+        ("attempts that it cost", in_vain),
+        ("ends of Postgres", restarts),
+    ];
+    crew.settle().await.finish("A disk of Postgres that is full for a while", &figures);
     // Postgres first: it works in the folder.
     drop(world);
     drop(disk);
