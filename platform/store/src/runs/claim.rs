@@ -126,14 +126,16 @@ pub async fn claim_in(
 /// may be taken.
 ///
 /// One look into an index per service: what a claim costs does not depend on how many runs a tenant has
-/// queued, so that nobody waits because of another tenant's queue.
+/// queued, so that nobody waits because of another tenant's queue. The time is that of the look, not that of the
+/// transaction: one that waited for its turn would pass over a run that came back meanwhile, and take a later instant
+/// of its service.
 macro_rules! next_runs_sql {
     () => {
         "select q.run, q.due_at, 'publish' as purpose
          from cameo.services s cross join lateral (
              select q.run, q.due_at from cameo.runs q
              where q.tenant = s.tenant and q.service = s.service and q.purpose = 'publish'
-               and q.state = 'queued' and q.not_before <= now()
+               and q.state = 'queued' and q.not_before <= clock_timestamp()
              order by q.due_at, q.run limit 1) q
          where s.tenant = t.tenant
            and t.max_concurrent_runs > (
@@ -148,7 +150,7 @@ macro_rules! next_runs_sql {
          from cameo.services s cross join lateral (
              select q.run, q.due_at from cameo.runs q
              where q.tenant = s.tenant and q.service = s.service and q.purpose = 'shadow'
-               and q.state = 'queued' and q.not_before <= now()
+               and q.state = 'queued' and q.not_before <= clock_timestamp()
              order by q.due_at, q.run limit 1) q
          where $2 and s.tenant = t.tenant
            and t.max_concurrent_runs > (

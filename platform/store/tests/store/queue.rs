@@ -1,6 +1,6 @@
 //! Claims, leases and epochs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use cameo_domain::{Reason, RunState};
 use cameo_store::{
@@ -9,6 +9,7 @@ use cameo_store::{
     runs::{self, Progress},
 };
 use chrono::Utc;
+use sqlx::{Connection, PgConnection};
 
 use crate::support::{LEASE_SECONDS, World, at, batch, crm, meta, scores, tenant};
 
@@ -70,6 +71,37 @@ async fn the_tenant_that_waited_longest_goes_first_and_its_oldest_instant_before
         turns.push(run.path.to_string());
     }
     assert_eq!(turns, ["alpha/early", "beta/early", "alpha/late", "beta/late"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_waited_for_its_turn_sees_a_run_that_came_back_meanwhile() {
+    let world = World::start().await;
+    for service in ["kept", "other"] {
+        world.service("crm", service).await;
+    }
+    world.request("crm", "kept", "2026-03-01T00:00:00Z").await;
+    let early = world.claim().await.expect("a run");
+    world.request("crm", "kept", "2026-03-02T00:00:00Z").await;
+    world.request("crm", "other", "2026-03-03T00:00:00Z").await;
+
+    let mut holder = PgConnection::connect(&world.postgres.url()).await.expect("a connection");
+    let mut turn = holder.begin().await.expect("a transaction");
+    let lock = "select tenant from cameo.tenants where tenant = 'crm' for no key update";
+    sqlx::query(lock).execute(&mut *turn).await.expect("the lock");
+    let store = world.store.clone();
+    let claiming = tokio::spawn(async move { runs::claim(&store, "next", LEASE_SECONDS).await });
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    while world.number(waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let lapse = "update cameo.runs set lease_expires_at = now() where state = 'running'";
+    world.sql(lapse).await.expect("an update");
+    runs::expire_leases(&world.store).await.expect("an answer");
+    turn.commit().await.expect("the lock goes");
+
+    let claimed = claiming.await.expect("no panic").expect("an answer").expect("a run");
+    assert_eq!(claimed.run, early.run, "the earlier instant of a service goes first");
+    world.assert_sound().await;
 }
 
 #[tokio::test]
