@@ -108,7 +108,9 @@ async fn a_process_of_before_goes_on_beside_a_newer_schema() {
         for day in 0..2 * wanted {
             if day == wanted {
                 // The runs around it are under way while it is applied.
-                let under_way = gender.request("2024-04-01T18:00:00Z").await;
+                let between =
+                    at("2024-03-02T18:00:00Z") + chrono::Duration::days(i64::from(wanted) + 20);
+                let under_way = gender.request(&between.to_rfc3339()).await;
                 apply_the_next_version(&world).await;
                 let ended =
                     gender.run_when("ended", under_way, |run| run.finished_at.is_some()).await;
