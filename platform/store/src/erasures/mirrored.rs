@@ -2,7 +2,7 @@
 
 use cameo_batch::RowDigest;
 use cameo_domain::{ErasureId, GenerationId, Key, PredictionSchema, ServicePath};
-use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
 use super::{
     ErasedKey, Turn,
@@ -100,7 +100,8 @@ pub async fn mirror_places(
 }
 
 /// Writes down what was removed from a copy, `removed` for each of its keys, and what it holds now: `copy`,
-/// or nothing where nothing was removed. The record of the mirror follows.
+/// or nothing where nothing was removed. The record of the mirror follows, and a copy that is not what the
+/// record said is made again.
 pub async fn mirrored(
     store: &Store,
     turn: &Turn,
@@ -130,6 +131,9 @@ pub async fn mirrored(
                     .execute(&mut *connection)
                     .await?;
                 }
+                if copy.is_none() && look == Look::First {
+                    copy_again(connection, place.generation).await?;
+                }
                 for (erasure, rows) in counts {
                     if look == Look::Again && rows == 0 {
                         let generation = place.generation.0;
@@ -156,4 +160,26 @@ pub async fn mirrored(
             })
         })
         .await
+}
+
+/// Lets the mirror make a copy anew that cannot be what was written down of it: its source has lost somebody, and
+/// nobody was found in it. So it is after a restore, when the warehouse is another one or has gone on since the backup.
+async fn copy_again(
+    connection: &mut PgConnection,
+    generation: GenerationId,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update cameo.outbox o
+         set state = 'pending', not_before = clock_timestamp(), completed_at = null,
+             source_rows = null, source_checksum = null, mirror_rows = null, mirror_checksum = null
+         from cameo.generations g
+         where o.generation = $1 and g.generation = $1 and o.state = 'mirrored'
+           and g.dropped_at is null
+           and (o.mirror_rows, o.mirror_checksum)
+                   is distinct from (cameo.rows_left(g), cameo.checksum_left(g))",
+    )
+    .bind(generation.0)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

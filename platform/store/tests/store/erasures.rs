@@ -151,6 +151,27 @@ async fn a_mirror_that_copied_before_an_erasure_is_told_to_copy_again() {
     world.assert_sound().await;
 }
 
+/// As after a restore: the warehouse is another one, or has gone on since the backup.
+#[tokio::test]
+async fn a_copy_that_is_not_what_was_written_down_of_it_is_made_again() {
+    let world = World::start().await;
+    world.service("crm", "gender").await;
+    world.published("gender", "2026-03-01T00:00:00Z", 10).await;
+    let task = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+    outbox::complete(&world.store, &task, task.digest, task.digest).await.expect("mirrored");
+    erasures::request(&world.store, &crm(), &whom("7"), &by()).await.expect("asked");
+    let turn = turn(&world).await;
+    // Nothing is found in the copy.
+    work(&world, &turn).await;
+    assert_eq!(erasures::close(&world.store, &turn).await.expect("closed").len(), 1);
+    world.assert_sound().await;
+
+    let again = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+    assert_eq!((again.load_id, again.digest.rows), (task.load_id, 9));
+    outbox::complete(&world.store, &again, again.digest, again.digest).await.expect("mirrored");
+    world.assert_sound().await;
+}
+
 #[tokio::test]
 async fn the_suppressions_of_a_tenant_are_its_own_and_keep_no_key() {
     let world = World::start().await;
