@@ -1,6 +1,8 @@
 //! Two workers, a scheduler and a mirror at work on four small services, each a process of its own.
 
-use cameo_tests::{Draw, Fate, Orders, Place, Process, Role, Service, World, at, eventually};
+use cameo_tests::{
+    Draw, Fate, Orders, PATIENCE, Place, Process, Role, Service, World, at, eventually,
+};
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
@@ -123,14 +125,39 @@ impl<'w> Crew<'w> {
         assert_whole(self.world, service, after).await;
     }
 
+    /// What keeps the crew from being done.
+    async fn left(&self) -> String {
+        let runs = "select format('run %s of %s/%s: %s, attempt %s, not before %s, lease until %s, %s', run, tenant,
+                service, state, attempt, not_before, lease_expires_at, reason)
+            from cameo.runs where state <> 'published'";
+        let copies = "select format('copy of %s: attempt %s, not before %s, lease until %s, %s', generation, attempts,
+                not_before, lease_expires_at, reason)
+            from cameo.outbox where state = 'pending'";
+        let sessions = "select format('%s: %s %s for %s: %s', application_name, state, wait_event,
+                now() - state_change, left(query, 80))
+            from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+        let mut left =
+            vec![format!("{} instants, {} published", self.instants, self.published().await)];
+        for sql in [runs, copies, sessions] {
+            left.extend(self.world.texts(sql).await);
+        }
+        left.join("\n")
+    }
+
     /// Lets the crew finish what is due; gives what became of it.
-    pub(super) async fn settle(self) -> Tally {
-        eventually("every instant is published, and mirrored", async || {
+    pub(super) async fn settle(mut self) -> Tally {
+        let settled = eventually("every instant is published, and mirrored", async || {
             let published = self.published().await;
             let waiting = cameo_store::outbox::lag(&self.world.store).await.ok()?.pending;
             (published == self.instants && waiting == 0).then_some(())
-        })
-        .await;
+        });
+        let told_at = tokio::time::sleep(PATIENCE * 9 / 10);
+        tokio::select! {
+            () = settled => {}
+            () = told_at => panic!("{}", self.left().await),
+        }
+        // Nobody drops a table while it is counted.
+        self.members.clear();
         for service in &self.services {
             assert_whole(self.world, service, "the end").await;
             let newest = &service.generations().await[0];
