@@ -1,6 +1,10 @@
 //! The world of a scenario.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, http::Method};
 use cameo_access::ApiKey;
@@ -28,14 +32,14 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Answer, Bundle, Cluster, Place, RunningWorker, Service, eventually, isolation, reader,
+    Answer, Bundle, Cluster, PATIENCE, Place, RunningWorker, Service, eventually, isolation, reader,
 };
 
 /// The clock's first reading. It is long past, so that "in five seconds" by this clock is at once
 /// for the database, whose clock is the machine's: no scenario waits for a backoff.
 pub(crate) const BEGINNING: &str = "2024-03-01T00:00:00Z";
 /// A mirror that has more to do than this goes round in circles.
-const MIRROR_STEPS_MAX: usize = 100;
+const MIRROR_STEPS_MAX: usize = 10_000;
 /// The same of a worker that makes snapshots.
 const SNAPSHOT_STEPS_MAX: usize = 100;
 
@@ -308,18 +312,35 @@ impl World {
     }
 
     /// Lets a worker erase until nobody is left to erase.
+    ///
+    /// # Panics
+    /// When for [`PATIENCE`] nothing comes of it.
     pub async fn erase(&self) {
         let dependencies = self.place.worker("cameo-eraser", self.clock.clone()).await;
-        eventually("everybody is erased who was to be", async || {
+        let (mut before, mut deadline) = (Vec::new(), Instant::now() + PATIENCE);
+        loop {
             let lease_seconds = self.worker_config().lease_seconds;
             cameo_worker::erase_next(&dependencies, lease_seconds).await.expect("an answer");
             self.make_snapshots().await;
             self.make_members().await;
-            let open = "select tenant from cameo.erasure_turns where keys_to_forget
-                        union all select tenant from cameo.erasures where state = 'erasing'";
-            self.texts(open).await.is_empty().then_some(())
-        })
-        .await;
+            let open = "select format('erasure %s: %s of %s at %s, %s', s.erasure, count(*), s.place, s.state,
+                            array_agg(s.subject order by s.subject))
+                        from cameo.erasure_steps s join cameo.erasures using (erasure)
+                        where erasures.state = 'erasing' group by s.erasure, s.place, s.state
+                        union all select format('the keys of %s are to be forgotten', tenant)
+                        from cameo.erasure_turns where keys_to_forget
+                        union all select format('erasure %s', erasure)
+                        from cameo.erasures where state = 'erasing' order by 1";
+            let open = self.texts(open).await;
+            if open.is_empty() {
+                return;
+            }
+            if open != before {
+                (before, deadline) = (open, Instant::now() + PATIENCE);
+            }
+            assert!(Instant::now() < deadline, "not erased within {PATIENCE:?}: {before:#?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Creates an API key; without a tenant it sees all.

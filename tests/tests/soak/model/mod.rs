@@ -193,12 +193,13 @@ fn may_be_together(one: Step, other: Step) -> bool {
     let same = one.actor().is_some() && one.actor() == other.actor();
     // Copies stand in the order in which publications began, and runs in that of their numbers, which those
     // of two requests share out among them as they come. Whoever claims a run at the moment at which it is
-    // withdrawn goes without another.
+    // withdrawn goes without another. Of two leases that end, either looker may find both.
     let unordered = |one, other| {
         matches!(
             (one, other),
             (Step::Publish { .. }, Step::Publish { .. })
                 | (Step::Request { .. }, Step::Request { .. })
+                | (Step::Expire { .. }, Step::Expire { .. })
                 | (
                     Step::Claim { .. },
                     Step::Cancel { .. } | Step::Promote { .. } | Step::RollBack { .. },

@@ -145,7 +145,7 @@ async fn a_process_of_before_goes_on_beside_a_newer_schema() {
     assert!(migrated.applied.is_empty());
     schema::check(&started).await.expect("it may work");
     world.customers("marketing", ROWS, 2.0).await;
-    gender.publish("2024-06-01T18:00:00Z").await;
+    gender.publish("2025-06-01T18:00:00Z").await;
     let another = world.another_api(cameo_api::Config::default());
     let posted = json!({"keys": [1, 2]});
     let answer =
