@@ -23,6 +23,7 @@ use cameo_store::{
     erasures::{self, Look, Turn},
 };
 use cameo_warehouse::{Warehouse, WarehouseError};
+use tokio_util::task::AbortOnDropHandle;
 
 /// What erasing works with.
 #[derive(Clone)]
@@ -84,9 +85,11 @@ impl Eraser {
             return Ok(None);
         };
         hit("erasure_claimed");
-        let keep = tokio::spawn(renew(self.store.clone(), turn.clone(), self.lease_seconds));
+        let keep = renew(self.store.clone(), turn.clone(), self.lease_seconds);
+        // A turn that is cut short, or panics, is renewed no more.
+        let keep = AbortOnDropHandle::new(tokio::spawn(keep));
         let result = self.work(&turn).await;
-        keep.abort();
+        drop(keep);
         Ok(Some(Worked { tenant: turn.tenant.clone(), turn, result }))
     }
 

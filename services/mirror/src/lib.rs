@@ -20,7 +20,7 @@ use cameo_store::{
 use cameo_warehouse::{LoadId, Warehouse, WarehouseError};
 use futures_util::StreamExt;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use metrics::MirrorMetrics;
 
@@ -108,9 +108,11 @@ pub async fn step(
     metrics.lag(lag);
     let Some(task) = outbox::claim(store, config.lease_seconds).await? else { return Ok(false) };
     hit("mirror_claimed");
-    let keep = tokio::spawn(renew(store.clone(), task.clone(), config.lease_seconds));
+    // A load that is cut short, or panics, is renewed no more.
+    let keep = renew(store.clone(), task.clone(), config.lease_seconds);
+    let keep = AbortOnDropHandle::new(tokio::spawn(keep));
     let result = mirror(dependencies, &task).await;
-    keep.abort();
+    drop(keep);
     match result {
         Ok(()) => {
             metrics.loaded.inc();

@@ -1,6 +1,6 @@
 //! Erasing customers from what is not served.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cameo_domain::{ErasureId, Reason};
 use cameo_erasure::{Eraser, Worked};
@@ -8,34 +8,23 @@ use cameo_runtime::backoff::Backoff;
 use cameo_store::{StoreError, erasures};
 use tokio_util::sync::CancellationToken;
 
-use crate::Dependencies;
+use crate::{Config, Dependencies, repeat::repeat};
 
-/// How often is looked for somebody to erase.
-const PERIOD: Duration = Duration::from_secs(1);
 /// A turn that is not renewed for this many seconds is taken over.
-pub(crate) const LEASE_SECONDS: u32 = 60;
+const LEASE_SECONDS: u32 = 60;
 /// Between turns that fail. Nobody gives up: an erasure stays open until it is done.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };
 
-/// Erases until `shutdown`. A turn may take minutes, so it has a loop of its own; one that is cut short is
-/// gone on with where it was.
-pub(crate) async fn run(dependencies: Dependencies, lease: u32, shutdown: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(PERIOD.min(Duration::from_secs(lease.into()))) => {}
-        }
-        let step = tokio::select! {
-            () = shutdown.cancelled() => return,
-            step = erase_next(&dependencies, lease) => step,
-        };
-        if let Err(error) = step {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "could not look for customers to erase"
-            );
-        }
-    }
+/// Erases until `shutdown`, as [`repeat`] says. A turn may take minutes, so it has a loop of its own; one that is cut
+/// short is gone on with where it was.
+pub(crate) async fn run(
+    config: Arc<Config>,
+    dependencies: Dependencies,
+    shutdown: CancellationToken,
+) {
+    let lease_seconds = LEASE_SECONDS.min(config.lease_seconds);
+    let turn = || async { Ok(erase_next(&dependencies, lease_seconds).await?.is_some()) };
+    repeat("could not look for customers to erase", config.drain, &shutdown, turn).await;
 }
 
 /// Works one turn; gives the erasures that it closed, and none at all where nobody is to be erased.

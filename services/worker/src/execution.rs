@@ -20,7 +20,7 @@ use cameo_store::{
 };
 use cameo_warehouse::{Parameters, ReadOptions};
 use chrono_tz::Tz;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument;
 
 use crate::{
@@ -78,18 +78,19 @@ async fn attempt(
     let tracker = Arc::new(Tracker::default());
     let cancel = abandon.child_token();
     let host = Arc::new(OnceLock::new());
-    let sampler = tokio::spawn(sample_memory(Arc::clone(&tracker), Arc::clone(&host)));
-    let heartbeat = tokio::spawn(beat(
+    // The lease of an attempt that panics is renewed no more: another worker takes the run.
+    let sampler = sample_memory(Arc::clone(&tracker), Arc::clone(&host));
+    let sampler = AbortOnDropHandle::new(tokio::spawn(sampler));
+    let heartbeat = AbortOnDropHandle::new(tokio::spawn(beat(
         dependencies.clone(),
         claimed.clone(),
         config.lease_seconds,
         Arc::clone(&tracker),
         cancel.clone(),
-    ));
+    )));
     let watched = Watched { tracker: &tracker, host: &host, telling };
     let result = publish(config, dependencies, claimed, &watched, cancel).await;
-    heartbeat.abort();
-    sampler.abort();
+    drop((heartbeat, sampler));
     // The lease may be lost while this process slept; what made the attempt end is then moot.
     let result = match result {
         Err(RunError::Cancelled) if !abandon.is_cancelled() => Err(RunError::StaleEpoch),

@@ -151,8 +151,8 @@ pub async fn run(config: Config, mut dependencies: Dependencies, shutdown: Cance
         shutdown.child_token(),
     ));
     let erasing = tokio::spawn(erasing::run(
+        Arc::clone(&config),
         dependencies.clone(),
-        erasing::LEASE_SECONDS.min(config.lease_seconds),
         shutdown.child_token(),
     ));
 

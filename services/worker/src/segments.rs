@@ -27,7 +27,7 @@ use cameo_store::{
     segments::{self, LeftOver, Made, SegmentTask},
     snapshots,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{Config, Dependencies, repeat::repeat, snapshots::sweep};
 
@@ -89,9 +89,11 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
     }
     let Some(task) = segments::claim(store, lease_seconds).await? else { return Ok(false) };
     hit("segment_claimed");
-    let keep = tokio::spawn(renew(store.clone(), task.clone(), lease_seconds));
+    // Work that is cut short, or panics, is renewed no more.
+    let keep = renew(store.clone(), task.clone(), lease_seconds);
+    let keep = AbortOnDropHandle::new(tokio::spawn(keep));
     let made = make(config, dependencies, &task).await;
-    keep.abort();
+    drop(keep);
     let is_waiting = matches!(made, Err(MakeError::NoSnapshot));
     let ended = match made {
         Ok(()) => Ok(()),

@@ -17,7 +17,7 @@ use cameo_store::{
 };
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{Config, Dependencies, repeat::repeat};
 
@@ -84,9 +84,11 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
         return Ok(false);
     };
     hit("snapshot_claimed");
-    let keep = tokio::spawn(renew(store.clone(), task.clone(), lease_seconds));
+    // Work that is cut short, or panics, is renewed no more.
+    let keep = renew(store.clone(), task.clone(), lease_seconds);
+    let keep = AbortOnDropHandle::new(tokio::spawn(keep));
     let made = work(config, dependencies, &task).await;
-    keep.abort();
+    drop(keep);
     match made {
         Ok(()) => {}
         // Somebody else has it, or its table is gone: it is theirs to say what becomes of it.

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use cameo_api::Config;
@@ -17,9 +18,12 @@ use cameo_store::{
 };
 use cameo_tests::{Bundle, Receiver, Service, World, eventually};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Executor, Row};
 
 const ROWS: u64 = 3_000;
+/// Of a worker that is cut short in the midst of a turn.
+const LEASE_SECONDS: u32 = 1;
+const CUT_SHORT: Duration = Duration::from_millis(300);
 /// A key that no other number in a world looks like, and its bytes as Postgres and Parquet keep it.
 const KEY: i64 = 7_310_577_018_293_344_001;
 
@@ -376,6 +380,29 @@ async fn a_run_that_was_under_way_publishes_without_who_was_erased_meanwhile() {
     let (record, steps) = told(&world, &gender.path.tenant, erasure).await;
     assert_eq!((record.state, record.rows_removed), (ErasureState::Done, 1), "{steps:#?}");
     world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_is_cut_short_is_gone_on_with_by_another_worker() {
+    let world = World::start().await;
+    customers(&world, "marketing", 1.0, "1").await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    gender.publish("2024-03-01T18:00:00Z").await;
+    erase(&world, &gender.path.tenant, &whom(&KEY.to_string())).await;
+    let worker = world.place.worker("cameo-eraser", world.clock.clone()).await;
+    let mut other = world.connection().await;
+    other
+        .execute("begin; lock table cameo.erasure_steps in access exclusive mode")
+        .await
+        .expect("a lock in its way");
+    let turn = cameo_worker::erase_next(&worker, LEASE_SECONDS);
+    tokio::time::timeout(CUT_SHORT, turn).await.expect_err("it waits for the lock");
+    other.execute("rollback").await.expect("the lock goes");
+    // Nobody renews the lease of a turn that nobody works on.
+    eventually("another one has the turn", async || {
+        cameo_worker::erase_next(&worker, LEASE_SECONDS).await.expect("an answer")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
