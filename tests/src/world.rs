@@ -329,6 +329,10 @@ impl World {
                         where erasures.state = 'erasing' group by s.erasure, s.place, s.state
                         union all select format('the keys of %s are to be forgotten', tenant)
                         from cameo.erasure_turns where keys_to_forget
+                        union all select format('a turn of %s, not before %s, until %s: %s', t.tenant,
+                            t.not_before, t.lease_expires_at, t.reason)
+                        from cameo.erasure_turns t join cameo.erasures using (tenant)
+                        where erasures.state = 'erasing'
                         union all select format('erasure %s', erasure)
                         from cameo.erasures where state = 'erasing' order by 1";
             let open = self.texts(open).await;
@@ -412,13 +416,10 @@ impl World {
         std::fs::rename(folder.with_extension("away"), &folder).expect("the folder is moved");
     }
 
-    /// Holds the pointers of all services: runs come as far as their publication, and wait there.
+    /// Holds the pointers of all services: runs come as far as their publication, and wait there. They can be asked for.
     pub async fn hold_publications(&self) -> Hold {
         let mut connection = self.connection().await;
-        connection
-            .execute("begin; select from cameo.services for no key update")
-            .await
-            .expect("the locks");
+        connection.execute("begin; select from cameo.services for share").await.expect("the locks");
         Hold { connection }
     }
 

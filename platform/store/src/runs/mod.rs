@@ -80,6 +80,7 @@ pub async fn create_manual(
     store
         .transaction(move |connection| {
             Box::pin(async move {
+                stand_still(connection, &tenant, &service).await?;
                 for later in 0..INSTANT_ATTEMPTS_MAX {
                     let due_at = due_at + Duration::microseconds(later);
                     let created =
@@ -110,6 +111,21 @@ pub async fn create_manual(
             })
         })
         .await
+}
+
+/// Keeps the releases of a service where they are until the end of the transaction: one that leaves takes its
+/// waiting runs with it, so none may be added to them at that moment.
+async fn stand_still(
+    connection: &mut PgConnection,
+    tenant: &TenantName,
+    service: &ServiceName,
+) -> Result<(), StoreError> {
+    sqlx::query("select from cameo.services where tenant = $1 and service = $2 for share")
+        .bind(tenant.as_str())
+        .bind(service.as_str())
+        .fetch_optional(connection)
+        .await?;
+    Ok(())
 }
 
 async fn insert_manual(

@@ -105,6 +105,29 @@ async fn a_claim_that_waited_for_its_turn_sees_a_run_that_came_back_meanwhile() 
 }
 
 #[tokio::test]
+async fn a_request_waits_while_a_release_of_its_service_is_moved() {
+    let world = World::start().await;
+    world.service("crm", "kept").await;
+    let mut holder = PgConnection::connect(&world.postgres.url()).await.expect("a connection");
+    let mut moving = holder.begin().await.expect("a transaction");
+    let lock = "select from cameo.services for no key update";
+    sqlx::query(lock).execute(&mut *moving).await.expect("the lock");
+    let store = world.store.clone();
+    let requesting = tokio::spawn(async move {
+        let (tenant, service) = (tenant("crm"), "kept".parse().expect("a service name"));
+        let due_at = at("2026-03-01T00:00:00Z");
+        runs::create_manual(&store, &tenant, &service, "key", due_at, "somebody").await
+    });
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    while world.number(waiting).await == 0 {
+        assert!(!requesting.is_finished(), "it waits for the move");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    moving.commit().await.expect("the lock goes");
+    requesting.await.expect("no panic").expect("a run");
+}
+
+#[tokio::test]
 async fn a_tenant_with_its_share_of_a_worker_is_passed_over_and_keeps_its_turn_elsewhere() {
     let world = World::start().await;
     for name in ["alpha", "beta"] {
