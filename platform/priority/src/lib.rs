@@ -1,14 +1,27 @@
-//! Which threads give way to which.
+//! Which threads and processes give way to which.
 //!
 //! Requests are answered at the usual priority, within milliseconds. Runs and mirrors give way to them, and a query to
 //! everything else: it is the one part of a run that may go on without an end. Threads inherit the priority of the
 //! thread that starts them, so those of a query engine have that of the query.
+//!
+//! A nice value says who gets how much, not how soon: the system lets whoever computes go on for some milliseconds before
+//! it looks who else has woken up. A thread with a short slice interrupts one with a longer slice at once (Linux from
+//! 6.12 on; older ones take the slice and go on as before).
 
-use std::io;
+use std::{io, mem};
 
-/// What a thread works on, from what gives way least.
+/// The slice of who answers requests: of an answer it takes less, and the shortest that the system knows is a fifth.
+const REQUEST_SLICE_NS: u64 = 500_000;
+/// The slice that the system gives to everybody.
+const USUAL_SLICE: u64 = 0;
+/// Each thread a task of its own to Linux, and 0 the calling one.
+const CALLING_THREAD: libc::pid_t = 0;
+
+/// What a thread or a process works on, from what gives way least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
+    /// Requests: they interrupt whatever else computes.
+    Request,
     /// Runs and mirrors: beside a request they get a quarter of a core. Less, and requests without end would keep
     /// them from getting on at all.
     Background,
@@ -17,49 +30,122 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// The nice value, on the scale from 0, the usual one, to 19.
+    /// How much it takes from others, from 0, as usual, to 19.
     #[must_use]
     pub fn niceness(self) -> i32 {
         match self {
+            Self::Request => 0,
             Self::Background => 5,
             Self::Query => 10,
         }
     }
 
-    /// Gives the calling thread this priority, for good. Where the process was started with a lower one the system
-    /// refuses, and the thread keeps that.
-    #[expect(
-        unsafe_code,
-        reason = "one call of the system with three numbers, which no crate here wraps"
-    )]
+    fn slice_ns(self) -> u64 {
+        match self {
+            Self::Request => REQUEST_SLICE_NS,
+            Self::Background | Self::Query => USUAL_SLICE,
+        }
+    }
+
+    /// Gives the calling thread this priority, for good. One that has given way more keeps to that.
     pub fn take(self) -> io::Result<()> {
-        // To Linux, process 0 is the calling thread.
-        let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.niceness()) };
-        if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        self.apply(CALLING_THREAD)
+    }
+
+    /// Gives it to another process of one thread, which must be of the same user or the caller root.
+    pub fn give(self, process: u32) -> io::Result<()> {
+        let process = libc::pid_t::try_from(process).ok().filter(|process| *process > 0);
+        self.apply(process.ok_or(io::ErrorKind::InvalidInput)?)
+    }
+
+    fn apply(self, thread: libc::pid_t) -> io::Result<()> {
+        let mut attributes = attributes(thread)?;
+        attributes.sched_nice = attributes.sched_nice.max(self.niceness());
+        attributes.sched_runtime = self.slice_ns();
+        set_attributes(thread, &attributes)
     }
 }
 
+#[expect(unsafe_code, reason = "a call of the system that neither nix nor libc wraps")]
+fn attributes(thread: libc::pid_t) -> io::Result<libc::sched_attr> {
+    let size = size_of::<libc::sched_attr>();
+    // All of it are numbers, which the call fills in, at most so many bytes as it is told.
+    let mut attributes: libc::sched_attr = unsafe { mem::zeroed() };
+    let answer = unsafe {
+        libc::syscall(libc::SYS_sched_getattr, thread, &raw mut attributes, size, NO_FLAGS)
+    };
+    if answer == 0 { Ok(attributes) } else { Err(io::Error::last_os_error()) }
+}
+
+#[expect(unsafe_code, reason = "a call of the system that neither nix nor libc wraps")]
+fn set_attributes(thread: libc::pid_t, attributes: &libc::sched_attr) -> io::Result<()> {
+    // It reads as many bytes as the attributes themselves say, which is what `attributes` wrote there.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const *attributes, NO_FLAGS) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+const NO_FLAGS: libc::c_uint = 0;
+
 #[cfg(test)]
 mod tests {
+    use std::{
+        process::{Command, Stdio},
+        thread,
+    };
+
     use super::*;
 
-    /// The nice value of the calling thread: the 19th field, the 17th after the name in brackets.
     fn niceness() -> i32 {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("the thread's state");
-        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
-        fields.split(' ').nth(16).and_then(|nice| nice.parse().ok()).expect("a number")
+        attributes(CALLING_THREAD).expect("the thread's attributes").sched_nice
     }
 
     #[test]
     fn a_thread_and_what_it_starts_have_the_priority_that_it_took_and_others_keep_theirs() {
         let usual = niceness();
-        let query = std::thread::spawn(|| {
+        let query = thread::spawn(|| {
             Priority::Query.take().expect("lower than the usual one");
-            (niceness(), std::thread::spawn(niceness).join().expect("a number"))
+            (niceness(), thread::spawn(niceness).join().expect("a number"))
         });
         let query = query.join().expect("numbers");
         assert_eq!(query, (Priority::Query.niceness(), Priority::Query.niceness()));
         assert_eq!(niceness(), usual);
         assert!(Priority::Background.niceness() < Priority::Query.niceness());
+    }
+
+    #[test]
+    fn what_a_thread_starts_for_runs_does_not_keep_the_short_slice_of_requests() {
+        let slices = thread::spawn(|| {
+            let slice = || attributes(CALLING_THREAD).expect("attributes").sched_runtime;
+            let usual = slice();
+            Priority::Request.take().expect("of the usual priority");
+            let run = thread::spawn(move || {
+                Priority::Background.take().expect("lower than the usual one");
+                slice()
+            });
+            (usual, slice(), run.join().expect("a number"))
+        });
+        let (usual, request, run) = slices.join().expect("numbers");
+        assert_eq!(run, usual);
+        // Before 6.12 the system has no slices, and tells none.
+        assert!(request == REQUEST_SLICE_NS || (request == 0 && usual == 0), "{request} {usual}");
+    }
+
+    #[test]
+    fn another_process_is_given_a_priority_and_keeps_a_lower_one() {
+        let mut other =
+            Command::new("cat").stdin(Stdio::piped()).spawn().expect("a process that waits");
+        let niceness = || {
+            let thread = libc::pid_t::try_from(other.id()).expect("a number");
+            attributes(thread).expect("its attributes").sched_nice
+        };
+        Priority::Query.give(other.id()).expect("one of our own");
+        assert_eq!(niceness(), Priority::Query.niceness());
+        Priority::Background.give(other.id()).expect("one of our own");
+        assert_eq!(niceness(), Priority::Query.niceness());
+        other.kill().expect("the end");
+        other.wait().expect("the end");
+        let nobody = Priority::Query.give(0).expect_err("the calling thread is not another one");
+        assert_eq!(nobody.kind(), io::ErrorKind::InvalidInput);
     }
 }

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod clock;
 pub mod metrics;
 pub mod postgres;
+pub mod requests;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -3,13 +3,14 @@
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use cameo_domain::TenantName;
+use cameo_priority::Priority;
 use futures_util::future::BoxFuture;
 use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{By, error::StoreError, schema};
+use crate::{By, error::StoreError, schema, server_process};
 
 /// Connections for the control plane, unless set otherwise.
 const CONTROL_CONNECTIONS: u32 = 8;
@@ -139,12 +140,19 @@ impl Store {
             .await?;
         // A round trip to test the connection would double the cost of a look-up; a look-up that
         // meets a dead connection is repeated instead.
+        let lookup_options = Arc::new(bounded(LOOKUP_STATEMENT_TIMEOUT));
+        let own = Arc::clone(&lookup_options);
         let lookups = PgPoolOptions::new()
             .max_connections(options.lookup_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
-            .connect_lazy_with(bounded(LOOKUP_STATEMENT_TIMEOUT));
-        let lookup_options = Arc::new(bounded(LOOKUP_STATEMENT_TIMEOUT));
+            .after_connect(move |connection, _| {
+                let own = Arc::clone(&own);
+                Box::pin(async move {
+                    server_process::give(connection, &own, Priority::Request).await.map(drop)
+                })
+            })
+            .connect_lazy_with(PgConnectOptions::clone(&lookup_options));
         let postgres = options.postgres.clone();
         Ok(Self { control, lookups, postgres, lookup_options, by: None, tenant: None })
     }
@@ -181,13 +189,17 @@ impl Store {
     /// A connection outside the pools for one look-up after the other: a pool tests a connection each time that
     /// it comes back, which is a round trip more.
     pub(crate) async fn lookup_connection(&self) -> Result<PgConnection, StoreError> {
-        Ok(PgConnection::connect_with(&self.lookup_options).await?)
+        let mut connection = PgConnection::connect_with(&self.lookup_options).await?;
+        server_process::give(&mut connection, &self.lookup_options, Priority::Request).await?;
+        Ok(connection)
     }
 
-    /// A connection outside the pools and without their time limits, for bulk work. It is closed on
-    /// any error, so nothing half sent can meet the next user.
+    /// A connection outside the pools and without their time limits, for bulk work, which gives way to
+    /// requests in Postgres too. It is closed on any error, so nothing half sent can meet the next user.
     pub(crate) async fn dedicated(&self) -> Result<PgConnection, StoreError> {
-        Ok(PgConnection::connect_with(&self.postgres).await?)
+        let mut connection = PgConnection::connect_with(&self.postgres).await?;
+        server_process::give(&mut connection, &self.postgres, Priority::Background).await?;
+        Ok(connection)
     }
 
     /// Runs `work` as one transaction on a task of its own and commits it when it succeeds.

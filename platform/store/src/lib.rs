@@ -33,6 +33,7 @@ pub mod runs;
 pub mod schedule;
 pub mod schema;
 pub mod segments;
+mod server_process;
 pub mod services;
 pub mod snapshots;
 pub mod tenant_keys;

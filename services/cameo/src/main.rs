@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "error: {refused}");
         return ExitCode::from(EXIT_USAGE);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match cameo_runtime::requests::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("could not start threads")),
     };

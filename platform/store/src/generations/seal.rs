@@ -2,10 +2,13 @@
 
 use cameo_batch::{NULL_FLOAT, NULL_INT, NULL_TEXT, RowDigest, column_salt};
 use cameo_domain::{DataType, PredictionSchema};
+use cameo_priority::Priority;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgDatabaseError};
 
 use super::Generation;
-use crate::{Store, StoreError, connect::spawned, error::sqlstate, row::quoted, runs::hold};
+use crate::{
+    Store, StoreError, connect::spawned, error::sqlstate, row::quoted, runs::hold, server_process,
+};
 
 /// Memory that building the index may take.
 const INDEX_MEMORY: &str = "256MB";
@@ -17,9 +20,12 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// generation can be published. A repetition gives the same digest.
 pub async fn seal(store: &Store, generation: &Generation) -> Result<RowDigest, StoreError> {
     let mut connection = store.dedicated().await?;
+    let (postgres, background) = (store.postgres(), Priority::Background);
+    let workers = server_process::give_to_workers(&mut connection, postgres, background).await?;
     let (store, generation) = (store.clone(), generation.clone());
     spawned(async move {
         let digest = index_and_digest(&mut connection, &generation).await?;
+        drop(workers);
         connection.close().await?;
         record(&store, &generation, digest).await?;
         Ok(digest)
