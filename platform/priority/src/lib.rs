@@ -8,6 +8,8 @@
 //! it looks who else has woken up. A thread with a short slice interrupts one with a longer slice at once (Linux from
 //! 6.12 on; older ones take the slice and go on as before).
 
+pub mod sessions;
+
 use std::{io, mem};
 
 /// The slice of who answers requests: of an answer it takes less, and the shortest that the system knows is a fifth.

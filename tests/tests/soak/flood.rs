@@ -323,6 +323,7 @@ async fn flooded() {
             ("runs that the flood queued", &queued),
             ("requests of the flood", &asked),
             ("places of four that the flood had, at most", &at_once),
+            ("each session has a share of its own", &cameo_priority::sessions::are_grouped()),
             ("wait alone, median and 95th percentile, s", &seconds(alone.wait(50))),
             ("", &seconds(alone.wait(95))),
             ("wait beside the flood, s", &seconds(beside.wait(50))),

@@ -38,6 +38,12 @@ pub(crate) async fn run(global: &Global, up: Up, output: Output) -> anyhow::Resu
         Some(_) => None,
         None => Some(start_postgres(&places).await?),
     };
+    if postgres.is_some() && cameo_priority::sessions::are_grouped() {
+        tracing::info!(
+            "this system shares the processor out among sessions: look-ups may wait for Postgres while runs publish; \
+             see docs/operations.md#who-gives-way-to-whom"
+        );
+    }
     let url = match (&global.database_url, &postgres) {
         (Some(url), _) => url.clone(),
         (None, Some(postgres)) => postgres.url(),
