@@ -99,10 +99,11 @@ impl Place {
         TenantKeys::new(store, Some(MASTER_KEY.parse().expect("a master key")))
     }
 
-    /// A worker by the clock on the wall, on threads that give way, as `cameo up` starts it.
+    /// A worker by the clock on the wall, on threads that give way and leave so many cores to others, as `cameo up`
+    /// starts it.
     #[must_use]
-    pub fn worker_behind(&self, config: cameo_worker::Config) -> RunningWorker {
-        let background = Background::start("worker").expect("threads");
+    pub fn worker_behind(&self, config: cameo_worker::Config, left: usize) -> RunningWorker {
+        let background = Background::start("worker", left).expect("threads");
         let (place, shutdown) = (self.clone(), CancellationToken::new());
         let stop = shutdown.clone();
         let task = background.handle().spawn(async move {

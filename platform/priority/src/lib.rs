@@ -1,4 +1,4 @@
-//! Which threads and processes give way to which.
+//! Which threads and processes give way to which, and which cores they may use.
 //!
 //! Requests are answered at the usual priority, within milliseconds. Runs and mirrors give way to them, and a query to
 //! everything else: it is the one part of a run that may go on without an end. Threads inherit the priority of the
@@ -8,6 +8,7 @@
 //! it looks who else has woken up. A thread with a short slice interrupts one with a longer slice at once (Linux from
 //! 6.12 on; older ones take the slice and go on as before).
 
+pub mod cores;
 pub mod sessions;
 
 use std::{io, mem};

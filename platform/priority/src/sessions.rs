@@ -14,9 +14,10 @@ pub fn are_grouped() -> bool {
     let is_on = fs::read_to_string(SETTING).is_ok_and(|setting| setting.trim() == "1");
     let has_weight = |group: &str| {
         let folder = Path::new(GROUP_FOLDER).join(group.trim_start_matches('/'));
-        folder.ancestors().take_while(|folder| folder.starts_with(GROUP_FOLDER)).any(|folder| {
-            fs::exists(folder.join("cpu.weight")).unwrap_or_default()
-        })
+        folder
+            .ancestors()
+            .take_while(|folder| folder.starts_with(GROUP_FOLDER))
+            .any(|folder| fs::exists(folder.join("cpu.weight")).unwrap_or_default())
     };
     is_on && fs::read_to_string(GROUPS).is_ok_and(|groups| !have_a_share(&groups, has_weight))
 }

@@ -7,7 +7,7 @@
 
 use std::io;
 
-use cameo_priority::Priority;
+use cameo_priority::{Priority, cores::Cores};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// A runtime for work that nobody waits for at this moment.
@@ -17,11 +17,20 @@ use tokio::runtime::{Builder, Handle, Runtime};
 pub struct Background(Option<Runtime>);
 
 impl Background {
-    /// Starts the threads, which are called `name`.
-    pub fn start(name: &str) -> io::Result<Self> {
+    /// Starts the threads, which are called `name`, on all cores but the first `left`, which are for others. At least
+    /// one must remain.
+    pub fn start(name: &str, left: usize) -> io::Result<Self> {
+        let all = Cores::of_this_thread()?;
+        let cores = all.but_first(left).ok_or_else(|| {
+            let most = all.count() - 1;
+            let text =
+                format!("expected at most {most} cores that are left to requests, found {left}");
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        })?;
         let runtime = Builder::new_multi_thread()
             .thread_name(name)
-            .on_thread_start(give_way)
+            .worker_threads(cores.count())
+            .on_thread_start(move || give_way(cores))
             .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))
@@ -45,8 +54,8 @@ impl Drop for Background {
 }
 
 /// The work is worth more than its priority: where it cannot be lowered, it stays as it is.
-fn give_way() {
-    if let Err(error) = Priority::Background.take() {
+fn give_way(cores: Cores) {
+    if let Err(error) = Priority::Background.take().and_then(|()| cores.take()) {
         tracing::debug!(%error, "the priority of a background thread stays as it is");
     }
 }
@@ -64,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_runs_in_the_background_and_what_it_starts_gives_way() {
-        let background = Background::start("background").expect("threads");
+        let background = Background::start("background", 0).expect("threads");
         let usual = niceness();
         let (task, blocking, started) = background
             .handle()

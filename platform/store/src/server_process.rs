@@ -3,15 +3,15 @@
 
 use std::{collections::HashSet, fs, time::Duration};
 
-use cameo_priority::Priority;
+use cameo_priority::{Priority, cores::Cores};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How often is looked for parallel workers. Those of a table that is worth them go on for longer.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Gives the process that serves `connection` a priority. It is a wish: where Postgres is on another machine, or the
-/// system does not let us, the process keeps the one that it has. Gives the process, where it is here.
+/// Gives the process that serves `connection` a priority, and keeps it to the cores of the calling thread. It is a wish: where Postgres is on another machine, or the
+/// system does not let us, the process keeps what it has. Gives the process, where it is here.
 pub(crate) async fn give(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
@@ -56,8 +56,10 @@ async fn watch(leader: u32, priority: Priority) {
 }
 
 fn apply(process: u32, priority: Priority) {
-    if let Err(error) = priority.give(process) {
-        tracing::debug!(%error, process, "the priority of a process of Postgres stays as it is");
+    let given = priority.give(process);
+    let cores = Cores::of_this_thread().and_then(|cores| cores.give(process));
+    if let Err(error) = given.and(cores) {
+        tracing::debug!(%error, process, "a process of Postgres keeps its priority and its cores");
     }
     // Each is a session of its own, and where the system groups sessions, nice values count only within one: the
     // group's own is what others see.

@@ -145,6 +145,8 @@ pub(crate) struct Deployment {
     pub(crate) api: cameo_api::Config,
     /// The workers' settings.
     pub(crate) worker: cameo_worker::Config,
+    /// Cores that runs and mirrors leave to requests.
+    pub(crate) cores_for_requests: usize,
     /// Where the API is for those who are told by webhooks.
     pub(crate) public_url: Option<String>,
     /// What sensitive predictions are sealed with.
@@ -216,6 +218,7 @@ impl Deployment {
             trusted_keys: None,
             api: cameo_api::Config::default(),
             worker: cameo_worker::Config::default(),
+            cores_for_requests: 0,
             public_url: None,
             tenant_keys,
             isolation: Isolation::Process(Program::this()),

@@ -37,6 +37,7 @@ impl Roles {
             trusted_keys,
             api,
             worker,
+            cores_for_requests,
             public_url,
             tenant_keys,
             isolation,
@@ -55,7 +56,7 @@ impl Roles {
             ));
         }
         if roles.iter().any(|role| matches!(role, Role::Worker | Role::Mirror)) {
-            let (threads, store) = behind(&store).await?;
+            let (threads, store) = behind(&store, cores_for_requests).await?;
             if roles.contains(&Role::Worker) {
                 let dependencies = cameo_worker::Dependencies {
                     store: store.clone(),
@@ -127,8 +128,8 @@ impl Roles {
 }
 
 /// Threads that give way to those that answer within milliseconds, and the database over connections that they drive.
-async fn behind(store: &Store) -> anyhow::Result<(Background, Store)> {
-    let background = Background::start("cameo-background").context("no threads for runs")?;
+async fn behind(store: &Store, left: usize) -> anyhow::Result<(Background, Store)> {
+    let background = Background::start("cameo-background", left).context("no threads for runs")?;
     let store = store.clone();
     let opened = background.handle().spawn(async move { store.apart().await });
     let store = opened.await.context("a task panicked")??;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use cameo_client::{Client, ServiceClient};
+use cameo_priority::{cores::Cores, sessions};
 use cameo_runtime::{clock::SystemClock, metrics::Metrics};
 use cameo_scheduler::SchedulerMetrics;
 use cameo_store::{
@@ -30,6 +31,8 @@ const QUIET: u32 = 20;
 const ROWS: u64 = 200;
 /// How often each of them is due, alone and again beside the flood.
 const SHORT: u32 = 1;
+/// Cores that runs leave to requests, unless the environment says otherwise, where there are more.
+const CORES_FOR_REQUESTS: usize = 1;
 /// From one quiet tenant's due instant to the next one's.
 const APART: Duration = Duration::from_millis(400);
 /// From one quiet request to the API to the next, over all tenants.
@@ -88,7 +91,7 @@ fn name(tenant: u32) -> String {
 }
 
 /// Lets the clock on the wall decide, as in production, and nothing be due before it is said.
-async fn start_roles(world: &World, stop: &CancellationToken) -> RunningWorker {
+async fn start_roles(world: &World, left: usize, stop: &CancellationToken) -> RunningWorker {
     world.sql("update cameo.services set next_due_at = now() + interval '1 year'").await;
     let scheduler = cameo_scheduler::Dependencies {
         store: world.place.store("cameo-scheduler").await,
@@ -98,8 +101,16 @@ async fn start_roles(world: &World, stop: &CancellationToken) -> RunningWorker {
     let config = cameo_scheduler::Config::default();
     tokio::spawn(cameo_scheduler::run(config, scheduler, stop.clone()));
     let drain = Duration::from_millis(100);
-    let config = cameo_worker::Config { drain, ..cameo_worker::Config::default() };
-    world.place.worker_behind(config)
+    let usual = cameo_worker::Config::default();
+    let threads = usual.threads - left;
+    world.place.worker_behind(cameo_worker::Config { drain, threads, ..usual }, left)
+}
+
+fn cores_for_requests() -> usize {
+    let cores = Cores::of_this_thread().expect("the cores").count();
+    let wanted = std::env::var("CAMEO_CORES_FOR_REQUESTS").ok();
+    let wanted = wanted.map_or(CORES_FOR_REQUESTS, |wanted| wanted.parse().expect("a number"));
+    wanted.min(cores - 1)
 }
 
 /// Asks for a prediction of one quiet tenant after the other until it is aborted.
@@ -278,7 +289,8 @@ async fn flooded() {
     }
     let stop = CancellationToken::new();
     let _stopped = stop.clone().drop_guard();
-    let worker = start_roles(&world, &stop).await;
+    let left = cores_for_requests();
+    let worker = start_roles(&world, left, &stop).await;
     for service in &first {
         service.request("2024-03-01T00:00:00Z").await;
     }
@@ -323,7 +335,8 @@ async fn flooded() {
             ("runs that the flood queued", &queued),
             ("requests of the flood", &asked),
             ("places of four that the flood had, at most", &at_once),
-            ("each session has a share of its own", &cameo_priority::sessions::are_grouped()),
+            ("cores that runs leave to requests", &left),
+            ("each session has a share of its own", &sessions::are_grouped()),
             ("wait alone, median and 95th percentile, s", &seconds(alone.wait(50))),
             ("", &seconds(alone.wait(95))),
             ("wait beside the flood, s", &seconds(beside.wait(50))),

@@ -64,6 +64,7 @@ impl RoleOptions {
             trusted_keys: trusted_keys(&self.signers.trusted_keys)?,
             public_url: self.webhooks.public_url(),
             worker: self.workers.config(),
+            cores_for_requests: self.workers.cores_for_requests,
             api: cameo_api::Config {
                 oidc: self.oidc.config()?,
                 webhook_reach: self.webhooks.reach(),
@@ -81,6 +82,7 @@ pub(crate) struct RoleSettings {
     trusted_keys: Option<TrustedKeys>,
     public_url: Option<String>,
     worker: cameo_worker::Config,
+    cores_for_requests: usize,
     api: cameo_api::Config,
     snapshots: Snapshots,
     receipts: ReceiptKey,
@@ -89,11 +91,28 @@ pub(crate) struct RoleSettings {
 impl RoleSettings {
     /// The deployment on which roles behave so.
     pub(crate) fn on(self, found: Deployment) -> anyhow::Result<Deployment> {
-        let Self { openlineage, trusted_keys, public_url, worker, api, snapshots, receipts } = self;
+        let Self {
+            openlineage,
+            trusted_keys,
+            public_url,
+            worker,
+            cores_for_requests,
+            api,
+            snapshots,
+            receipts,
+        } = self;
         let snapshots = snapshots.settings(found.places.data());
         let receipt_key = found.places.receipt_key(receipts.named())?.map(Arc::new);
         let api = cameo_api::Config { snapshots, receipt_key, ..api };
-        Ok(Deployment { openlineage, trusted_keys, api, worker, public_url, ..found })
+        Ok(Deployment {
+            openlineage,
+            trusted_keys,
+            api,
+            worker,
+            cores_for_requests,
+            public_url,
+            ..found
+        })
     }
 }
 

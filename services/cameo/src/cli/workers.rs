@@ -19,6 +19,16 @@ pub(crate) struct Workers {
         value_parser = clap::value_parser!(u16).range(1..=256)
     )]
     runs_at_once: u16,
+    /// Cores that runs and mirrors leave to requests, where they share a machine.
+    #[arg(
+        long = "cores-for-requests",
+        id = "cores_for_requests",
+        env = "CAMEO_CORES_FOR_REQUESTS",
+        default_value_t = 0,
+        value_name = "N",
+        hide_short_help = true
+    )]
+    pub(crate) cores_for_requests: usize,
     /// Most memory of a run, in MiB.
     #[arg(
         long = "run-memory-max-mb",
@@ -57,14 +67,16 @@ pub(crate) struct Workers {
 impl Workers {
     /// A worker's settings with these.
     pub(crate) fn config(&self) -> Config {
+        let usual = Config::default();
         Config {
             runs_max: self.runs_at_once.into(),
+            threads: usual.threads.saturating_sub(self.cores_for_requests).max(1),
             ceilings: Ceilings {
                 memory_mb: self.memory_max_mb,
                 time: Duration::from_secs(self.minutes_max * 60),
                 rows: self.rows_max,
             },
-            ..Config::default()
+            ..usual
         }
     }
 }
