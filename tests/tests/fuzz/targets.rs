@@ -215,7 +215,7 @@ fn names_and_scopes() {
         words: &["/", "..", "read,run", "sensitive", "\u{212a}"],
         share: 1.0,
         time_max: QUICK,
-        bytes_max: 256 << 10,
+        bytes_max: 1 << 20,
     };
     fuzz(&target, |input| {
         let text = String::from_utf8_lossy(input);

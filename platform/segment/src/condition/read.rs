@@ -57,7 +57,11 @@ impl Reader<'_> {
         }
     }
 
-    fn expression(&mut self, expression: &Expr) -> Read {
+    fn expression(&mut self, mut expression: &Expr) -> Read {
+        // Brackets mean nothing by themselves, and the canonical text may have some that were not written.
+        while let Expr::Nested(inner) = expression {
+            expression = inner;
+        }
         if self.depth == DEPTH_MAX {
             let message = format!("expected at most {DEPTH_MAX} levels of nesting");
             return Err(refusal(place(expression), message, None));
@@ -78,7 +82,6 @@ impl Reader<'_> {
             Expr::CompoundIdentifier(names) => self.column(names, at),
             Expr::Value(value) => constant(literal::read(&value.value, false), at),
             Expr::TypedString(text) => typed_string(text, at),
-            Expr::Nested(inner) => self.expression(inner),
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => {
                 truth(Node::Not(Box::new(self.truth(expr)?.node)))
             }

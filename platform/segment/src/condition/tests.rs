@@ -157,6 +157,22 @@ fn length_and_depth_are_bounded_and_long_chains_are_not_deep() {
 }
 
 #[test]
+fn the_canonical_text_of_what_is_as_deep_as_may_be_is_read() {
+    let comparisons = format!("churn.churned{}", " = true".repeat(30));
+    for deep in [
+        format!("{}churn.churned", "not ".repeat(31)),
+        format!("{}churn.churned{}", "(not ".repeat(20), ")".repeat(20)),
+        format!("clv.orders = {}clv.orders", "- ".repeat(30)),
+        format!("clv.orders = 1{}", " - -clv.orders".repeat(28)),
+        comparisons,
+        format!("clv.orders = {}1{}", "coalesce(".repeat(20), ", clv.orders)".repeat(20)),
+    ] {
+        let once = canonical(&deep);
+        assert_eq!(canonical(&once), once, "of {deep}");
+    }
+}
+
+#[test]
 fn a_bundle_is_checked_against_its_own_predictions_and_trusts_those_of_others() {
     let own = schema(&[("customer_id", DataType::Int), ("tier", DataType::String)]);
     let catalog = Catalog::of_bundle("clv".parse().expect("a name"), own);

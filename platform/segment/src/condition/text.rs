@@ -33,8 +33,7 @@ fn tightness(node: &Node) -> Tightness {
         | Node::Like { .. }
         | Node::Is { .. } => Tightness::Comparison,
         Node::Arithmetic(Add | Subtract, ..) => Tightness::Sum,
-        // A minus sign binds tightest, but reads badly before another.
-        Node::Arithmetic(..) | Node::Negative(_) => Tightness::Product,
+        Node::Arithmetic(..) => Tightness::Product,
         Node::Widen(inner) => tightness(inner),
         _ => Tightness::Value,
     }
@@ -69,7 +68,7 @@ impl Printer<'_> {
             Node::Literal(value) => literal(f, value),
             Node::Not(inner) => {
                 f.write_str("NOT ")?;
-                self.within(f, inner, Tightness::Comparison)
+                self.within(f, inner, Tightness::Not)
             }
             Node::And(nodes) => self.chain(f, nodes, " AND ", Tightness::Not),
             Node::Or(nodes) => self.chain(f, nodes, " OR ", Tightness::And),
@@ -118,9 +117,23 @@ impl Printer<'_> {
                 self.within(f, right, tighter)
             }
             Node::Negative(inner) => {
-                f.write_str("-(")?;
-                self.node(f, inner)?;
-                f.write_char(')')
+                match **inner {
+                    // Two signs without a space between them begin a comment.
+                    Node::Negative(_) => {
+                        f.write_str("- ")?;
+                        self.node(f, inner)
+                    }
+                    // `-1` is a literal.
+                    Node::Literal(_) => {
+                        f.write_str("-(")?;
+                        self.node(f, inner)?;
+                        f.write_char(')')
+                    }
+                    _ => {
+                        f.write_char('-')?;
+                        self.within(f, inner, Tightness::Value)
+                    }
+                }
             }
             Node::Coalesce(nodes) => {
                 f.write_str("COALESCE(")?;
