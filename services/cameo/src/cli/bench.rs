@@ -69,6 +69,9 @@ pub(crate) struct BenchLookup {
     /// The bundle whose predictions are looked up.
     #[arg(long, default_value = "tenants/marketing/gender")]
     pub(crate) bundle: PathBuf,
+    /// Cores that the publication under load leaves to requests.
+    #[arg(long, env = "CAMEO_CORES_FOR_REQUESTS", default_value_t = 0, value_name = "N")]
+    pub(crate) cores_for_requests: usize,
 }
 
 #[derive(Debug, Args)]

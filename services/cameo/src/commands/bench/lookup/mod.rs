@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use cameo_api::{Config, SnapshotSettings};
 use cameo_domain::{Scope, Scopes, ServicePath};
 use cameo_runtime::{
+    background::Background,
     clock::SystemClock,
     metrics::Metrics,
     telemetry::{self, TelemetryConfig},
@@ -29,6 +30,7 @@ use super::{median, serving::mapped, setting::Setting};
 use crate::{
     cli::BenchLookup,
     commands::{apply, demo_data, keys},
+    deployment::Deployment,
     output::{Output, grouped, table},
 };
 
@@ -158,7 +160,7 @@ impl<'a> Bench<'a> {
         let key = keys::create(store, Some(&path.tenant), "bench", scopes, None).await?;
         output.line(output.dim(&format!("publishing {} predictions", grouped(wanted.rows))));
         generation::publish(store, &path, wanted.rows.cast_signed(), 1).await?;
-        make_snapshots(&setting).await?;
+        make_snapshots(&setting.deployment).await?;
 
         let shutdown = CancellationToken::new();
         let mut servers = JoinSet::new();
@@ -253,9 +255,7 @@ impl<'a> Bench<'a> {
         let running = load::start(&load, &control);
         tokio::time::sleep(Duration::from_secs(BEFORE_SECONDS)).await;
         control.next_phase();
-        let store = &self.setting.deployment.store;
-        generation::publish(store, &self.path, self.wanted.rows.cast_signed(), 2).await?;
-        make_snapshots(&self.setting).await?;
+        self.publish_behind().await?;
         mapped(self.from_snapshot).await?;
         control.stop();
         let [before, during] = running.await??;
@@ -263,6 +263,19 @@ impl<'a> Bench<'a> {
             Measured::new(What::BeforePublication, &before, rate),
             Measured::new(What::DuringPublication, &during, rate),
         ])
+    }
+
+    /// Publishes as a worker does in a server: on threads that give way, over connections of their own.
+    async fn publish_behind(&self) -> anyhow::Result<()> {
+        let background = Background::start("bench-worker", self.wanted.cores_for_requests)?;
+        let (deployment, path) = (self.setting.deployment.clone(), self.path.clone());
+        let rows = self.wanted.rows.cast_signed();
+        let published = background.handle().spawn(async move {
+            let store = deployment.store.apart().await?;
+            generation::publish(&store, &path, rows, 2).await?;
+            make_snapshots(&Deployment { store, ..deployment }).await
+        });
+        published.await.context("a task panicked")?
     }
 
     /// Moves the pointer between the two generations under full load.
@@ -300,8 +313,7 @@ impl<'a> Bench<'a> {
 }
 
 /// Does what a worker does for snapshots, until nothing is left to do.
-async fn make_snapshots(setting: &Setting) -> anyhow::Result<()> {
-    let deployment = &setting.deployment;
+async fn make_snapshots(deployment: &Deployment) -> anyhow::Result<()> {
     let config = cameo_worker::Config {
         scratch: deployment.places.scratch(),
         ..cameo_worker::Config::default()
