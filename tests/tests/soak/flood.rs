@@ -41,6 +41,9 @@ const ASKED_EVERY: Duration = Duration::from_millis(10);
 /// How often it is looked whether they have run.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How often it is looked how many runs the flood has.
+const WATCHED_EVERY: Duration = Duration::from_millis(100);
+
 const FLOOD: &str = "flood";
 /// Runs that the flood queues: in CI, and else.
 const QUEUED: (u64, u64) = (300, 10_000);
@@ -131,8 +134,10 @@ fn ask(services: Vec<ServiceClient>, answers: Arc<Mutex<Vec<f64>>>) -> JoinHandl
 /// How many runs that were due since then quiet tenants have published.
 async fn published(connection: &mut PgConnection, since: DateTime<Utc>) -> i64 {
     let published = format!(
-        "select count(*) from cameo.runs where tenant like 'quiet%' and state = 'published'
-             and due_at > '{since}'"
+        "select count(*) from cameo.services s cross join lateral (
+             select from cameo.runs r where (r.tenant, r.service) = (s.tenant, s.service)
+                 and r.state = 'published' and r.due_at > '{since}' offset 0) published
+         where s.tenant like 'quiet%'"
     );
     connection.fetch_one(AssertSqlSafe(published)).await.expect("a count").get(0)
 }
@@ -249,16 +254,16 @@ async fn queue(world: &World, runs: u64) {
 
 /// Notes how many runs the flood has at the same time, at most.
 async fn watch(world: &World, running_max: Arc<AtomicU64>) -> JoinHandle<()> {
-    let store = world.place.store("cameo-watcher").await;
+    // There are ten thousand others, and an index on those that are running.
+    let running =
+        format!("select count(*) from cameo.runs where tenant = '{FLOOD}' and state = 'running'");
+    let mut connection = world.connection().await;
     tokio::spawn(async move {
         loop {
-            let counts = runs::counts(&store).await.expect("the database answers");
-            for (tenant, state, runs) in counts {
-                if tenant.as_str() == FLOOD && state == cameo_domain::RunState::Running {
-                    running_max.fetch_max(runs, Ordering::Relaxed);
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            let running = connection.fetch_one(AssertSqlSafe(running.as_str())).await;
+            let running: i64 = running.expect("a count").get(0);
+            running_max.fetch_max(running.unsigned_abs(), Ordering::Relaxed);
+            tokio::time::sleep(WATCHED_EVERY).await;
         }
     })
 }
