@@ -382,6 +382,33 @@ async fn a_run_that_was_under_way_publishes_without_who_was_erased_meanwhile() {
     world.assert_sound().await;
 }
 
+/// Copies outlive tables, and what was published says what is left of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_are_erased_from_the_copies_of_tables_that_were_dropped() {
+    let world = World::start().await;
+    customers(&world, "marketing", 1.0, "1").await;
+    let gender =
+        world.apply(&Bundle::new("marketing", "gender").setting("GENERATIONS_KEPT", 2)).await;
+    for day in 1..=4 {
+        gender.publish(&format!("2024-03-0{day}T18:00:00Z")).await;
+        world.mirror().await;
+    }
+    generations::retain_after(&world.store, 0).await.expect("old tables go");
+    let dropped = gender.generations().await.iter().filter(|one| one.dropped_at.is_some()).count();
+    assert_eq!(dropped, 2);
+    for key in [KEY, 17] {
+        erase(&world, &gender.path.tenant, &whom(&key.to_string())).await;
+    }
+    world.erase().await;
+    let copies = world.place.folder.join("lake/marketing/predictions");
+    assert_eq!(files_with_key(&copies), Vec::<PathBuf>::new());
+    world.assert_sound().await;
+    // And once more, from a copy that has lost somebody before.
+    erase(&world, &gender.path.tenant, &whom("18")).await;
+    world.erase().await;
+    world.assert_sound().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_that_is_cut_short_is_gone_on_with_by_another_worker() {
     let world = World::start().await;

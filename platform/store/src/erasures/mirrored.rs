@@ -118,6 +118,9 @@ pub async fn mirrored(
             Box::pin(async move {
                 hold(connection, &turn).await?;
                 if let Some(copy) = copy {
+                    if let Some(left) = left_of_dropped(connection, place.generation).await? {
+                        note_loss(connection, place.generation, &counts, left, copy).await?;
+                    }
                     sqlx::query(
                         "update cameo.outbox o
                          set source_rows = cameo.rows_left(g), source_checksum = cameo.checksum_left(g),
@@ -160,6 +163,59 @@ pub async fn mirrored(
             })
         })
         .await
+}
+
+/// What is left of a generation whose table was dropped; none while there is a table.
+async fn left_of_dropped(
+    connection: &mut PgConnection,
+    generation: GenerationId,
+) -> Result<Option<RowDigest>, StoreError> {
+    let row = sqlx::query(
+        "select cameo.rows_left(g) as rows, cameo.checksum_left(g) as checksum
+         from cameo.generations g where generation = $1 and dropped_at is not null",
+    )
+    .bind(generation.0)
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let rows = row.count("rows")?.unwrap_or_default();
+    Ok(Some(RowDigest { rows, checksum: get(&row, "checksum", i64::cast_unsigned)? }))
+}
+
+/// Writes down what a generation has lost with its copy: of a dropped table nobody else can say. What the copy lacks
+/// beyond that stays a breach.
+async fn note_loss(
+    connection: &mut PgConnection,
+    generation: GenerationId,
+    removed: &[(ErasureId, u64)],
+    left: RowDigest,
+    copy: RowDigest,
+) -> Result<(), StoreError> {
+    let told: u64 = removed.iter().map(|(_, rows)| rows).sum();
+    let Some(mut lost) = left.rows.checked_sub(copy.rows).filter(|lost| *lost <= told) else {
+        return Ok(());
+    };
+    // The copy is hashed as a whole; the parts of those who were erased at once are not told apart.
+    let mut checksum = left.checksum ^ copy.checksum;
+    for (erasure, rows) in removed {
+        // Two requests may be about the same key.
+        let rows = lost.min(*rows);
+        if rows == 0 {
+            continue;
+        }
+        sqlx::query(
+            "insert into cameo.generation_erasures (erasure, generation, rows, checksum)
+             values ($1, $2, $3, $4)",
+        )
+        .bind(erasure.0)
+        .bind(generation.0)
+        .bind(signed(rows))
+        .bind(checksum.cast_signed())
+        .execute(&mut *connection)
+        .await?;
+        (lost, checksum) = (lost - rows, 0);
+    }
+    Ok(())
 }
 
 /// Lets the mirror make a copy anew that cannot be what was written down of it: its source has lost somebody, and
