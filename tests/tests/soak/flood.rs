@@ -12,7 +12,7 @@ use std::{
 
 use cameo_client::{Client, ServiceClient};
 use cameo_priority::{cores::Cores, sessions};
-use cameo_runtime::{clock::SystemClock, metrics::Metrics};
+use cameo_runtime::{background::Background, clock::SystemClock, metrics::Metrics};
 use cameo_scheduler::SchedulerMetrics;
 use cameo_store::{
     limits::{self, RequestLimits},
@@ -21,7 +21,7 @@ use cameo_store::{
 use cameo_tests::{Bundle, PATIENCE, RunningWorker, World, eventually, report, rounds};
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
-use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::giant;
@@ -178,8 +178,8 @@ async fn quiet_ones(world: &World, services: &[ServiceClient], times: u32) -> Se
 
 /// What the flood does while the quiet tenants go on.
 struct Flood {
-    /// The threads of its clients.
-    clients: Runtime,
+    /// The threads of its clients, who would be on other machines: here they give way.
+    clients: Background,
     watching: JoinHandle<()>,
     running_max: Arc<AtomicU64>,
     asked: Arc<AtomicU64>,
@@ -208,12 +208,11 @@ impl Flood {
         limits::grant(&world.store, &tenant, limits).await.expect("the grant");
         let asked = Arc::new(AtomicU64::new(0));
         let key = world.key(Some(FLOOD)).await;
-        let clients = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let clients = clients.expect("threads");
+        let clients = Background::start("clients", cores_for_requests()).expect("threads");
         for _ in 0..HOT_CLIENTS {
             let client = Client::builder(url, &key).attempts(1).build().expect("a client");
             let (service, asked) = (client.tenant(FLOOD).service("steady"), Arc::clone(&asked));
-            clients.spawn(async move {
+            clients.handle().spawn(async move {
                 loop {
                     // Whether it is answered or refused, the next one follows.
                     let _ = service.prediction(7).await;
@@ -233,7 +232,7 @@ impl Flood {
     /// Gives how many runs it had at once, and what it asked the API for.
     fn stop(self) -> (u64, u64) {
         self.watching.abort();
-        self.clients.shutdown_background();
+        drop(self.clients);
         (self.running_max.load(Ordering::Relaxed), self.asked.load(Ordering::Relaxed))
     }
 }
