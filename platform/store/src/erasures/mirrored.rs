@@ -235,6 +235,21 @@ async fn copy_again(
                    is distinct from (cameo.rows_left(g), cameo.checksum_left(g))",
     )
     .bind(generation.0)
+    .execute(&mut *connection)
+    .await?;
+    // Without a table it cannot be made again, nor has it anybody of whom the table's ledger says that they are gone.
+    sqlx::query(
+        "update cameo.outbox o
+         set source_rows = cameo.rows_left(g), source_checksum = cameo.checksum_left(g),
+             mirror_rows = cameo.rows_left(g), mirror_checksum = cameo.checksum_left(g)
+         from cameo.generations g
+         where o.generation = $1 and g.generation = $1 and o.state = 'mirrored'
+           and g.dropped_at is not null
+           and (o.mirror_rows, o.mirror_checksum)
+                   is distinct from (cameo.rows_left(g), cameo.checksum_left(g))
+           and exists (select from cameo.generation_erasures l where l.generation = g.generation)",
+    )
+    .bind(generation.0)
     .execute(connection)
     .await?;
     Ok(())

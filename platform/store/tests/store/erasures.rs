@@ -172,6 +172,29 @@ async fn a_copy_that_is_not_what_was_written_down_of_it_is_made_again() {
     world.assert_sound().await;
 }
 
+/// A turn that died when it had gone through the copy, or a restore beside another warehouse.
+#[tokio::test]
+async fn a_copy_without_a_table_in_which_nobody_is_found_is_what_is_left_of_the_table() {
+    let world = World::start().await;
+    world.service("crm", "gender").await;
+    for day in 1..=9 {
+        world.published("gender", &format!("2026-03-0{day}T00:00:00Z"), 10).await;
+        let task = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+        outbox::complete(&world.store, &task, task.digest, task.digest).await.expect("mirrored");
+        if day == 1 {
+            // The one that is shown loses them at once, and its copy with the turn.
+            erasures::request(&world.store, &crm(), &whom("7"), &by()).await.expect("asked");
+        }
+    }
+    generations::retain_after(&world.store, 0).await.expect("old tables go");
+    let dropped = "select count(*) from cameo.generations where dropped_at is not null";
+    assert_ne!(world.number(dropped).await, 0);
+    let turn = turn(&world).await;
+    work(&world, &turn).await;
+    assert_eq!(erasures::close(&world.store, &turn).await.expect("closed").len(), 1);
+    world.assert_sound().await;
+}
+
 #[tokio::test]
 async fn the_suppressions_of_a_tenant_are_its_own_and_keep_no_key() {
     let world = World::start().await;
