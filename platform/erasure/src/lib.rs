@@ -11,7 +11,7 @@ mod places;
 pub mod receipt;
 mod snapshots;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use cameo_bundle::artifact::{ArtifactError, ArtifactStore};
 use cameo_crashpoint::hit;
@@ -21,9 +21,9 @@ use cameo_snapshot::SnapshotError;
 use cameo_store::{
     Store, StoreError,
     erasures::{self, Look, Turn},
+    leases,
 };
 use cameo_warehouse::{Warehouse, WarehouseError};
-use tokio_util::task::AbortOnDropHandle;
 
 /// What erasing works with.
 #[derive(Clone)]
@@ -85,11 +85,9 @@ impl Eraser {
             return Ok(None);
         };
         hit("erasure_claimed");
-        let keep = renew(self.store.clone(), turn.clone(), self.lease_seconds);
-        // A turn that is cut short, or panics, is renewed no more.
-        let keep = AbortOnDropHandle::new(tokio::spawn(keep));
+        let kept = leases::keep(&self.store, &turn, self.lease_seconds);
         let result = self.work(&turn).await;
-        drop(keep);
+        drop(kept);
         Ok(Some(Worked { tenant: turn.tenant.clone(), turn, result }))
     }
 
@@ -119,18 +117,5 @@ impl Eraser {
             tracing::info!(tenant = %turn.tenant, %erasure, "a customer is erased everywhere");
         }
         Ok(closed)
-    }
-}
-
-async fn renew(store: Store, turn: Turn, lease_seconds: u32) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(u64::from(lease_seconds)) / 3).await;
-        if let Err(error) = erasures::heartbeat(&store, &turn, lease_seconds).await {
-            // Every write of the turn states its epoch: one that was taken over changes nothing.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "could not renew the lease of a tenant's erasures"
-            );
-        }
     }
 }

@@ -21,6 +21,7 @@ pub mod exports;
 pub mod generations;
 pub mod invariants;
 pub mod keys;
+pub mod leases;
 pub mod limits;
 pub mod lineage;
 pub mod logins;

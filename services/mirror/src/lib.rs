@@ -13,14 +13,14 @@ use cameo_crashpoint::hit;
 use cameo_domain::Reason;
 use cameo_runtime::{backoff::Backoff, clock::Clock};
 use cameo_store::{
-    Store,
+    Store, leases,
     lookup::{self, Hint},
     outbox::{self, MirrorTask},
 };
 use cameo_warehouse::{LoadId, Warehouse, WarehouseError};
 use futures_util::StreamExt;
 use tokio::sync::Notify;
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 
 pub use metrics::MirrorMetrics;
 
@@ -108,11 +108,10 @@ pub async fn step(
     metrics.lag(lag);
     let Some(task) = outbox::claim(store, config.lease_seconds).await? else { return Ok(false) };
     hit("mirror_claimed");
-    // A load that is cut short, or panics, is renewed no more.
-    let keep = renew(store.clone(), task.clone(), config.lease_seconds);
-    let keep = AbortOnDropHandle::new(tokio::spawn(keep));
+    // A load by two mirrors at once is harmless: both write the same load id.
+    let kept = leases::keep(store, &task, config.lease_seconds);
     let result = mirror(dependencies, &task).await;
-    drop(keep);
+    drop(kept);
     match result {
         Ok(()) => {
             metrics.loaded.inc();
@@ -180,18 +179,5 @@ async fn load(
             Ok(None)
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-async fn renew(store: Store, task: MirrorTask, lease_seconds: u32) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(lease_seconds.into()) / 3).await;
-        if let Err(error) = outbox::heartbeat(&store, &task, lease_seconds).await {
-            // A load by two mirrors at once is harmless: both write the same load id.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "could not renew the lease of a mirror task"
-            );
-        }
     }
 }

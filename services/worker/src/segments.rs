@@ -23,11 +23,11 @@ use cameo_segment::{
 };
 use cameo_snapshot::{Digesting, Snapshot, SnapshotError};
 use cameo_store::{
-    Store, StoreError,
+    Store, StoreError, leases,
     segments::{self, LeftOver, Made, SegmentTask},
     snapshots,
 };
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Dependencies, repeat::repeat, snapshots::sweep};
 
@@ -89,11 +89,9 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
     }
     let Some(task) = segments::claim(store, lease_seconds).await? else { return Ok(false) };
     hit("segment_claimed");
-    // Work that is cut short, or panics, is renewed no more.
-    let keep = renew(store.clone(), task.clone(), lease_seconds);
-    let keep = AbortOnDropHandle::new(tokio::spawn(keep));
+    let kept = leases::keep(store, &task, lease_seconds);
     let made = make(config, dependencies, &task).await;
-    drop(keep);
+    drop(kept);
     let is_waiting = matches!(made, Err(MakeError::NoSnapshot));
     let ended = match made {
         Ok(()) => Ok(()),
@@ -272,17 +270,4 @@ pub(crate) async fn clean(
         segments::removed(store, &file).await?;
     }
     Ok(())
-}
-
-async fn renew(store: Store, task: SegmentTask, lease_seconds: u32) {
-    let period = Duration::from_secs_f64(f64::from(lease_seconds) / 3.0);
-    loop {
-        tokio::time::sleep(period).await;
-        if let Err(error) = segments::heartbeat(&store, &task, lease_seconds).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "could not renew the lease of a segment"
-            );
-        }
-    }
 }

@@ -12,12 +12,12 @@ use cameo_domain::Reason;
 use cameo_runtime::backoff::Backoff;
 use cameo_snapshot::{SnapshotError, SnapshotWriter, Written};
 use cameo_store::{
-    Store, StoreError,
+    Store, StoreError, leases,
     snapshots::{self, SnapshotFile, SnapshotTask},
 };
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Dependencies, repeat::repeat};
 
@@ -84,11 +84,9 @@ pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, 
         return Ok(false);
     };
     hit("snapshot_claimed");
-    // Work that is cut short, or panics, is renewed no more.
-    let keep = renew(store.clone(), task.clone(), lease_seconds);
-    let keep = AbortOnDropHandle::new(tokio::spawn(keep));
+    let kept = leases::keep(store, &task, lease_seconds);
     let made = work(config, dependencies, &task).await;
-    drop(keep);
+    drop(kept);
     match made {
         Ok(()) => {}
         // Somebody else has it, or its table is gone: it is theirs to say what becomes of it.
@@ -192,17 +190,4 @@ async fn store_file(
     }
     hit("snapshot_recorded");
     Ok(())
-}
-
-async fn renew(store: Store, task: SnapshotTask, lease_seconds: u32) {
-    let period = Duration::from_secs_f64(f64::from(lease_seconds) / 3.0);
-    loop {
-        tokio::time::sleep(period).await;
-        if let Err(error) = snapshots::heartbeat(&store, &task, lease_seconds).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "could not renew the lease of a snapshot"
-            );
-        }
-    }
 }
