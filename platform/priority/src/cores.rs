@@ -7,8 +7,9 @@ use nix::{
     unistd::Pid,
 };
 
-/// The system's name for the calling thread.
-const CALLING_THREAD: Pid = Pid::from_raw(0);
+use crate::other;
+
+const CALLING_THREAD: Pid = Pid::from_raw(super::CALLING_THREAD);
 
 /// A set of cores. Threads and processes have that of the thread that starts them.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +44,7 @@ impl Cores {
 
     /// Keeps another process of one thread to these, which must be of the same user or the caller root.
     pub fn give(&self, process: u32) -> io::Result<()> {
-        let process = libc::pid_t::try_from(process).ok().filter(|process| *process > 0);
-        let process = process.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(sched_setaffinity(Pid::from_raw(process), &self.0)?)
+        Ok(sched_setaffinity(Pid::from_raw(other(process)?), &self.0)?)
     }
 
     fn numbers(&self) -> impl Iterator<Item = usize> {

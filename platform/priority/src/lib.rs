@@ -19,6 +19,7 @@ const REQUEST_SLICE_NS: u64 = 500_000;
 const USUAL_SLICE: u64 = 0;
 /// Each thread a task of its own to Linux, and 0 the calling one.
 const CALLING_THREAD: libc::pid_t = 0;
+const NO_FLAGS: libc::c_uint = 0;
 
 /// What a thread or a process works on, from what gives way least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +58,7 @@ impl Priority {
 
     /// Gives it to another process of one thread, which must be of the same user or the caller root.
     pub fn give(self, process: u32) -> io::Result<()> {
-        let process = libc::pid_t::try_from(process).ok().filter(|process| *process > 0);
-        self.apply(process.ok_or(io::ErrorKind::InvalidInput)?)
+        self.apply(other(process)?)
     }
 
     fn apply(self, thread: libc::pid_t) -> io::Result<()> {
@@ -67,6 +67,12 @@ impl Priority {
         attributes.sched_runtime = self.slice_ns();
         set_attributes(thread, &attributes)
     }
+}
+
+/// The system's number for another process: 0 would be the calling thread.
+fn other(process: u32) -> io::Result<libc::pid_t> {
+    let process = libc::pid_t::try_from(process).ok().filter(|process| *process > 0);
+    process.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 #[expect(unsafe_code, reason = "a call of the system that neither nix nor libc wraps")]
@@ -87,8 +93,6 @@ fn set_attributes(thread: libc::pid_t, attributes: &libc::sched_attr) -> io::Res
         unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const *attributes, NO_FLAGS) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
-
-const NO_FLAGS: libc::c_uint = 0;
 
 #[cfg(test)]
 mod tests {

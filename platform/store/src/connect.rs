@@ -9,6 +9,7 @@ use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{By, error::StoreError, schema, server_process};
 
@@ -197,9 +198,23 @@ impl Store {
     /// A connection outside the pools and without their time limits, for bulk work, which gives way to
     /// requests in Postgres too. It is closed on any error, so nothing half sent can meet the next user.
     pub(crate) async fn dedicated(&self) -> Result<PgConnection, StoreError> {
+        self.giving_way().await.map(|(connection, _)| connection)
+    }
+
+    /// The same for statements that may have parallel workers, which give way until the handle is dropped.
+    pub(crate) async fn dedicated_with_workers(
+        &self,
+    ) -> Result<(PgConnection, Option<AbortOnDropHandle<()>>), StoreError> {
+        let (connection, process) = self.giving_way().await?;
+        let give = |leader| server_process::give_to_workers(leader, Priority::Background);
+        Ok((connection, process.map(give)))
+    }
+
+    async fn giving_way(&self) -> Result<(PgConnection, Option<u32>), StoreError> {
         let mut connection = PgConnection::connect_with(&self.postgres).await?;
-        server_process::give(&mut connection, &self.postgres, Priority::Background).await?;
-        Ok(connection)
+        let given = server_process::give(&mut connection, &self.postgres, Priority::Background);
+        let process = given.await?;
+        Ok((connection, process))
     }
 
     /// Runs `work` as one transaction on a task of its own and commits it when it succeeds.
@@ -276,25 +291,19 @@ pub(crate) async fn spawned<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::Permissions, os::unix::fs::PermissionsExt, pin::pin, task::Poll};
+    use std::{pin::pin, task::Poll};
 
-    use cameo_runtime::postgres::{EmbeddedPostgres, PostgresSettings};
     use futures_util::future::poll_fn;
 
     use super::*;
+    use crate::fixture;
 
     /// How often a transaction is left half begun: without the pool's look one in three of them swallows an insert.
     const ROUNDS: u32 = 60;
 
     #[tokio::test]
     async fn what_is_written_after_a_cancelled_begin_is_there() {
-        let folder = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .expect("a temporary folder");
-        let settings = PostgresSettings { shared_buffers_mb: 16, ..PostgresSettings::default() };
-        let postgres =
-            EmbeddedPostgres::start(&folder.path().join("pg"), &settings).expect("a Postgres");
+        let (_folder, postgres) = fixture::postgres();
         let options = ConnectOptions::from_url(&postgres.url()).expect("a URL");
         let store = Store::connect(&options.control_connections(1)).await.expect("a connection");
         let run = async |sql: &'static str| {

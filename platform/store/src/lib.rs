@@ -18,6 +18,8 @@ pub mod erasures;
 mod error;
 pub mod explanations;
 pub mod exports;
+#[cfg(test)]
+mod fixture;
 pub mod generations;
 pub mod invariants;
 pub mod keys;

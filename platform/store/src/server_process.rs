@@ -1,7 +1,7 @@
 //! The priority of Postgres' own processes, where they are on this machine: one serves each connection, and a statement
 //! that goes over much may have parallel workers.
 
-use std::{collections::HashSet, fs, time::Duration};
+use std::{collections::HashSet, fs, str::FromStr, time::Duration};
 
 use cameo_priority::{Priority, cores::Cores};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
@@ -10,8 +10,9 @@ use tokio_util::task::AbortOnDropHandle;
 /// How often is looked for parallel workers. Those of a table that is worth them go on for longer.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Gives the process that serves `connection` a priority, and keeps it to the cores of the calling thread. It is a wish: where Postgres is on another machine, or the
-/// system does not let us, the process keeps what it has. Gives the process, where it is here.
+/// Gives the process that serves `connection` a priority, and keeps it to the cores of the calling thread. It is a
+/// wish: where Postgres is on another machine, or the system does not let us, the process keeps what it has. Gives the
+/// process, where it is here.
 pub(crate) async fn give(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
@@ -31,14 +32,9 @@ pub(crate) async fn give(
     Ok(process)
 }
 
-/// The same for the parallel workers of a connection's statements, until what is returned is dropped.
-pub(crate) async fn give_to_workers(
-    connection: &mut PgConnection,
-    options: &PgConnectOptions,
-    priority: Priority,
-) -> Result<Option<AbortOnDropHandle<()>>, sqlx::Error> {
-    let leader = give(connection, options, priority).await?;
-    Ok(leader.map(|leader| AbortOnDropHandle::new(tokio::spawn(watch(leader, priority)))))
+/// The same for the parallel workers of a process, until what is returned is dropped.
+pub(crate) fn give_to_workers(leader: u32, priority: Priority) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(watch(leader, priority)))
 }
 
 async fn watch(leader: u32, priority: Priority) {
@@ -90,11 +86,15 @@ fn title(process: u32) -> Option<String> {
     title.starts_with("postgres: ").then_some(title)
 }
 
-/// The 4th field of its state, the 2nd after its name in brackets.
 fn parent(process: u32) -> Option<u32> {
+    state(process, 4)
+}
+
+/// A field of a process's state by its number; the first two are its own number and its name in brackets.
+fn state<T: FromStr>(process: u32, field: usize) -> Option<T> {
     let state = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = state.rsplit_once(") ")?;
-    fields.split(' ').nth(1)?.parse().ok()
+    fields.split(' ').nth(field - 3)?.parse().ok()
 }
 
 /// The processes that it started; none where the system does not tell.
@@ -105,18 +105,13 @@ fn children(process: u32) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::Permissions, os::unix::fs::PermissionsExt, str::FromStr};
-
-    use cameo_runtime::postgres::{EmbeddedPostgres, PostgresSettings};
     use sqlx::{Connection, Executor};
 
     use super::*;
+    use crate::fixture;
 
-    /// The 19th field of its state, the 17th after its name in brackets.
     fn niceness(process: u32) -> i32 {
-        let state = fs::read_to_string(format!("/proc/{process}/stat")).expect("its state");
-        let (_, fields) = state.rsplit_once(") ").expect("a name in brackets");
-        fields.split(' ').nth(16).and_then(|nice| nice.parse().ok()).expect("a number")
+        state(process, 19).expect("a number")
     }
 
     async fn process_of(connection: &mut PgConnection) -> u32 {
@@ -129,13 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_process_of_a_connection_and_its_parallel_workers_give_way_and_no_other_does() {
-        let folder = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .expect("a temporary folder");
-        let settings = PostgresSettings { shared_buffers_mb: 16, ..PostgresSettings::default() };
-        let postgres =
-            EmbeddedPostgres::start(&folder.path().join("pg"), &settings).expect("a Postgres");
+        let (_folder, postgres) = fixture::postgres();
         let options = PgConnectOptions::from_str(&postgres.url()).expect("a URL");
         let mut bulk = PgConnection::connect_with(&options).await.expect("a connection");
         let mut other = PgConnection::connect_with(&options).await.expect("a connection");
@@ -144,13 +133,14 @@ mod tests {
 
         let given = give(&mut bulk, &options, Priority::Background).await.expect("an answer");
         assert_eq!(given, Some(process_of(&mut bulk).await));
-        assert_eq!(niceness(given.expect("a process here")), low);
+        let leader = given.expect("a process here");
+        assert_eq!(niceness(leader), low);
 
         // The setting has had two names.
         let parallel = "select set_config(name, 'on', false) from pg_settings
                         where name in ('force_parallel_mode', 'debug_parallel_query')";
         bulk.execute(parallel).await.expect("the setting");
-        let _workers = give_to_workers(&mut bulk, &options, Priority::Background).await;
+        let _workers = give_to_workers(leader, Priority::Background);
         let long = tokio::spawn(async move { bulk.execute("select pg_sleep(60)").await.map(drop) });
         let worker = "select pid from pg_stat_activity where backend_type = 'parallel worker'";
         loop {

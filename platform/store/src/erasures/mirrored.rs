@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
 use super::{
     ErasedKey, Turn,
+    rows::note_loss,
     search::{found_again, type_of},
     turns::{hold, keys_of},
 };
@@ -119,7 +120,7 @@ pub async fn mirrored(
                 hold(connection, &turn).await?;
                 if let Some(copy) = copy {
                     if let Some(left) = left_of_dropped(connection, place.generation).await? {
-                        note_loss(connection, place.generation, &counts, left, copy).await?;
+                        note_losses(connection, place.generation, &counts, left, copy).await?;
                     }
                     sqlx::query(
                         "update cameo.outbox o
@@ -184,7 +185,7 @@ async fn left_of_dropped(
 
 /// Writes down what a generation has lost with its copy: of a dropped table nobody else can say. What the copy lacks
 /// beyond that stays a breach.
-async fn note_loss(
+async fn note_losses(
     connection: &mut PgConnection,
     generation: GenerationId,
     removed: &[(ErasureId, u64)],
@@ -203,16 +204,7 @@ async fn note_loss(
         if rows == 0 {
             continue;
         }
-        sqlx::query(
-            "insert into cameo.generation_erasures (erasure, generation, rows, checksum)
-             values ($1, $2, $3, $4)",
-        )
-        .bind(erasure.0)
-        .bind(generation.0)
-        .bind(signed(rows))
-        .bind(checksum.cast_signed())
-        .execute(&mut *connection)
-        .await?;
+        note_loss(connection, *erasure, generation, RowDigest { rows, checksum }).await?;
         (lost, checksum) = (lost - rows, 0);
     }
     Ok(())

@@ -96,19 +96,30 @@ async fn erase_rows(
         let (rows, checksum): (i64, i64) = (row.try_get("rows")?, row.try_get("checksum")?);
         let Some(erasure) = asked.get(&key).copied() else { continue };
         let gone = RowDigest { rows: rows.unsigned_abs(), checksum: checksum.cast_unsigned() };
-        sqlx::query(
-            "insert into cameo.generation_erasures (erasure, generation, rows, checksum)
-             values ($1, $2, $3, $4)",
-        )
-        .bind(erasure.0)
-        .bind(generation.0)
-        .bind(signed(gone.rows))
-        .bind(gone.checksum.cast_signed())
-        .execute(&mut *connection)
-        .await?;
+        note_loss(connection, erasure, generation, gone).await?;
         removed.push((erasure, gone));
     }
     Ok(removed)
+}
+
+/// Writes down what a generation has lost by an erasure.
+pub(super) async fn note_loss(
+    connection: &mut PgConnection,
+    erasure: ErasureId,
+    generation: GenerationId,
+    gone: RowDigest,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into cameo.generation_erasures (erasure, generation, rows, checksum)
+         values ($1, $2, $3, $4)",
+    )
+    .bind(erasure.0)
+    .bind(generation.0)
+    .bind(signed(gone.rows))
+    .bind(gone.checksum.cast_signed())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 type Query<'q> =

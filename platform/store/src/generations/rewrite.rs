@@ -51,12 +51,13 @@ pub async fn rewrite(
     turn: &Turn,
     generation: GenerationId,
 ) -> Result<Rewritten, StoreError> {
-    let mut connection = store.dedicated().await?;
+    let (mut connection, workers) = store.dedicated_with_workers().await?;
     let Some(erased) = find(&mut connection, generation).await? else {
         return finish_dropped(store, turn, generation).await;
     };
     let copied = spawned(async move {
         copy(&mut connection, &erased).await?;
+        drop(workers);
         connection.close().await?;
         Ok(erased)
     })

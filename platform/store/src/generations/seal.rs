@@ -2,13 +2,10 @@
 
 use cameo_batch::{NULL_FLOAT, NULL_INT, NULL_TEXT, RowDigest, column_salt};
 use cameo_domain::{DataType, PredictionSchema};
-use cameo_priority::Priority;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgDatabaseError};
 
 use super::Generation;
-use crate::{
-    Store, StoreError, connect::spawned, error::sqlstate, row::quoted, runs::hold, server_process,
-};
+use crate::{Store, StoreError, connect::spawned, error::sqlstate, row::quoted, runs::hold};
 
 /// Memory that building the index may take.
 const INDEX_MEMORY: &str = "256MB";
@@ -19,9 +16,7 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// Builds the unique index on what names a row (the key, and the rank of a service that ranks), then counts and hashes what the table holds. After this the
 /// generation can be published. A repetition gives the same digest.
 pub async fn seal(store: &Store, generation: &Generation) -> Result<RowDigest, StoreError> {
-    let mut connection = store.dedicated().await?;
-    let (postgres, background) = (store.postgres(), Priority::Background);
-    let workers = server_process::give_to_workers(&mut connection, postgres, background).await?;
+    let (mut connection, workers) = store.dedicated_with_workers().await?;
     let (store, generation) = (store.clone(), generation.clone());
     spawned(async move {
         let digest = index_and_digest(&mut connection, &generation).await?;
