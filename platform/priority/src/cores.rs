@@ -12,13 +12,19 @@ use crate::other;
 const CALLING_THREAD: Pid = Pid::from_raw(super::CALLING_THREAD);
 
 /// A set of cores. Threads and processes have that of the thread that starts them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cores(CpuSet);
 
 impl Cores {
     /// Those that the calling thread may use.
     pub fn of_this_thread() -> io::Result<Self> {
         Ok(Self(sched_getaffinity(CALLING_THREAD)?))
+    }
+
+    /// Those that the calling thread is kept to, where its process may use others.
+    pub fn kept_to() -> io::Result<Option<Self>> {
+        let own = Self::of_this_thread()?;
+        Ok((own.0 != sched_getaffinity(Pid::this())?).then_some(own))
     }
 
     /// How many there are.
@@ -70,7 +76,9 @@ mod tests {
         // On a single core there is nothing to leave to others.
         let Some(some) = all.but_first(1) else { return };
         let inherited = thread::spawn(move || {
+            assert_eq!(Cores::kept_to().expect("the cores"), None);
             some.take().expect("fewer than before");
+            assert_eq!(Cores::kept_to().expect("the cores"), Some(some));
             thread::spawn(|| Cores::of_this_thread().expect("the cores").count()).join()
         });
         let inherited = inherited.join().expect("no panic").expect("a number");

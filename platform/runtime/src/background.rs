@@ -20,20 +20,13 @@ impl Background {
     /// Starts the threads, which are called `name`, on all cores but the first `left`, which are for others. At least
     /// one must remain.
     pub fn start(name: &str, left: usize) -> io::Result<Self> {
-        let all = Cores::of_this_thread()?;
-        let cores = all.but_first(left).ok_or_else(|| {
-            let most = all.count() - 1;
-            let text =
-                format!("expected at most {most} cores that are left to requests, found {left}");
-            io::Error::new(io::ErrorKind::InvalidInput, text)
-        })?;
-        let runtime = Builder::new_multi_thread()
-            .thread_name(name)
-            .worker_threads(cores.count())
-            .on_thread_start(move || give_way(cores))
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(runtime)))
+        let cores = if left == 0 { None } else { Some(all_but(left)?) };
+        let mut builder = Builder::new_multi_thread();
+        if let Some(cores) = &cores {
+            builder.worker_threads(cores.count());
+        }
+        builder.thread_name(name).on_thread_start(move || give_way(cores)).enable_all();
+        Ok(Self(Some(builder.build()?)))
     }
 
     /// Where its tasks are spawned.
@@ -53,9 +46,19 @@ impl Drop for Background {
     }
 }
 
+fn all_but(left: usize) -> io::Result<Cores> {
+    let all = Cores::of_this_thread()?;
+    all.but_first(left).ok_or_else(|| {
+        let most = all.count() - 1;
+        let text = format!("expected at most {most} cores that are left to requests, found {left}");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}
+
 /// The work is worth more than its priority: where it cannot be lowered, it stays as it is.
-fn give_way(cores: Cores) {
-    if let Err(error) = Priority::Background.take().and_then(|()| cores.take()) {
+fn give_way(cores: Option<Cores>) {
+    let given = Priority::Background.take();
+    if let Err(error) = given.and_then(|()| cores.map_or(Ok(()), |cores| cores.take())) {
         tracing::debug!(%error, "the priority of a background thread stays as it is");
     }
 }
@@ -87,5 +90,21 @@ mod tests {
             .expect("the task ends");
         assert_eq!([task, blocking, started], [usual.max(Priority::Background.niceness()); 3]);
         assert_eq!(niceness(), usual, "others keep what they have");
+    }
+
+    #[test]
+    fn a_core_is_always_left_for_the_background_and_so_many_for_others() {
+        let all = Cores::of_this_thread().expect("the cores").count();
+        let refused = Background::start("background", all).expect_err("nothing would be left");
+        assert!(refused.to_string().contains(&format!("at most {}", all - 1)), "{refused}");
+        let kept_to = |left| {
+            let background = Background::start("background", left).expect("threads");
+            let told = background.handle().spawn(async { Cores::kept_to().expect("the cores") });
+            background.handle().block_on(told).expect("no panic").map(|cores| cores.count())
+        };
+        assert_eq!(kept_to(0), None);
+        if all > 1 {
+            assert_eq!(kept_to(1), Some(all - 1));
+        }
     }
 }

@@ -10,8 +10,8 @@ use tokio_util::task::AbortOnDropHandle;
 /// How often is looked for parallel workers. Those of a table that is worth them go on for longer.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Gives the process that serves `connection` a priority, and keeps it to the cores of the calling thread. It is a
-/// wish: where Postgres is on another machine, or the system does not let us, the process keeps what it has. Gives the
+/// Gives the process that serves `connection` a priority, and keeps it to the cores that the calling thread is kept
+/// to. It is a wish: where Postgres is on another machine, or the system does not let us, the process keeps what it has. Gives the
 /// process, where it is here.
 pub(crate) async fn give(
     connection: &mut PgConnection,
@@ -53,7 +53,7 @@ async fn watch(leader: u32, priority: Priority) {
 
 fn apply(process: u32, priority: Priority) {
     let given = priority.give(process);
-    let cores = Cores::of_this_thread().and_then(|cores| cores.give(process));
+    let cores = Cores::kept_to().and_then(|cores| cores.map_or(Ok(()), |own| own.give(process)));
     if let Err(error) = given.and(cores) {
         tracing::debug!(%error, process, "a process of Postgres keeps its priority and its cores");
     }
