@@ -1,19 +1,19 @@
 //! Customers of several services, by a merge of their sorted keys.
 //!
 //! The same customers are in most services, so stretches of equal keys are looked for first: those are
-//! joined by taking slices. Where keys differ, they are merged one by one.
+//! joined by taking slices. Where keys differ, they are merged.
 
 use arrow::{
-    array::{Array, ArrayRef, Int64Array, StringArray, UInt32Array},
+    array::{ArrayRef, Int64Array, StringArray, UInt32Array},
     compute::take,
     error::ArrowError,
 };
 
-use super::keys::Keys;
+use super::keys::{Keys, Sorted};
 
 /// Most rows that are joined at a time.
 const BLOCK_ROWS: usize = 65_536;
-/// Fewer equal keys than this are merged one by one with those that follow.
+/// Fewer equal keys than this are merged with those that follow.
 const STRETCH_ROWS_MIN: usize = 512;
 /// After so many rows a stretch of equal keys is looked for again.
 const MERGED_ROWS: usize = 4_096;
@@ -136,55 +136,44 @@ fn texts<'k>(live: &[(usize, &'k Keys)]) -> Vec<&'k StringArray> {
     only.collect()
 }
 
-trait Sorted {
-    type Key<'a>: Ord + Copy
-    where
-        Self: 'a;
-    fn key(&self, row: usize) -> Self::Key<'_>;
-    fn rows(&self) -> usize;
-}
-
-impl Sorted for Int64Array {
-    type Key<'a> = i64;
-
-    fn key(&self, row: usize) -> i64 {
-        self.values()[row]
-    }
-
-    fn rows(&self) -> usize {
-        self.len()
-    }
-}
-
-impl Sorted for StringArray {
-    type Key<'a> = &'a str;
-
-    fn key(&self, row: usize) -> &str {
-        self.value(row)
-    }
-
-    fn rows(&self) -> usize {
-        self.len()
-    }
-}
-
-/// Merges keys one by one from the rows `at` on, until one service has no more or there are enough.
+/// Merges keys from the rows `at` on, until one service has no more or there are enough. Where a customer is missing
+/// now and then, those in between are taken together.
 fn merge<S: Sorted>(services: &[&S], at: &mut [usize]) -> (usize, Vec<Vec<u32>>) {
     let mut picked = vec![Vec::with_capacity(MERGED_ROWS); services.len()];
     let mut rows = 0;
     while rows < MERGED_ROWS && services.iter().zip(&*at).all(|(keys, at)| *at < keys.rows()) {
+        let run = run(services, at, MERGED_ROWS - rows);
+        if run > 0 {
+            for (at, picked) in at.iter_mut().zip(&mut picked) {
+                picked.extend((*at..*at + run).map(number));
+                *at += run;
+            }
+            rows += run;
+            continue;
+        }
         let heads = services.iter().zip(&*at).map(|(keys, at)| keys.key(*at));
         let Some(least) = heads.min() else { break };
         for ((keys, at), picked) in services.iter().zip(&mut *at).zip(&mut picked) {
             let has = keys.key(*at) == least;
-            // Rows of one batch are far fewer than 2^32.
-            let row = u32::try_from(*at).unwrap_or(UNKNOWN);
-            picked.push(if has { row } else { UNKNOWN });
+            picked.push(if has { number(*at) } else { UNKNOWN });
             *at += usize::from(has);
         }
         rows += 1;
     }
     (rows, picked)
+}
+
+/// How many customers from the rows `at` on are the same in all services, up to `most`.
+fn run<S: Sorted>(services: &[&S], at: &[usize], most: usize) -> usize {
+    let left = services.iter().zip(at).map(|(keys, at)| keys.rows() - at);
+    let most = left.fold(most, usize::min);
+    let others = services[1..].iter().zip(&at[1..]);
+    others.fold(most, |most, (keys, other_at)| services[0].shared(at[0], keys, *other_at, most))
+}
+
+/// Rows of one batch are far fewer than 2^32.
+fn number(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(UNKNOWN)
 }
 
 impl Rows {

@@ -41,17 +41,8 @@ impl Keys {
     /// How many rows from `at` on have the same keys as the other's from `other_at` on, up to `most`.
     pub(crate) fn shared(&self, at: usize, other: &Self, other_at: usize, most: usize) -> usize {
         match (self, other) {
-            (Self::Int(one), Self::Int(other)) => {
-                let one = &one.values()[at..at + most];
-                let other = &other.values()[other_at..other_at + most];
-                if one == other {
-                    return most;
-                }
-                one.iter().zip(other).take_while(|(one, other)| one == other).count()
-            }
-            (Self::Text(one), Self::Text(other)) => (0..most)
-                .take_while(|row| one.value(at + row) == other.value(other_at + row))
-                .count(),
+            (Self::Int(one), Self::Int(other)) => one.shared(at, other, other_at, most),
+            (Self::Text(one), Self::Text(other)) => one.shared(at, other, other_at, most),
             _ => 0,
         }
     }
@@ -78,6 +69,53 @@ impl Keys {
             }
             _ => 0,
         }
+    }
+}
+
+/// Keys of one type, in order.
+pub(crate) trait Sorted {
+    type Key<'a>: Ord + Copy
+    where
+        Self: 'a;
+    fn key(&self, row: usize) -> Self::Key<'_>;
+    fn rows(&self) -> usize;
+
+    /// How many rows from `at` on have the same keys as the other's from `other_at` on, up to `most`.
+    fn shared(&self, at: usize, other: &Self, other_at: usize, most: usize) -> usize {
+        (0..most).take_while(|row| self.key(at + row) == other.key(other_at + row)).count()
+    }
+}
+
+impl Sorted for Int64Array {
+    type Key<'a> = i64;
+
+    fn key(&self, row: usize) -> i64 {
+        self.values()[row]
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn shared(&self, at: usize, other: &Self, other_at: usize, most: usize) -> usize {
+        let one = &self.values()[at..at + most];
+        let other = &other.values()[other_at..other_at + most];
+        if one == other {
+            return most;
+        }
+        one.iter().zip(other).take_while(|(one, other)| one == other).count()
+    }
+}
+
+impl Sorted for StringArray {
+    type Key<'a> = &'a str;
+
+    fn key(&self, row: usize) -> &str {
+        self.value(row)
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
     }
 }
 

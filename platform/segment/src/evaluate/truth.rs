@@ -1,6 +1,9 @@
 //! Three-valued truth of many rows, as two bitmaps.
 
-use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::{
+    array::BooleanBufferBuilder,
+    buffer::{BooleanBuffer, NullBuffer},
+};
 
 use super::join::UNKNOWN;
 
@@ -69,17 +72,31 @@ impl Truth {
 
     /// The values of `rows`; that of `unknown` for [`UNKNOWN`].
     pub(crate) fn pick(&self, rows: &[u32], unknown: &Self) -> Self {
-        let pick = |bits: &BooleanBuffer, unknown: bool| {
-            BooleanBuffer::collect_bool(rows.len(), |at| {
-                let row = rows[at];
-                if row == UNKNOWN { unknown } else { bits.value(row as usize) }
-            })
-        };
-        Self { yes: pick(&self.yes, unknown.yes.value(0)), no: pick(&self.no, unknown.no.value(0)) }
+        Self {
+            yes: pick(&self.yes, rows, unknown.yes.value(0)),
+            no: pick(&self.no, rows, unknown.no.value(0)),
+        }
     }
 
     /// Some rows in a row.
     pub(crate) fn slice(&self, from: usize, rows: usize) -> Self {
         Self { yes: self.yes.slice(from, rows), no: self.no.slice(from, rows) }
     }
+}
+
+/// The bits of `rows`, of which most follow each other and are copied together.
+fn pick(bits: &BooleanBuffer, rows: &[u32], unknown: bool) -> BooleanBuffer {
+    let mut picked = BooleanBufferBuilder::new(rows.len());
+    let follows = |one: &u32, next: &u32| match *one {
+        UNKNOWN => *next == UNKNOWN,
+        row => *next == row + 1 && *next != UNKNOWN,
+    };
+    for run in rows.chunk_by(follows) {
+        match run {
+            [UNKNOWN, ..] => picked.append_n(run.len(), unknown),
+            [row] => picked.append(bits.value(*row as usize)),
+            _ => picked.append_buffer(&bits.slice(run[0] as usize, run.len())),
+        }
+    }
+    picked.finish()
 }
