@@ -1,16 +1,14 @@
 //! The methods of a resource and of the actions on it, `POST …/{name}:<action>`.
 //!
 //! The router cannot match what follows a parameter within a segment, so a resource and its actions share a route
-//! there. The document tells them apart; this layer holds requests to it, so that `Allow` never names a method
+//! there. The document tells them apart; this holds requests to it, so that `Allow` never names a method
 //! that only the other of the two has.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderValue, Method, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use utoipa::openapi::{OpenApi, PathItem};
 
@@ -49,31 +47,28 @@ impl Actions {
         }
         Self(routes)
     }
-}
 
-/// Refuses a method that the resource, or the action on it, does not have.
-pub(crate) async fn exact_methods(
-    State(actions): State<Arc<Actions>>,
-    route: MatchedPath,
-    params: PathParams,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Some(methods) = actions.0.get(route.as_str()) else { return next.run(request).await };
-    let allowed = match params.text(&methods.parameter).rsplit_once(':') {
-        Some((_, action)) => methods.of_action.get(action),
-        None => Some(&methods.plain),
-    };
-    // What the document does not know is for the handler to refuse.
-    match allowed {
-        Some(allowed) if !allowed.is_empty() && !allowed.contains(request.method()) => {
-            let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-            let allow = HeaderValue::try_from(names.join(","));
-            let headers = allow.into_iter().map(|allow| (header::ALLOW, allow));
-            let detail = "the route has no such method; `Allow` lists those that it has";
-            Problem::new(Code::MethodNotAllowed, detail).with_headers(headers).into_response()
+    /// Refuses a method that the resource, or the action on it, does not have.
+    pub(crate) fn check(&self, request: &mut Request) -> Result<(), Problem> {
+        let route = request.extensions().get::<MatchedPath>();
+        let Some(methods) = route.and_then(|route| self.0.get(route.as_str())) else {
+            return Ok(());
+        };
+        let allowed = match PathParams::of(request)?.text(&methods.parameter).rsplit_once(':') {
+            Some((_, action)) => methods.of_action.get(action),
+            None => Some(&methods.plain),
+        };
+        // What the document does not know is for the handler to refuse.
+        match allowed {
+            Some(allowed) if !allowed.is_empty() && !allowed.contains(request.method()) => {
+                let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+                let allow = HeaderValue::try_from(names.join(","));
+                let headers = allow.into_iter().map(|allow| (header::ALLOW, allow));
+                let detail = "the route has no such method; `Allow` lists those that it has";
+                Err(Problem::new(Code::MethodNotAllowed, detail).with_headers(headers))
+            }
+            _ => Ok(()),
         }
-        _ => next.run(request).await,
     }
 }
 

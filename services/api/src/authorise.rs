@@ -3,12 +3,11 @@
 //! One layer around all of `/v1`, so a new route cannot forget it: the credential must be valid, and where
 //! the route names a tenant or a service, the caller must be allowed to see it. Otherwise the answer is
 //! the same as for one that does not exist, and it comes before any body is read. Each route states
-//! the scope that it needs where the router takes it in; the layer [`require`] holds the caller to it.
+//! the scope that it needs where the router takes it in; [`require`] holds the caller to it.
 
 use std::sync::Arc;
 
 use axum::{
-    Extension,
     extract::{Request, State},
     http::{HeaderMap, header},
     middleware::Next,
@@ -70,24 +69,28 @@ pub(crate) async fn authorise(
 }
 
 /// Lets a request through to a route that needs a scope, or not.
-pub(crate) async fn require(
+pub(crate) fn require(
     scope: Scope,
     breadth: Breadth,
-    Extension(caller): Extension<Arc<Caller>>,
-    Extension(permit): Extension<Permit>,
-    request: Request,
-    next: Next,
-) -> Response {
+    request: &mut Request,
+) -> Result<(), Problem> {
+    let extensions = request.extensions();
+    let (Some(caller), Some(permit)) =
+        (extensions.get::<Arc<Caller>>(), extensions.get::<Permit>())
+    else {
+        // Nobody has looked at who this is.
+        return Err(Problem::internal());
+    };
     if !passes(Check::ScopeOfRoute, permit.scopes.allow(scope)) {
-        return lacks(&caller, scope, permit.scopes).into_response();
+        return Err(lacks(caller, scope, permit.scopes));
     }
     let is_seen = permit.sight == Sight::Whole || breadth == Breadth::ByService;
     if !passes(Check::BreadthOfRoute, is_seen) {
         let detail =
             "this is about all services together, and this API key is for some of them alone";
-        return Problem::new(Code::MissingScope, detail).into_response();
+        return Err(Problem::new(Code::MissingScope, detail));
     }
-    next.run(request).await
+    Ok(())
 }
 
 /// What a caller is told who has not got a scope.

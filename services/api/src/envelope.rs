@@ -5,23 +5,25 @@
 //! counted, named and answered as a problem), and each layer of the router costs an allocation.
 
 use std::{
+    convert::Infallible,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use axum::{
     body::HttpBody,
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    middleware::Next,
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
 use cameo_runtime::telemetry::{continue_trace, exports_traces};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
+use tower::{Layer, Service};
 use tracing::{Instrument, Level, Span, field};
 
 use crate::{
@@ -40,38 +42,124 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 /// nothing else does.
 const LIMITED_PREFIX: &str = "/v1/";
 
-/// Wraps a request; see the module.
-pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let request_id = app.request_ids.id_of(request.headers());
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let limited = request.uri().path().starts_with(LIMITED_PREFIX);
-    let accepted = Accepted::of(request.headers());
-    let span = span_of(&request, route.as_ref(), &request_id);
+/// Wraps what answers requests; see the module.
+#[derive(Clone)]
+pub(crate) struct EnvelopeLayer {
+    app: App,
+}
 
-    app.metrics.in_flight.inc();
-    let admitted = if limited { app.limits.admit().map(Some) } else { Ok(None) };
-    let (response, refusal) = match admitted {
-        Ok(place) => {
-            let _place = place.map(|place| keep(place, &mut request));
-            let response = answer(time_limit(&app, route.as_ref()), request, next);
+impl EnvelopeLayer {
+    pub(crate) fn new(app: App) -> Self {
+        Self { app }
+    }
+}
+
+impl<S> Layer<S> for EnvelopeLayer {
+    type Service = Envelope<S>;
+
+    fn layer(&self, inner: S) -> Envelope<S> {
+        Envelope { app: Arc::clone(&self.app), inner }
+    }
+}
+
+/// What the layer makes of a service. It calls it where it is: a copy of a route is one of all layers below.
+#[derive(Clone)]
+pub(crate) struct Envelope<S> {
+    app: App,
+    inner: S,
+}
+
+impl<S> Service<Request> for Envelope<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let app = Arc::clone(&self.app);
+        let arrived = Arrived::new(&app, &request);
+        let handled = arrived.admit(&app, &mut request).map(|place| {
+            let _entered = arrived.span.enter();
+            (place, self.inner.call(request))
+        });
+        Box::pin(async move { Ok(enveloped(&app, arrived, handled).await) })
+    }
+}
+
+/// What is known of a request when it has come.
+struct Arrived {
+    at: Instant,
+    request_id: RequestId,
+    method: Method,
+    route: Option<MatchedPath>,
+    is_limited: bool,
+    accepted: Option<Accepted>,
+    span: Span,
+}
+
+impl Arrived {
+    fn new(app: &App, request: &Request) -> Self {
+        let at = Instant::now();
+        let request_id = app.request_ids.id_of(request.headers());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let span = span_of(request, route.as_ref(), &request_id);
+        Self {
+            at,
+            request_id,
+            method: request.method().clone(),
+            route,
+            is_limited: request.uri().path().starts_with(LIMITED_PREFIX),
+            accepted: Accepted::of(request.headers()),
+            span,
+        }
+    }
+
+    /// A place for the request, where it needs one.
+    fn admit(&self, app: &App, request: &mut Request) -> Result<Option<Kept>, Problem> {
+        if !self.is_limited {
+            return Ok(None);
+        }
+        app.limits.admit().map(|place| Some(keep(place, request)))
+    }
+}
+
+/// Waits for the answer of what was let in, and makes it complete.
+async fn enveloped<F>(
+    app: &App,
+    arrived: Arrived,
+    handled: Result<(Option<Kept>, F), Problem>,
+) -> Response
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    let Arrived { at, request_id, method, route, is_limited, accepted, span } = arrived;
+    let in_flight = InFlight::enter(app);
+    let (response, refusal) = match handled {
+        Ok((place, handler)) => {
+            let response = answer(time_limit(app, route.as_ref()), handler);
             let response = response.instrument(span.clone()).await;
+            drop(place);
             let refusal = response.as_ref().ok().and_then(refusal);
             (response, refusal)
         }
         Err(problem) => (Err(problem), Some(Paced::default())),
     };
-    app.metrics.in_flight.dec();
+    drop(in_flight);
     if let Some(paced) = refusal {
         app.limits.pace(paced).await;
     }
 
     let mut response = finish(response, &request_id);
-    if let Some(accepted) = accepted.filter(|_| limited) {
+    if let Some(accepted) = accepted.filter(|_| is_limited) {
         response = compress(accepted, response).await;
     }
-    let duration = started.elapsed();
+    let duration = at.elapsed();
     let status = response.status();
     app.metrics.observe(route, &method, status, duration);
     // The log rewrites all that it keeps of the span: only where somebody reads it.
@@ -85,6 +173,22 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     }
     response.headers_mut().insert(REQUEST_ID, request_id.value);
     response
+}
+
+/// A request that is being answered, until it is, or until its client leaves.
+struct InFlight<'a>(&'a App);
+
+impl<'a> InFlight<'a> {
+    fn enter(app: &'a App) -> Self {
+        app.metrics.in_flight.inc();
+        Self(app)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.in_flight.dec();
+    }
 }
 
 /// The place of a request until its answer; whoever receives its body may leave it meanwhile.
@@ -128,11 +232,13 @@ fn span_of(request: &Request, route: Option<&MatchedPath>, request_id: &RequestI
     span
 }
 
-/// Runs the handler under the time limit; a panic becomes an answer.
-async fn answer(limit: Duration, request: Request, next: Next) -> Result<Response, Problem> {
-    let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(limit, handler).await {
-        Ok(Ok(response)) => Ok(response),
+/// Waits for the handler under the time limit; a panic becomes an answer.
+async fn answer<F>(limit: Duration, handler: F) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    match tokio::time::timeout(limit, AssertUnwindSafe(handler).catch_unwind()).await {
+        Ok(Ok(Ok(response))) => Ok(response),
         Ok(Err(panic)) => {
             let message = panic
                 .downcast_ref::<String>()

@@ -1,12 +1,13 @@
 //! Reads what a request carries: path, query, body.
 
-use std::ops::Deref;
+use std::{mem, ops::Deref};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
     http::{header, request::Parts},
 };
 use cameo_domain::{ServiceName, TenantName};
+use futures_util::FutureExt as _;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _},
@@ -27,6 +28,15 @@ pub(crate) const SERVICE: &str = "service";
 pub(crate) struct PathParams(RawPathParams);
 
 impl PathParams {
+    /// Those of a request that is on its way to a handler.
+    pub(crate) fn of(request: &mut Request) -> Result<Self, Problem> {
+        let (mut parts, body) = mem::take(request).into_parts();
+        let params = Self::from_request_parts(&mut parts, &()).now_or_never();
+        *request = Request::from_parts(parts, body);
+        // They have been read by the router; nothing is waited for.
+        params.unwrap_or_else(|| Err(Problem::internal()))
+    }
+
     /// The text of a parameter, where the route has it.
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value)

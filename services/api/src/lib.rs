@@ -11,6 +11,7 @@ mod addresses;
 mod app;
 mod authorise;
 mod body;
+mod checked;
 mod compression;
 mod config;
 mod envelope;

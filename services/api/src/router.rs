@@ -7,7 +7,7 @@ use axum::{
     body::Bytes,
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
 use cameo_domain::Scope;
@@ -18,10 +18,11 @@ use utoipa_axum::{
 };
 
 use crate::{
-    actions::{Actions, exact_methods},
+    actions::Actions,
     app::App,
     authorise::{Breadth, authorise, require},
-    envelope::envelope,
+    checked::checked,
+    envelope::EnvelopeLayer,
     openapi::{self, Document},
     problem::Problem,
     routes::{
@@ -47,7 +48,7 @@ pub(crate) fn router(app: &App) -> Router {
     if app.config.operations_only {
         return open
             .fallback(|| async { Problem::not_found() })
-            .layer(from_fn_with_state(app.clone(), envelope))
+            .layer(EnvelopeLayer::new(app.clone()))
             .with_state(app.clone());
     }
     let json = Bytes::from(document.to_json().unwrap_or_default());
@@ -59,8 +60,10 @@ pub(crate) fn router(app: &App) -> Router {
         None => tenants,
     };
     let tenants = tenants
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(actions, exact_methods))
+        .layer(checked(move |request| {
+            DefaultBodyLimit::max(BODY_BYTES_MAX).apply(request);
+            actions.check(request)
+        }))
         .route_layer(from_fn_with_state(app.clone(), authorise));
     tenants
         .merge(open)
@@ -70,7 +73,7 @@ pub(crate) fn router(app: &App) -> Router {
         )
         .route("/docs", get(openapi::docs))
         .fallback(|| async { Problem::not_found() })
-        .layer(from_fn_with_state(app.clone(), envelope))
+        .layer(EnvelopeLayer::new(app.clone()))
         .with_state(app.clone())
 }
 
@@ -199,7 +202,5 @@ fn declared(
 }
 
 fn guarded(scope: Scope, breadth: Breadth, methods: MethodRouter<App>) -> MethodRouter<App> {
-    let layer =
-        move |caller, permit, request, next| require(scope, breadth, caller, permit, request, next);
-    methods.route_layer(from_fn(layer))
+    methods.route_layer(checked(move |request| require(scope, breadth, request)))
 }

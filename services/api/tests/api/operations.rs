@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode};
 use cameo_api::Config;
 use cameo_domain::DataType;
 use cameo_runtime::metrics::Metrics;
+use futures_util::FutureExt as _;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -96,6 +97,16 @@ async fn the_reference_page_needs_nothing_from_elsewhere() {
     let mut named = request(Method::GET, "/livez", None, None);
     named.headers_mut().insert("x-request-id", "caller-1".parse().expect("a header"));
     assert_eq!(world.send(named).await.header("x-request-id"), "caller-1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_client_leaves_is_no_longer_counted_as_in_flight() {
+    let world = World::start().await;
+    let left = world.get(&world.marketing, "/v1/tenants/marketing/runs").now_or_never();
+    assert!(left.is_none(), "it waits for the database");
+    let metrics = world.get("", "/metrics").await;
+    let alone = metrics.body.contains("\ncameo_api_requests_in_flight 1\n");
+    assert!(alone, "the one that asks: {}", metrics.body);
 }
 
 /// Reads until the server closes the connection.
