@@ -13,10 +13,12 @@ pub mod sessions;
 
 use std::{io, mem};
 
-/// The slice of who answers requests: of an answer it takes less, and the shortest that the system knows is a fifth.
-const REQUEST_SLICE_NS: u64 = 500_000;
-/// The slice that the system gives to everybody.
-const USUAL_SLICE: u64 = 0;
+/// The slice of who answers requests, the shortest that the system knows: of all who have not had their share, the one
+/// whose slice would end first goes on.
+const REQUEST_SLICE_NS: u64 = 100_000;
+/// The slice of runs, some times what passes between two looks at who computes. With the usual one, which is shorter than
+/// that, a run that stands in line behind another is mostly overdue, and goes on before a request that wakes up.
+const RUN_SLICE_NS: u64 = 20_000_000;
 /// Each thread a task of its own to Linux, and 0 the calling one.
 const CALLING_THREAD: libc::pid_t = 0;
 const NO_FLAGS: libc::c_uint = 0;
@@ -26,10 +28,10 @@ const NO_FLAGS: libc::c_uint = 0;
 pub enum Priority {
     /// Requests: they interrupt whatever else computes.
     Request,
-    /// Runs and mirrors: beside a request they get a quarter of a core. Less, and requests without end would keep
-    /// them from getting on at all.
+    /// Runs and mirrors: beside requests without end they get a thirtieth of a core. With a larger share, a request that
+    /// follows upon another has had more than its own, and waits until the system looks again.
     Background,
-    /// Queries: beside another part of a run they get a quarter of a core.
+    /// Queries: beside another part of a run they get a third of a core.
     Query,
 }
 
@@ -39,15 +41,15 @@ impl Priority {
     pub fn niceness(self) -> i32 {
         match self {
             Self::Request => 0,
-            Self::Background => 5,
-            Self::Query => 10,
+            Self::Background => 15,
+            Self::Query => 19,
         }
     }
 
     fn slice_ns(self) -> u64 {
         match self {
             Self::Request => REQUEST_SLICE_NS,
-            Self::Background | Self::Query => USUAL_SLICE,
+            Self::Background | Self::Query => RUN_SLICE_NS,
         }
     }
 
@@ -62,11 +64,23 @@ impl Priority {
     }
 
     fn apply(self, thread: libc::pid_t) -> io::Result<()> {
-        let mut attributes = attributes(thread)?;
-        attributes.sched_nice = attributes.sched_nice.max(self.niceness());
-        attributes.sched_runtime = self.slice_ns();
-        set_attributes(thread, &attributes)
+        apply(thread, self.niceness(), self.slice_ns())
     }
+}
+
+/// Gives another process of one thread the priority of the calling thread, as if it had been started by it. Gives its
+/// nice value.
+pub fn share(process: u32) -> io::Result<i32> {
+    let own = attributes(CALLING_THREAD)?;
+    apply(other(process)?, own.sched_nice, own.sched_runtime)?;
+    Ok(own.sched_nice)
+}
+
+fn apply(thread: libc::pid_t, niceness: i32, slice_ns: u64) -> io::Result<()> {
+    let mut attributes = attributes(thread)?;
+    attributes.sched_nice = attributes.sched_nice.max(niceness);
+    attributes.sched_runtime = slice_ns;
+    set_attributes(thread, &attributes)
 }
 
 /// The system's number for another process: 0 would be the calling thread.
@@ -121,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_thread_starts_for_runs_does_not_keep_the_short_slice_of_requests() {
+    fn requests_have_a_short_slice_and_what_a_thread_starts_for_runs_a_long_one() {
         let slices = thread::spawn(|| {
             let slice = || attributes(CALLING_THREAD).expect("attributes").sched_runtime;
             let usual = slice();
@@ -133,9 +147,33 @@ mod tests {
             (usual, slice(), run.join().expect("a number"))
         });
         let (usual, request, run) = slices.join().expect("numbers");
-        assert_eq!(run, usual);
         // Before 6.12 the system has no slices, and tells none.
-        assert!(request == REQUEST_SLICE_NS || (request == 0 && usual == 0), "{request} {usual}");
+        let has_slices = usual > 0;
+        assert_eq!(
+            (request, run),
+            if has_slices { (REQUEST_SLICE_NS, RUN_SLICE_NS) } else { (0, 0) }
+        );
+    }
+
+    #[test]
+    fn another_process_shares_the_priority_of_a_thread() {
+        let mut other =
+            Command::new("cat").stdin(Stdio::piped()).spawn().expect("a process that waits");
+        let process = other.id();
+        let sharing = thread::spawn(move || {
+            Priority::Background.take().expect("lower than the usual one");
+            share(process).expect("one of our own")
+        });
+        let niceness = sharing.join().expect("a number");
+        let thread = libc::pid_t::try_from(other.id()).expect("a number");
+        let shared = attributes(thread).expect("its attributes");
+        assert_eq!(
+            (shared.sched_nice, niceness),
+            (Priority::Background.niceness(), shared.sched_nice)
+        );
+        assert!([0, RUN_SLICE_NS].contains(&shared.sched_runtime), "{}", shared.sched_runtime);
+        other.kill().expect("the end");
+        other.wait().expect("the end");
     }
 
     #[test]

@@ -132,12 +132,20 @@ impl Store {
         };
         let control = PgPoolOptions::new()
             .max_connections(options.control_connections)
+        let control_options = Arc::new(bounded(CONTROL_STATEMENT_TIMEOUT));
+        let own = Arc::clone(&control_options);
             .acquire_timeout(ACQUIRE_TIMEOUT)
             // In place of the pool's own test, which costs the same round trip and sees less.
             .test_before_acquire(false)
-            .after_connect(|connection, _| Box::pin(schema::remember(connection)))
+            .after_connect(move |connection, _| {
+                let own = Arc::clone(&own);
+                Box::pin(async move {
+                    server_process::share(connection, &own).await?;
+                    schema::remember(connection).await
+                })
+            })
             .before_acquire(|connection, _| Box::pin(schema::is_fit(connection)))
-            .connect_with(bounded(CONTROL_STATEMENT_TIMEOUT))
+            .connect_with(PgConnectOptions::clone(&control_options))
             .await?;
         // A round trip to test the connection would double the cost of a look-up; a look-up that
         // meets a dead connection is repeated instead.
@@ -149,9 +157,7 @@ impl Store {
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 let own = Arc::clone(&own);
-                Box::pin(async move {
-                    server_process::give(connection, &own, Priority::Request).await.map(drop)
-                })
+                Box::pin(async move { server_process::share(connection, &own).await })
             })
             .connect_lazy_with(PgConnectOptions::clone(&lookup_options));
         let postgres = options.postgres.clone();
@@ -191,7 +197,7 @@ impl Store {
     /// it comes back, which is a round trip more.
     pub(crate) async fn lookup_connection(&self) -> Result<PgConnection, StoreError> {
         let mut connection = PgConnection::connect_with(&self.lookup_options).await?;
-        server_process::give(&mut connection, &self.lookup_options, Priority::Request).await?;
+        server_process::share(&mut connection, &self.lookup_options).await?;
         Ok(connection)
     }
 

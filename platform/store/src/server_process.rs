@@ -1,7 +1,7 @@
 //! The priority of Postgres' own processes, where they are on this machine: one serves each connection, and a statement
 //! that goes over much may have parallel workers.
 
-use std::{collections::HashSet, fs, str::FromStr, time::Duration};
+use std::{collections::HashSet, fs, io, str::FromStr, time::Duration};
 
 use cameo_priority::{Priority, cores::Cores};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
@@ -18,6 +18,29 @@ pub(crate) async fn give(
     options: &PgConnectOptions,
     priority: Priority,
 ) -> Result<Option<u32>, sqlx::Error> {
+    let process = process_of(connection, options).await?;
+    if let Some(process) = process {
+        apply(process, priority);
+    }
+    Ok(process)
+}
+
+/// The same with the calling thread's own priority: what serves a request is as urgent as that, what serves a run
+/// gives way.
+pub(crate) async fn share(
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<(), sqlx::Error> {
+    if let Some(process) = process_of(connection, options).await? {
+        settle(process, cameo_priority::share(process));
+    }
+    Ok(())
+}
+
+async fn process_of(
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<Option<u32>, sqlx::Error> {
     if !is_on_this_machine(options) {
         return Ok(None);
     }
@@ -25,11 +48,7 @@ pub(crate) async fn give(
         .persistent(false)
         .fetch_one(connection)
         .await?;
-    let process = u32::try_from(process).ok().filter(|process| serves(*process, options));
-    if let Some(process) = process {
-        apply(process, priority);
-    }
-    Ok(process)
+    Ok(u32::try_from(process).ok().filter(|process| serves(*process, options)))
 }
 
 /// The same for the parallel workers of a process, until what is returned is dropped.
@@ -52,14 +71,22 @@ async fn watch(leader: u32, priority: Priority) {
 }
 
 fn apply(process: u32, priority: Priority) {
-    let given = priority.give(process);
-    let cores = Cores::kept_to().and_then(|cores| cores.map_or(Ok(()), |own| own.give(process)));
-    if let Err(error) = given.and(cores) {
-        tracing::debug!(%error, process, "a process of Postgres keeps its priority and its cores");
+    settle(process, priority.give(process).map(|()| priority.niceness()));
+}
+
+/// Lets the cores and the session of a process follow the nice value that it was given.
+fn settle(process: u32, given: io::Result<i32>) {
+    let cores = || Cores::kept_to()?.map_or(Ok(()), |own| own.give(process));
+    match given.and_then(|niceness| cores().map(|()| niceness)) {
+        // Each is a session of its own, and where the system groups sessions, nice values count only within one: the
+        // group's own is what others see.
+        Ok(niceness) => {
+            let _ = fs::write(format!("/proc/{process}/autogroup"), niceness.to_string());
+        }
+        Err(error) => {
+            tracing::debug!(%error, process, "a process of Postgres keeps its priority and its cores");
+        }
     }
-    // Each is a session of its own, and where the system groups sessions, nice values count only within one: the
-    // group's own is what others see.
-    let _ = fs::write(format!("/proc/{process}/autogroup"), priority.niceness().to_string());
 }
 
 fn is_on_this_machine(options: &PgConnectOptions) -> bool {
