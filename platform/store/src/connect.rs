@@ -11,7 +11,7 @@ use sqlx::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{By, error::StoreError, schema, server_process};
+use crate::{By, error::StoreError, idle::Idle, schema, server_process};
 
 /// Connections for the control plane, unless set otherwise.
 const CONTROL_CONNECTIONS: u32 = 8;
@@ -90,6 +90,8 @@ pub struct Store {
     lookups: PgPool,
     postgres: PgConnectOptions,
     lookup_options: Arc<PgConnectOptions>,
+    /// Of those for bulk work.
+    idle: Arc<Idle>,
     by: Option<Arc<By>>,
     tenant: Option<Arc<TenantName>>,
 }
@@ -130,10 +132,10 @@ impl Store {
                 ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
             ])
         };
-        let control = PgPoolOptions::new()
-            .max_connections(options.control_connections)
         let control_options = Arc::new(bounded(CONTROL_STATEMENT_TIMEOUT));
         let own = Arc::clone(&control_options);
+        let control = PgPoolOptions::new()
+            .max_connections(options.control_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             // In place of the pool's own test, which costs the same round trip and sees less.
             .test_before_acquire(false)
@@ -161,7 +163,8 @@ impl Store {
             })
             .connect_lazy_with(PgConnectOptions::clone(&lookup_options));
         let postgres = options.postgres.clone();
-        Ok(Self { control, lookups, postgres, lookup_options, by: None, tenant: None })
+        let idle = Arc::default();
+        Ok(Self { control, lookups, postgres, lookup_options, idle, by: None, tenant: None })
     }
 
     /// [`schema::migrate`], for those who need not know what was done.
@@ -175,8 +178,9 @@ impl Store {
         Ok(())
     }
 
-    /// Closes all pooled connections, after their current work.
+    /// Closes all pooled and kept connections, after their current work.
     pub async fn close(&self) {
+        self.idle.close().await;
         self.lookups.close().await;
         self.control.close().await;
     }
@@ -202,7 +206,8 @@ impl Store {
     }
 
     /// A connection outside the pools and without their time limits, for bulk work, which gives way to
-    /// requests in Postgres too. It is closed on any error, so nothing half sent can meet the next user.
+    /// requests in Postgres too. It is closed on any error, so nothing half sent can meet the next user; one whose work
+    /// went well may be [kept](Self::keep).
     pub(crate) async fn dedicated(&self) -> Result<PgConnection, StoreError> {
         self.giving_way().await.map(|(connection, _)| connection)
     }
@@ -216,8 +221,16 @@ impl Store {
         Ok((connection, process.map(give)))
     }
 
+    /// Keeps such a connection for the next user. It must be in no transaction, amid no copy, and hold no lock.
+    pub(crate) fn keep(&self, connection: PgConnection) {
+        self.idle.keep(connection);
+    }
+
     async fn giving_way(&self) -> Result<(PgConnection, Option<u32>), StoreError> {
-        let mut connection = PgConnection::connect_with(&self.postgres).await?;
+        let mut connection = match self.idle.take().await {
+            Some(connection) => connection,
+            None => PgConnection::connect_with(&self.postgres).await?,
+        };
         let given = server_process::give(&mut connection, &self.postgres, Priority::Background);
         let process = given.await?;
         Ok((connection, process))

@@ -21,6 +21,7 @@ pub mod exports;
 #[cfg(test)]
 mod fixture;
 pub mod generations;
+mod idle;
 pub mod invariants;
 pub mod keys;
 pub mod leases;

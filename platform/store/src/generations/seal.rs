@@ -2,7 +2,7 @@
 
 use cameo_batch::{NULL_FLOAT, NULL_INT, NULL_TEXT, RowDigest, column_salt};
 use cameo_domain::{DataType, PredictionSchema};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgDatabaseError};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row, postgres::PgDatabaseError};
 
 use super::Generation;
 use crate::{Store, StoreError, connect::spawned, error::sqlstate, row::quoted, runs::hold};
@@ -21,7 +21,7 @@ pub async fn seal(store: &Store, generation: &Generation) -> Result<RowDigest, S
     spawned(async move {
         let digest = index_and_digest(&mut connection, &generation).await?;
         drop(workers);
-        connection.close().await?;
+        store.keep(connection);
         record(&store, &generation, digest).await?;
         Ok(digest)
     })

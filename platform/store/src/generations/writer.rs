@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use cameo_batch::{RowDigest, arrow_schema};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Executor, PgConnection};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
@@ -26,7 +26,8 @@ enum Message {
 /// One connection that loads a generation. Several may load the same generation at once.
 ///
 /// The connection is the writer's own and lives on a task of its own, so a dropped `send` or a
-/// dropped writer can harm no other user: the COPY is aborted and the connection closed. The load
+/// dropped writer can harm no other user: the COPY is aborted and the connection closed, and kept for the next
+/// user only once Postgres has taken every row. The load
 /// commits asynchronously; that is safe because the publishing transaction commits synchronously
 /// and Postgres' log is flushed in order, so whatever it publishes is on disk with it.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Writer {
             .join(", ");
         let statement =
             format!("copy {} ({columns}) from stdin (format binary)", generation.table.sql());
-        let copy = tokio::spawn(copy(connection, statement, received, recycled));
+        let copy = tokio::spawn(copy(store.clone(), connection, statement, received, recycled));
         let mut buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_SLACK_BYTES);
         buffer.extend_from_slice(HEADER);
         let (generation, digest) = (generation.clone(), RowDigest::default());
@@ -127,6 +128,7 @@ impl Writer {
 
 /// Owns the connection. The sender's end without [`Message::Finish`] aborts the COPY.
 async fn copy(
+    store: Store,
     mut connection: PgConnection,
     statement: String,
     mut full: mpsc::Receiver<Message>,
@@ -146,7 +148,7 @@ async fn copy(
             }
             Message::Finish => {
                 let rows = sink.finish().await?;
-                connection.close().await?;
+                store.keep(connection);
                 return Ok(rows);
             }
         }

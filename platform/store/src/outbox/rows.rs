@@ -8,7 +8,7 @@ use std::{
 use arrow::array::RecordBatch;
 use cameo_domain::{Column, GenerationId, PredictionSchema};
 use futures_util::{Stream, TryStreamExt};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Executor, PgConnection};
 use tokio::sync::mpsc;
 
 use super::{MirrorTask, decode::Decoder};
@@ -63,9 +63,10 @@ impl TableCopy {
     pub(crate) async fn rows(self, store: &Store) -> Result<RowStream, StoreError> {
         let connection = store.dedicated().await?;
         let (sender, received) = mpsc::channel(BATCHES_WAITING_MAX);
+        let store = store.clone();
         tokio::spawn(async move {
             // A reader that went away closes the channel: then the connection is closed as well.
-            if let Err(error) = self.copy_out(connection, &sender).await {
+            if let Err(error) = self.copy_out(&store, connection, &sender).await {
                 let error = match error.sqlstate().as_deref() {
                     Some(UNDEFINED_TABLE) => StoreError::StaleGeneration(self.generation),
                     _ => error,
@@ -94,6 +95,7 @@ impl TableCopy {
 
     async fn copy_out(
         &self,
+        store: &Store,
         mut connection: PgConnection,
         sender: &mpsc::Sender<Result<RecordBatch, StoreError>>,
     ) -> Result<(), StoreError> {
@@ -114,7 +116,7 @@ impl TableCopy {
         if decoder.rows() > 0 {
             let _ = sender.send(decoder.batch()).await;
         }
-        connection.close().await?;
+        store.keep(connection);
         Ok(())
     }
 }
