@@ -14,6 +14,8 @@ use sqlx::{Connection, Executor, PgConnection};
 
 /// Most connections that are kept: as many as a worker has runs.
 const KEPT_MAX: usize = 4;
+/// How long one may take to answer before it is taken for dead: its peer may be gone without a word.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long one is kept.
 const KEPT_FOR: Duration = Duration::from_mins(1);
 
@@ -26,7 +28,10 @@ impl Idle {
     pub(crate) async fn take(&self) -> Option<PgConnection> {
         loop {
             let (mut connection, since) = self.kept().pop()?;
-            if since.elapsed() < KEPT_FOR && cleaned(&mut connection).await.is_ok() {
+            if since.elapsed() >= KEPT_FOR {
+                continue;
+            }
+            if let Ok(Ok(())) = tokio::time::timeout(ANSWER_MAX, cleaned(&mut connection)).await {
                 return Some(connection);
             }
         }
