@@ -74,18 +74,16 @@ fn apply(process: u32, priority: Priority) {
     settle(process, priority.give(process).map(|()| priority.niceness()));
 }
 
-/// Lets the cores and the session of a process follow the nice value that it was given.
+/// Has the cores and the session of a process follow the nice value that it was given.
 fn settle(process: u32, given: io::Result<i32>) {
-    let cores = || Cores::kept_to()?.map_or(Ok(()), |own| own.give(process));
-    match given.and_then(|niceness| cores().map(|()| niceness)) {
-        // Each is a session of its own, and where the system groups sessions, nice values count only within one: the
-        // group's own is what others see.
-        Ok(niceness) => {
-            let _ = fs::write(format!("/proc/{process}/autogroup"), niceness.to_string());
-        }
-        Err(error) => {
-            tracing::debug!(%error, process, "a process of Postgres keeps its priority and its cores");
-        }
+    let cores = Cores::kept_to().and_then(|cores| cores.map_or(Ok(()), |own| own.give(process)));
+    // Each is a session of its own, and where the system groups sessions, nice values count only within one: the
+    // group's own is what others see.
+    if let Ok(niceness) = &given {
+        let _ = fs::write(format!("/proc/{process}/autogroup"), niceness.to_string());
+    }
+    if let Err(error) = given.and(cores) {
+        tracing::debug!(%error, process, "a process of Postgres keeps its priority and its cores");
     }
 }
 

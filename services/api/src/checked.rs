@@ -12,55 +12,38 @@ use std::{
 use axum::{
     extract::Request,
     response::{IntoResponse, Response},
+    routing::{Route, future::RouteFuture},
 };
 use futures_util::future::Either;
-use tower::{Layer, Service};
+use tower::{Layer, Service, layer::layer_fn};
 
 use crate::problem::Problem;
 
-/// A check of requests, which may add to them.
-pub(crate) trait Check: Fn(&mut Request) -> Result<(), Problem> + Clone {}
-
-impl<C: Fn(&mut Request) -> Result<(), Problem> + Clone> Check for C {}
-
-/// Lets through what `check` lets through.
-pub(crate) fn checked<C>(check: C) -> Checked<C>
+/// Lets through what `check` lets through, which may add to requests.
+pub(crate) fn checked<C>(check: C) -> impl Layer<Route, Service = Checked<C>> + Clone
 where
     C: Fn(&mut Request) -> Result<(), Problem> + Clone,
 {
-    Checked(check)
+    layer_fn(move |inner| Checked { check: check.clone(), inner })
 }
 
-/// See [`checked`].
+/// A route behind a check.
 #[derive(Clone)]
-pub(crate) struct Checked<C>(C);
-
-impl<C: Check, S> Layer<S> for Checked<C> {
-    type Service = CheckedService<C, S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        CheckedService { check: self.0.clone(), inner }
-    }
-}
-
-/// What a [`Checked`] layer makes of a service.
-#[derive(Clone)]
-pub(crate) struct CheckedService<C, S> {
+pub(crate) struct Checked<C> {
     check: C,
-    inner: S,
+    inner: Route,
 }
 
-impl<C, S> Service<Request> for CheckedService<C, S>
+impl<C> Service<Request> for Checked<C>
 where
-    C: Check,
-    S: Service<Request, Response = Response, Error = Infallible>,
+    C: Fn(&mut Request) -> Result<(), Problem>,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Ready<Result<Response, Infallible>>, S::Future>;
+    type Future = Either<Ready<Result<Response, Infallible>>, RouteFuture<Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+        Service::<Request>::poll_ready(&mut self.inner, context)
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {

@@ -20,10 +20,11 @@ use axum::{
     extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::Response,
+    routing::Route,
 };
 use cameo_runtime::telemetry::{continue_trace, exports_traces};
 use futures_util::{FutureExt, future::BoxFuture};
-use tower::{Layer, Service};
+use tower::{Layer, Service, layer::layer_fn};
 use tracing::{Instrument, Level, Span, field};
 
 use crate::{
@@ -43,42 +44,25 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 const LIMITED_PREFIX: &str = "/v1/";
 
 /// Wraps what answers requests; see the module.
+pub(crate) fn envelope(app: &App) -> impl Layer<Route, Service = Envelope> + Clone + use<> {
+    let app = Arc::clone(app);
+    layer_fn(move |inner| Envelope { app: Arc::clone(&app), inner })
+}
+
+/// A route in its envelope. It is called where it is: a copy of a route is one of all layers below.
 #[derive(Clone)]
-pub(crate) struct EnvelopeLayer {
+pub(crate) struct Envelope {
     app: App,
+    inner: Route,
 }
 
-impl EnvelopeLayer {
-    pub(crate) fn new(app: App) -> Self {
-        Self { app }
-    }
-}
-
-impl<S> Layer<S> for EnvelopeLayer {
-    type Service = Envelope<S>;
-
-    fn layer(&self, inner: S) -> Envelope<S> {
-        Envelope { app: Arc::clone(&self.app), inner }
-    }
-}
-
-/// What the layer makes of a service. It calls it where it is: a copy of a route is one of all layers below.
-#[derive(Clone)]
-pub(crate) struct Envelope<S> {
-    app: App,
-    inner: S,
-}
-
-impl<S> Service<Request> for Envelope<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
-{
+impl Service<Request> for Envelope {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+        Service::<Request>::poll_ready(&mut self.inner, context)
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {

@@ -22,7 +22,7 @@ use crate::{
     app::App,
     authorise::{Breadth, authorise, require},
     checked::checked,
-    envelope::EnvelopeLayer,
+    envelope::envelope,
     openapi::{self, Document},
     problem::Problem,
     routes::{
@@ -48,7 +48,7 @@ pub(crate) fn router(app: &App) -> Router {
     if app.config.operations_only {
         return open
             .fallback(|| async { Problem::not_found() })
-            .layer(EnvelopeLayer::new(app.clone()))
+            .layer(envelope(app))
             .with_state(app.clone());
     }
     let json = Bytes::from(document.to_json().unwrap_or_default());
@@ -73,7 +73,7 @@ pub(crate) fn router(app: &App) -> Router {
         )
         .route("/docs", get(openapi::docs))
         .fallback(|| async { Problem::not_found() })
-        .layer(EnvelopeLayer::new(app.clone()))
+        .layer(envelope(app))
         .with_state(app.clone())
 }
 

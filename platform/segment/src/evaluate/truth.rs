@@ -70,33 +70,29 @@ impl Truth {
         Self { yes: all(&self.yes), no: all(&self.no) }
     }
 
-    /// The values of `rows`; that of `unknown` for [`UNKNOWN`].
+    /// The values of `rows`, of which most follow each other and are copied together; that of `unknown` for [`UNKNOWN`].
     pub(crate) fn pick(&self, rows: &[u32], unknown: &Self) -> Self {
-        Self {
-            yes: pick(&self.yes, rows, unknown.yes.value(0)),
-            no: pick(&self.no, rows, unknown.no.value(0)),
+        let follows = |one: &u32, next: &u32| match *one {
+            UNKNOWN => *next == UNKNOWN,
+            row => *next == row + 1 && *next != UNKNOWN,
+        };
+        let mut picked = [(&self.yes, &unknown.yes), (&self.no, &unknown.no)]
+            .map(|(bits, unknown)| (bits, unknown.value(0), BooleanBufferBuilder::new(rows.len())));
+        for run in rows.chunk_by(follows) {
+            for (bits, unknown, picked) in &mut picked {
+                match run {
+                    [UNKNOWN, ..] => picked.append_n(run.len(), *unknown),
+                    [row] => picked.append(bits.value(*row as usize)),
+                    _ => picked.append_buffer(&bits.slice(run[0] as usize, run.len())),
+                }
+            }
         }
+        let [yes, no] = picked.map(|(_, _, mut picked)| picked.finish());
+        Self { yes, no }
     }
 
     /// Some rows in a row.
     pub(crate) fn slice(&self, from: usize, rows: usize) -> Self {
         Self { yes: self.yes.slice(from, rows), no: self.no.slice(from, rows) }
     }
-}
-
-/// The bits of `rows`, of which most follow each other and are copied together.
-fn pick(bits: &BooleanBuffer, rows: &[u32], unknown: bool) -> BooleanBuffer {
-    let mut picked = BooleanBufferBuilder::new(rows.len());
-    let follows = |one: &u32, next: &u32| match *one {
-        UNKNOWN => *next == UNKNOWN,
-        row => *next == row + 1 && *next != UNKNOWN,
-    };
-    for run in rows.chunk_by(follows) {
-        match run {
-            [UNKNOWN, ..] => picked.append_n(run.len(), unknown),
-            [row] => picked.append(bits.value(*row as usize)),
-            _ => picked.append_buffer(&bits.slice(run[0] as usize, run.len())),
-        }
-    }
-    picked.finish()
 }
