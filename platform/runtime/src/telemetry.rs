@@ -26,11 +26,12 @@ use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Span;
 use tracing::level_filters::LevelFilter;
+use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
@@ -127,24 +128,62 @@ impl Drop for Guard {
 /// Starts logs and traces for the process; `service` is its name unless the environment says otherwise.
 pub fn init(service: &str, config: TelemetryConfig) -> Result<Guard, TelemetryError> {
     let TelemetryConfig { format, filter, traces_endpoint } = config;
-    let log_filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse(&filter)
-        .map_err(|source| TelemetryError::Filter { filter, source })?;
+    let (logs, filter) = (logs(format), LogFilter::parse(&filter)?);
     global::set_text_map_propagator(TraceContextPropagator::new());
     let provider = traces_endpoint.map(|endpoint| provider(service, endpoint)).transpose()?;
     EXPORTS_TRACES.store(provider.is_some(), Ordering::Relaxed);
-    let traces = provider.as_ref().map(|provider| {
-        // The exporter's own requests must not become spans, or it would never rest.
-        let own = EnvFilter::new("info,hyper=off,reqwest=off,opentelemetry=off,h2=off");
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("cameo")).with_filter(own)
-    });
-    Registry::default()
-        .with(logs(format).with_filter(log_filter))
-        .with(traces)
-        .try_init()
-        .map_err(|_| TelemetryError::StartedTwice)?;
+    let started = match &provider {
+        // What is not logged is nobody's: each span is asked about once.
+        None => Registry::default().with(logs).with(filter.for_all()).try_init(),
+        Some(provider) => {
+            // The exporter's own requests must not become spans, or it would never rest.
+            let own = EnvFilter::new("info,hyper=off,reqwest=off,opentelemetry=off,h2=off");
+            let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("cameo"));
+            let logs = filter.for_one(logs);
+            Registry::default().with(logs).with(traces.with_filter(own)).try_init()
+        }
+    };
+    started.map_err(|_| TelemetryError::StartedTwice)?;
     Ok(Guard { provider })
+}
+
+/// What is logged.
+enum LogFilter {
+    /// Targets and levels: nothing is asked when a span is entered.
+    Targets(Box<Targets>),
+    /// Spans by name or field as well, at the cost of a lock each time one is entered.
+    Spans(Box<EnvFilter>),
+}
+
+impl LogFilter {
+    fn parse(filter: &str) -> Result<Self, TelemetryError> {
+        let spans = EnvFilter::builder()
+            .with_default_directive(LevelFilter::INFO.into())
+            .parse(filter)
+            .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
+        let names_spans = filter.contains(['[', '{']);
+        let targets = filter.parse().ok().filter(|_| !names_spans).map(Box::new);
+        Ok(targets.map_or_else(|| Self::Spans(Box::new(spans)), Self::Targets))
+    }
+
+    /// As a filter of all that is said.
+    fn for_all<S>(self) -> Box<dyn Layer<S> + Send + Sync>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        match self {
+            Self::Targets(targets) => targets,
+            Self::Spans(spans) => spans,
+        }
+    }
+
+    /// As the filter of one of several that listen.
+    fn for_one(self, logs: Logs) -> Logs {
+        match self {
+            Self::Targets(targets) => logs.with_filter(*targets).boxed(),
+            Self::Spans(spans) => logs.with_filter(*spans).boxed(),
+        }
+    }
 }
 
 /// Whether spans are sent anywhere. Where they are not, what is noted on one is read only by the log lines within
@@ -192,7 +231,9 @@ impl Extractor for Carrier<'_> {
     }
 }
 
-fn logs(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
+type Logs = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn logs(format: LogFormat) -> Logs {
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     match format {
         LogFormat::Human => {
@@ -245,6 +286,17 @@ fn variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_filter_that_chooses_spans_costs_each_request_a_lock() {
+        for targets in [FILTER_DEFAULT, "info", "info,cameo_worker=debug", "cameo_api=trace,off"] {
+            assert!(matches!(LogFilter::parse(targets), Ok(LogFilter::Targets(_))), "{targets}");
+        }
+        for spans in ["info,[request]=debug", "[request{method=GET}]=trace", "cameo_api[run]"] {
+            assert!(matches!(LogFilter::parse(spans), Ok(LogFilter::Spans(_))), "{spans}");
+        }
+        assert!(LogFilter::parse("info,cameo_api=loud").is_err());
+    }
 
     #[test]
     fn traces_are_off_until_a_standard_variable_names_a_collector() {

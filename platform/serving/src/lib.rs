@@ -23,7 +23,7 @@ pub mod segments;
 pub mod snapshots;
 
 pub use cameo_snapshot::Cell;
-pub use current::{Current, Freshness};
+pub use current::{Current, Freshness, Repeated};
 pub use error::LookupError;
 pub use pointers::SnapshotState;
 pub use predictions::{Found, FoundMany, Predictions};

@@ -18,8 +18,7 @@ use crate::{
 };
 
 /// What the document says of the routes that have actions, by the router's template.
-#[derive(Default)]
-pub(crate) struct Actions(HashMap<String, Methods>);
+pub(crate) struct Actions(Vec<(String, Methods)>);
 
 #[derive(Default)]
 struct Methods {
@@ -45,16 +44,15 @@ impl Actions {
         for (template, methods) in &mut routes {
             methods.plain = document.paths.paths.get(template).map(methods_of).unwrap_or_default();
         }
-        Self(routes)
+        Self(routes.into_iter().collect())
     }
 
     /// Refuses a method that the resource, or the action on it, does not have.
-    pub(crate) fn check(&self, request: &mut Request) -> Result<(), Problem> {
-        let route = request.extensions().get::<MatchedPath>();
-        let Some(methods) = route.and_then(|route| self.0.get(route.as_str())) else {
-            return Ok(());
-        };
-        let allowed = match PathParams::of(request)?.text(&methods.parameter).rsplit_once(':') {
+    pub(crate) fn check(&self, request: &Request, params: &PathParams) -> Result<(), Problem> {
+        let Some(route) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
+        let known = self.0.iter().find(|(template, _)| template == route.as_str());
+        let Some((_, methods)) = known else { return Ok(()) };
+        let allowed = match params.text(&methods.parameter).rsplit_once(':') {
             Some((_, action)) => methods.of_action.get(action),
             None => Some(&methods.plain),
         };

@@ -1,29 +1,35 @@
 //! Lets a request through to the routes of a tenant, or not.
 //!
-//! One layer around all of `/v1`, so a new route cannot forget it: the credential must be valid, and where
+//! One [`Gate`] before all of `/v1`, so a new route cannot forget it: the credential must be valid, and where
 //! the route names a tenant or a service, the caller must be allowed to see it. Otherwise the answer is
-//! the same as for one that does not exist, and it comes before any body is read. Each route states
+//! the same as for one that does not exist, and it comes before any body is read. A method that a route lacks is
+//! told to those alone who are let in. Each route states
 //! the scope that it needs where the router takes it in; [`require`] holds the caller to it.
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderMap, header},
-    middleware::Next,
     response::{IntoResponse, Response},
+    routing::Route,
 };
 use cameo_access::{AuthenticateError, Caller, Identity};
 use cameo_checkpoint::{Check, is_off, passes};
 use cameo_domain::{Scope, Scopes, Services, TenantName};
 
+use tower::Service as _;
+
 use crate::{
+    actions::Actions,
     app::App,
     extract::{PathParams, SERVICE, TENANT},
-    limits::limited,
+    limits,
     problem::{Code, Problem},
 };
 
+/// Largest body of a route that says nothing else.
+const BODY_BYTES_MAX: usize = 64 << 10;
 const SCHEME: &str = "bearer ";
 
 /// What a caller may do with what the path names.
@@ -51,20 +57,35 @@ pub(crate) enum Breadth {
     ByService,
 }
 
-/// Checks credential, tenant and service; see the module.
-pub(crate) async fn authorise(
-    State(app): State<App>,
-    params: PathParams,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match caller_of(&app, request.headers(), &params).await {
-        Ok((caller, permit)) => {
-            request.extensions_mut().insert(Arc::clone(&caller));
-            request.extensions_mut().insert(permit);
-            limited(&app, &caller, params.find(TENANT), request, next).await
-        }
-        Err(problem) => problem.into_response(),
+/// What stands before the routes of tenants; see the module.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    actions: Arc<Actions>,
+}
+
+impl Gate {
+    /// Before routes that have these actions.
+    pub(crate) fn new(actions: Actions) -> Self {
+        Self { actions: Arc::new(actions) }
+    }
+
+    /// Lets a request through to its route, or answers it.
+    pub(crate) async fn pass(&self, app: &App, mut route: Route, mut request: Request) -> Response {
+        let (caller, params) = match caller_of(app, &mut request).await {
+            Ok(known) => known,
+            Err(problem) => return problem.into_response(),
+        };
+        let allowed = match limits::enter(&app.limits, &caller, params.find(TENANT), &request) {
+            Ok(allowed) => allowed,
+            Err(refusal) => return *refusal,
+        };
+        DefaultBodyLimit::max(BODY_BYTES_MAX).apply(&mut request);
+        let mut response = match self.actions.check(&request, &params) {
+            Ok(()) => route.call(request).await.into_response(),
+            Err(problem) => problem.into_response(),
+        };
+        allowed.leave(&mut response);
+        response
     }
 }
 
@@ -114,20 +135,21 @@ pub(crate) fn visible(caller: &Caller, tenant: &TenantName, check: Check) -> Ser
     if is_off(check) { Services::All } else { caller.services(tenant.as_str()) }
 }
 
-async fn caller_of(
-    app: &App,
-    headers: &HeaderMap,
-    params: &PathParams,
-) -> Result<(Arc<Caller>, Permit), Problem> {
-    let credential = bearer_of(headers).ok_or_else(|| {
+/// Checks credential, tenant and service, and notes with the request who asks.
+async fn caller_of(app: &App, request: &mut Request) -> Result<(Arc<Caller>, PathParams), Problem> {
+    let params = PathParams::of(request)?;
+    let credential = bearer_of(request.headers()).ok_or_else(|| {
         Problem::new(
             Code::Unauthenticated,
             "expected a header `Authorization: Bearer cameo_…`; `cameo keys create` makes a key",
         )
     })?;
     let caller = app.authenticator.authenticate(credential).await.map_err(refused)?;
-    let permit = permit_of(&caller, params).ok_or_else(Problem::not_found)?;
-    Ok((caller, permit))
+    let permit = permit_of(&caller, &params).ok_or_else(Problem::not_found)?;
+    let extensions = request.extensions_mut();
+    extensions.insert(Arc::clone(&caller));
+    extensions.insert(permit);
+    Ok((caller, params))
 }
 
 /// What the caller may do with what the path names; nothing where it may not see it.

@@ -1,12 +1,14 @@
 //! What surrounds every request: its id and span, its place among the requests in flight, the time limit,
 //! panics, metrics, compression, and the body of every error.
 //!
-//! One layer rather than one per concern: the order matters (a refused or panicking request is still
-//! counted, named and answered as a problem), and each layer of the router costs an allocation.
+//! One layer rather than one per concern, the [`Gate`] within it: the order matters (a refused or panicking request
+//! is still counted, named and answered as a problem), and the router copies a route with all its layers for each
+//! request, once more for each layer above.
 
 use std::{
     convert::Infallible,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,20 +21,25 @@ use axum::{
     body::HttpBody,
     extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::Route,
 };
 use cameo_runtime::telemetry::{continue_trace, exports_traces};
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, poll_immediate},
+};
 use tower::{Layer, Service, layer::layer_fn};
 use tracing::{Instrument, Level, Span, field};
 
 use crate::{
     app::App,
+    authorise::Gate,
     compression::{Accepted, compress},
     limits::{Paced, Place},
     problem::{Code, PROBLEM_JSON, Problem},
     routes::deployments,
+    values,
 };
 
 /// Names a request in the answer, in the log and in a problem.
@@ -43,17 +50,21 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 /// nothing else does.
 const LIMITED_PREFIX: &str = "/v1/";
 
-/// Wraps what answers requests; see the module.
-pub(crate) fn envelope(app: &App) -> impl Layer<Route, Service = Envelope> + Clone + use<> {
+/// Wraps what answers requests, behind a gate where there is one; see the module.
+pub(crate) fn envelope(
+    app: &App,
+    gate: Option<Gate>,
+) -> impl Layer<Route, Service = Envelope> + Clone + use<> {
     let app = Arc::clone(app);
-    layer_fn(move |inner| Envelope { app: Arc::clone(&app), inner })
+    layer_fn(move |route| Envelope { app: Arc::clone(&app), gate: gate.clone(), route })
 }
 
-/// A route in its envelope. It is called where it is: a copy of a route is one of all layers below.
+/// A route in its envelope.
 #[derive(Clone)]
 pub(crate) struct Envelope {
     app: App,
-    inner: Route,
+    gate: Option<Gate>,
+    route: Route,
 }
 
 impl Service<Request> for Envelope {
@@ -62,17 +73,12 @@ impl Service<Request> for Envelope {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request>::poll_ready(&mut self.inner, context)
+        Service::<Request>::poll_ready(&mut self.route, context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let app = Arc::clone(&self.app);
-        let arrived = Arrived::new(&app, &request);
-        let handled = arrived.admit(&app, &mut request).map(|place| {
-            let _entered = arrived.span.enter();
-            (place, self.inner.call(request))
-        });
-        Box::pin(async move { Ok(enveloped(&app, arrived, handled).await) })
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self { app, gate, route } = self.clone();
+        Box::pin(async move { Ok(enveloped(&app, gate.as_ref(), route, request).await) })
     }
 }
 
@@ -81,7 +87,7 @@ struct Arrived {
     at: Instant,
     request_id: RequestId,
     method: Method,
-    route: Option<MatchedPath>,
+    path: Option<MatchedPath>,
     is_limited: bool,
     accepted: Option<Accepted>,
     span: Span,
@@ -91,13 +97,13 @@ impl Arrived {
     fn new(app: &App, request: &Request) -> Self {
         let at = Instant::now();
         let request_id = app.request_ids.id_of(request.headers());
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        let span = span_of(request, route.as_ref(), &request_id);
+        let path = request.extensions().get::<MatchedPath>().cloned();
+        let span = span_of(request, path.as_ref(), &request_id);
         Self {
             at,
             request_id,
             method: request.method().clone(),
-            route,
+            path,
             is_limited: request.uri().path().starts_with(LIMITED_PREFIX),
             accepted: Accepted::of(request.headers()),
             span,
@@ -113,20 +119,26 @@ impl Arrived {
     }
 }
 
-/// Waits for the answer of what was let in, and makes it complete.
-async fn enveloped<F>(
+/// Answers a request.
+async fn enveloped(
     app: &App,
-    arrived: Arrived,
-    handled: Result<(Option<Kept>, F), Problem>,
-) -> Response
-where
-    F: Future<Output = Result<Response, Infallible>>,
-{
-    let Arrived { at, request_id, method, route, is_limited, accepted, span } = arrived;
+    gate: Option<&Gate>,
+    mut route: Route,
+    mut request: Request,
+) -> Response {
+    let arrived = Arrived::new(app, &request);
+    let place = arrived.admit(app, &mut request);
+    let Arrived { at, request_id, method, path, is_limited, accepted, span } = arrived;
     let in_flight = InFlight::enter(app);
-    let (response, refusal) = match handled {
-        Ok((place, handler)) => {
-            let response = answer(time_limit(app, route.as_ref()), handler);
+    let (response, refusal) = match place {
+        Ok(place) => {
+            let answering = async {
+                match gate {
+                    Some(gate) => gate.pass(app, route, request).await,
+                    None => route.call(request).await.into_response(),
+                }
+            };
+            let response = answer(time_limit(app, path.as_ref()), answering);
             let response = response.instrument(span.clone()).await;
             drop(place);
             let refusal = response.as_ref().ok().and_then(refusal);
@@ -145,7 +157,7 @@ where
     }
     let duration = at.elapsed();
     let status = response.status();
-    app.metrics.observe(route, &method, status, duration);
+    app.metrics.observe(path, &method, status, duration);
     // The log rewrites all that it keeps of the span: only where somebody reads it.
     if status.is_server_error() || exports_traces() || tracing::enabled!(Level::DEBUG) {
         span.record("status", status.as_u16());
@@ -216,13 +228,19 @@ fn span_of(request: &Request, route: Option<&MatchedPath>, request_id: &RequestI
     span
 }
 
-/// Waits for the handler under the time limit; a panic becomes an answer.
-async fn answer<F>(limit: Duration, handler: F) -> Result<Response, Problem>
-where
-    F: Future<Output = Result<Response, Infallible>>,
-{
-    match tokio::time::timeout(limit, AssertUnwindSafe(handler).catch_unwind()).await {
-        Ok(Ok(Ok(response))) => Ok(response),
+/// Waits for an answer under the time limit; a panic becomes one.
+async fn answer(
+    limit: Duration,
+    answering: impl Future<Output = Response>,
+) -> Result<Response, Problem> {
+    let mut answering = pin!(AssertUnwindSafe(answering).catch_unwind());
+    // Most answers wait for nothing, and need no timer.
+    let answered = match poll_immediate(answering.as_mut()).await {
+        Some(answered) => Ok(answered),
+        None => tokio::time::timeout(limit, answering).await,
+    };
+    match answered {
+        Ok(Ok(response)) => Ok(response),
         Ok(Err(panic)) => {
             let message = panic
                 .downcast_ref::<String>()
@@ -292,8 +310,8 @@ impl RequestIds {
         let given = headers.get(&REQUEST_ID).filter(|id| is_sane(id.as_bytes()));
         let value = given.cloned().unwrap_or_else(|| {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let text = format!("{:016x}-{number:x}", self.process);
-            HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("none"))
+            let id = values::short(format_args!("{:016x}-{number:x}", self.process));
+            id.unwrap_or(HeaderValue::from_static("none"))
         });
         RequestId { value }
     }

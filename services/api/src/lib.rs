@@ -27,6 +27,7 @@ mod router;
 mod routes;
 mod sensitive;
 mod server;
+mod values;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -1,13 +1,10 @@
 //! All routes, with the document that describes them.
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     body::Bytes,
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
-    middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
 use cameo_domain::Scope;
@@ -20,7 +17,7 @@ use utoipa_axum::{
 use crate::{
     actions::Actions,
     app::App,
-    authorise::{Breadth, authorise, require},
+    authorise::{Breadth, Gate, require},
     checked::checked,
     envelope::envelope,
     openapi::{self, Document},
@@ -31,9 +28,6 @@ use crate::{
         suppressions, tenants, verdicts, webhooks,
     },
 };
-
-/// Largest body of a route that says nothing else.
-const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// The `OpenAPI` document.
 #[must_use]
@@ -48,33 +42,26 @@ pub(crate) fn router(app: &App) -> Router {
     if app.config.operations_only {
         return open
             .fallback(|| async { Problem::not_found() })
-            .layer(envelope(app))
+            .layer(envelope(app, None))
             .with_state(app.clone());
     }
     let json = Bytes::from(document.to_json().unwrap_or_default());
-    let actions = Arc::new(Actions::of(&document));
     let tenants = match app.config.constant_answer.clone() {
         Some(answer) => {
             tenants.route(CONSTANT_PATH, guarded(Scope::Read, Breadth::Whole, constant(answer)))
         }
         None => tenants,
     };
-    let tenants = tenants
-        .layer(checked(move |request| {
-            DefaultBodyLimit::max(BODY_BYTES_MAX).apply(request);
-            actions.check(request)
-        }))
-        .route_layer(from_fn_with_state(app.clone(), authorise));
-    tenants
-        .merge(open)
+    let open = open
         .route(
             "/openapi.json",
             get(move || async move { openapi::document_response(json.clone()) }),
         )
         .route("/docs", get(openapi::docs))
-        .fallback(|| async { Problem::not_found() })
-        .layer(envelope(app))
-        .with_state(app.clone())
+        .fallback(|| async { Problem::not_found() });
+    let gate = Gate::new(Actions::of(&document));
+    let tenants = tenants.layer(envelope(app, Some(gate)));
+    open.layer(envelope(app, None)).merge(tenants).with_state(app.clone())
 }
 
 /// See [`crate::Config::constant_answer`].

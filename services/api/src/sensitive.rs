@@ -10,10 +10,10 @@ use axum::{
     response::Response,
 };
 use cameo_access::Caller;
-use cameo_domain::{Key, KeyRef, PredictionSchema, Scope};
+use cameo_domain::{Key, KeyRef, Scope};
 use cameo_sealing::KeysError;
 use cameo_serving::{
-    FoundMany,
+    Found, FoundMany,
     render::{Rows, Values},
 };
 use cameo_store::lookup::{ServedGeneration, Value};
@@ -23,13 +23,8 @@ use crate::{
     problem::{Code, Problem},
 };
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
-
-/// Whether a service has sensitive predictions. What is said of them differs from caller to caller, so no
-/// cache may keep it.
-pub(crate) fn has_any(schema: &PredictionSchema) -> bool {
-    schema.sensitive().next().is_some()
-}
+/// Said of an answer that no cache may keep.
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
 
 /// An answer that no cache may keep.
 pub(crate) fn not_to_be_kept(mut response: Response) -> Response {
@@ -48,7 +43,7 @@ pub(crate) async fn show(
     served: &ServedGeneration,
     rows: Vec<(&Key, &mut Rows)>,
 ) -> Result<Bytes, Problem> {
-    if !has_any(&served.schema) {
+    if served.schema.sensitive().next().is_none() {
         return Ok(Bytes::new());
     }
     let mut values: Vec<Values> = rows.iter().map(|(_, rows)| rows.to_values()).collect();
@@ -80,6 +75,20 @@ pub(crate) async fn show(
     Ok(format!(",\"withheld\":[{}]", names.join(",")).into())
 }
 
+/// [`show`] for one key.
+pub(crate) async fn show_one(
+    app: &App,
+    caller: &Caller,
+    found: &mut Found,
+) -> Result<Bytes, Problem> {
+    // The rule, and not worth a list.
+    if !found.current.is_sensitive {
+        return Ok(Bytes::new());
+    }
+    let rows = vec![(&found.key, &mut found.rows)];
+    show(app, caller, &found.current.served, rows).await
+}
+
 /// [`show`] for many keys: the answers as they may be shown, and the member `withheld`.
 pub(crate) async fn show_many(
     app: &App,
@@ -87,7 +96,7 @@ pub(crate) async fn show_many(
     found: FoundMany,
     keys: &[KeyRef<'_>],
 ) -> Result<(FoundMany, Bytes), Problem> {
-    if !has_any(&found.current.served.schema) {
+    if !found.current.is_sensitive {
         return Ok((found, Bytes::new()));
     }
     let current = Arc::clone(&found.current);

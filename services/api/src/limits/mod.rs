@@ -27,7 +27,6 @@ use std::{
 use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use cameo_access::Caller;
@@ -36,10 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 use places::Places;
 pub(crate) use places::{Held, Place};
-use tenants::Tenant;
+use tenants::{Entered, Tenant};
 
 use crate::{
-    app::App,
     config::Config,
     metrics::{Metrics, Refusal},
     problem::{Code, Problem},
@@ -174,15 +172,31 @@ pub(crate) struct Paced {
     held: Duration,
 }
 
-/// Lets an authenticated request through, or not; see the module.
-pub(crate) async fn limited(
-    app: &App,
+/// A request that was let through, until its answer.
+pub(crate) struct Allowed {
+    bucket: Arc<rate::Bucket>,
+    left: u32,
+    /// Its place among its tenant's; none where whoever reads its body leaves that meanwhile.
+    _entered: Option<Entered>,
+}
+
+impl Allowed {
+    /// Leaves the place and tells what the caller may do.
+    pub(crate) fn leave(self, response: &mut Response) {
+        let headers = response.headers_mut();
+        headers.insert(RATELIMIT_POLICY, self.bucket.policy());
+        headers.insert(RATELIMIT, self.bucket.tell(self.left));
+    }
+}
+
+/// Lets an authenticated request through, or answers it; see the module.
+pub(crate) fn enter(
+    limits: &Limits,
     caller: &Caller,
     tenant: Option<&str>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let limits = &app.limits;
+    request: &Request,
+) -> Result<Allowed, Box<Response>> {
+    let refusal = |problem, held| Err(Box::new(paced(problem, Paced { held })));
     let own = tenant.or_else(|| caller.confined_to().map(cameo_domain::TenantName::as_str));
     let tenant = limits.tenants.find(own.unwrap_or_default());
     tenant.note_attempt();
@@ -191,35 +205,30 @@ pub(crate) async fn limited(
             Code::Overloaded,
             "the server has more to do than it can; try again later",
         );
-        return paced(limits.refuse(Refusal::Queue, &tenant.name, problem), Paced::default());
+        let problem = limits.refuse(Refusal::Queue, &tenant.name, problem);
+        return refusal(problem, Duration::ZERO);
     }
     let bucket = limits.bucket(caller, &tenant);
     let left = match bucket.take(std::num::NonZeroU32::MIN) {
         rate::Taken::Allowed(left) => left,
         rate::Taken::Refused { retry_after } => {
             let problem = too_many(&bucket, retry_after);
-            let held = bucket.refusal_delay();
-            return paced(limits.refuse(Refusal::Rate, &tenant.name, problem), Paced { held });
+            let problem = limits.refuse(Refusal::Rate, &tenant.name, problem);
+            return refusal(problem, bucket.refusal_delay());
         }
         rate::Taken::Never => 0,
     };
     let Some(entered) = tenant.enter(&limits.places, limits.tenants.active()) else {
-        return paced(limits.too_many_at_once(&tenant), Paced::default());
+        return refusal(limits.too_many_at_once(&tenant), Duration::ZERO);
     };
     let entered = match request.extensions().get::<Arc<Place>>() {
-        // Whoever reads the body leaves both places meanwhile.
         Some(place) => {
             place.belongs_to(entered);
             None
         }
         None => Some(entered),
     };
-    let mut response = next.run(request).await;
-    drop(entered);
-    let headers = response.headers_mut();
-    headers.insert(RATELIMIT_POLICY, bucket.policy());
-    headers.insert(RATELIMIT, bucket.tell(left));
-    response
+    Ok(Allowed { bucket, left, _entered: entered })
 }
 
 fn paced(problem: Problem, paced: Paced) -> Response {

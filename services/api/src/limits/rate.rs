@@ -22,7 +22,7 @@ use governor::{
 };
 
 use super::{now, pacer::Pacer};
-use crate::config::RateLimit;
+use crate::{config::RateLimit, values};
 
 /// Most keys that are remembered. Beyond it those that were used longest ago are forgotten.
 const BUCKETS_MAX: usize = 100_000;
@@ -156,8 +156,9 @@ impl Bucket {
     /// What is left and when all of it is there again, as `RateLimit`.
     pub(super) fn tell(&self, left: u32) -> HeaderValue {
         let missing = self.limit.burst.saturating_sub(left);
-        let text = format!("\"key\";r={left};t={}", seconds_to_fill(self.limit, missing));
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+        let seconds = seconds_to_fill(self.limit, missing);
+        let told = values::short(format_args!("\"key\";r={left};t={seconds}"));
+        told.unwrap_or(HeaderValue::from_static(""))
     }
 
     fn is_used(&self, now: u64) -> bool {

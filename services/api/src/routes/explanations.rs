@@ -3,11 +3,11 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderValue, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 use cameo_domain::{DataType, GenerationId};
-use cameo_serving::{Cell, Found, LookupError};
+use cameo_serving::{Cell, Found, LookupError, current::CACHE_CONTROL};
 use cameo_store::explanations::{self, Cohort, Explanation, FeatureImportance, Importance, Unit};
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,6 @@ use super::predictions::KeyView;
 use crate::{
     app::App,
     extract::{PathParams, QueryParams},
-    freshness,
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -143,9 +142,9 @@ pub(crate) async fn get_explanation(
     let served = &found.current.served;
     let explanation = explanations::about(&app.store, &served.path, served.generation).await?;
     let explanation = explanation.ok_or_else(Problem::internal)?;
-    let at = found.current.freshness(Utc::now());
-    let headers: axum::http::HeaderMap = freshness::headers(&found.current, &at).collect();
-    Ok((headers, Json(explained(&found, explanation, &at)?)).into_response())
+    let repeated = found.current.repeated(Utc::now());
+    let explained = explained(&found, explanation, &repeated.freshness)?;
+    Ok((repeated.headers.clone(), Json(explained)).into_response())
 }
 
 fn explained(
@@ -317,8 +316,7 @@ pub(crate) async fn get_importance(
     })?;
     let features = usize::try_from(features).unwrap_or(usize::MAX);
     let view = view(&tenant, &service, found.generation, importance, features);
-    let cache = HeaderValue::from_static("private, max-age=5");
-    Ok(([(header::CACHE_CONTROL, cache)], Json(view)).into_response())
+    Ok(([(header::CACHE_CONTROL, CACHE_CONTROL)], Json(view)).into_response())
 }
 
 fn view(

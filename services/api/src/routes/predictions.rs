@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use axum::{
     Extension,
     extract::{FromRequest, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cameo_access::Caller;
@@ -13,7 +13,7 @@ use cameo_domain::{
     DataType, Key, KeyRef,
     key::{KEY_BYTES_MAX, KeyError},
 };
-use cameo_serving::{Current, Freshness, LookupError};
+use cameo_serving::{Current, Found, LookupError, Repeated};
 use chrono::{DateTime, Utc};
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -42,8 +42,6 @@ pub(crate) const BATCH_KEYS_MAX: usize = 10_000;
 pub(crate) const BATCH_BODY_BYTES_MAX: usize = BATCH_KEYS_MAX * (KEY_BYTES_MAX + 3) + 1_024;
 /// Room for a row's JSON, so that most answers are written without growing the buffer.
 const ROW_BYTES_GUESS: usize = 192;
-/// Headers of an answer, at most.
-const HEADERS: usize = 14;
 
 /// What a service says about one key.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -177,14 +175,13 @@ pub(crate) async fn get_prediction(
         LookupError::from(error)
     })?;
     let now = Utc::now();
-    let reusable = !sensitive::has_any(&current.served.schema);
-    if reusable && request.headers().contains_key(header::IF_NONE_MATCH) {
-        let at = current.freshness(now);
-        let tag = freshness::entity_tag(&current, &key, &at);
-        if freshness::is_known(request.headers(), &tag) {
+    if !current.is_sensitive && request.headers().contains_key(header::IF_NONE_MATCH) {
+        let repeated = current.repeated(now);
+        let tag = freshness::entity_tag(&current, &key, repeated.freshness.stale);
+        if freshness::is_known(request.headers(), tag.as_ref()) {
             // The tag names generation and key, so the caller had this very answer: no look-up is needed.
-            let response = StatusCode::NOT_MODIFIED.into_response();
-            return Ok(with_freshness(response, &app, &current, &at, Some(tag)));
+            let headers = headers_of(&app, &current, &repeated, tag);
+            return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
         }
     }
     app.metrics.count_source(current.snapshot().is_some(), 1);
@@ -194,22 +191,22 @@ pub(crate) async fn get_prediction(
         }
     })?;
     app.metrics.lookups_found.inc();
-    let rows = vec![(&found.key, &mut found.rows)];
-    let withheld = sensitive::show(&app, &caller, &found.current.served, rows).await?;
-    let at = found.current.freshness(now);
-    let mut body = Vec::with_capacity(ROW_BYTES_GUESS + found.current.members.len());
+    let withheld = sensitive::show_one(&app, &caller, &mut found).await?;
+    let Found { current, key, rows } = &found;
+    let repeated = current.repeated(now);
+    let mut body = Vec::with_capacity(ROW_BYTES_GUESS + repeated.members.len());
     body.extend_from_slice(b"{");
-    body.extend_from_slice(&found.current.path_members);
+    body.extend_from_slice(&current.path_members);
     body.extend_from_slice(b",\"key\":");
-    write_json(&mut body, &found.key)?;
+    write_json(&mut body, key)?;
     body.extend_from_slice(b",\"predictions\":");
-    found.rows.write(&mut body, &found.current);
+    rows.write(&mut body, current);
     body.push(b',');
-    freshness::write_members(&mut body, &found.current, &at);
+    body.extend_from_slice(&repeated.members);
     body.extend_from_slice(&withheld);
     body.push(b'}');
-    let tag = freshness::entity_tag(&found.current, &found.key, &at);
-    Ok(with_freshness(answer(body), &app, &found.current, &at, reusable.then_some(tag)))
+    let tag = freshness::entity_tag(current, key, repeated.freshness.stale);
+    Ok(answer_with(headers_of(&app, current, &repeated, tag), body))
 }
 
 /// Keys to look up.
@@ -361,7 +358,7 @@ pub(crate) async fn batch_get_predictions(
     app.metrics.count_source(found.is_from_snapshot(), keys.len() as u64);
     let (found, withheld) = sensitive::show_many(&app, &caller, found, &keys).await?;
 
-    let at = found.current.freshness(Utc::now());
+    let repeated = found.current.repeated(Utc::now());
     let row_bytes = ROW_BYTES_GUESS.min(64 + 48 * found.current.served.schema.predictions().len());
     let mut body = Vec::with_capacity(1_024 + row_bytes * asked.keys.len());
     body.push(b'{');
@@ -389,13 +386,13 @@ pub(crate) async fn batch_get_predictions(
         body.push(b'}');
     }
     body.extend_from_slice(b"],");
-    freshness::write_members(&mut body, &found.current, &at);
+    body.extend_from_slice(&repeated.members);
     body.extend_from_slice(&withheld);
     body.push(b'}');
     app.metrics.lookups_found.inc_by(count_found);
     app.metrics.lookups_missing.inc_by(count_missing);
     app.metrics.lookups_invalid.inc_by(count_invalid);
-    Ok(with_freshness(answer(body), &app, &found.current, &at, None))
+    Ok(answer_with(headers_of(&app, &found.current, &repeated, None), body))
 }
 
 /// How many requests a batch of so many keys costs, beside the one that it is.
@@ -505,37 +502,39 @@ pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Result<(
     })
 }
 
+/// An answer in JSON.
 pub(super) fn answer(body: Vec<u8>) -> Response {
-    let mut response = Response::new(body.into());
-    let headers = response.headers_mut();
-    // Room for what is said of the generation, and what the envelope adds.
-    headers.reserve(HEADERS);
+    answer_with(HeaderMap::new(), body)
+}
+
+fn answer_with(mut headers: HeaderMap, body: Vec<u8>) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = Response::new(body.into());
+    *response.headers_mut() = headers;
     response
 }
 
-/// Adds what every answer with predictions says in its headers, and counts it where it is stale.
-fn with_freshness(
-    mut response: Response,
+/// What every answer with predictions says in its headers; one that is stale is counted.
+fn headers_of(
     app: &App,
     current: &Current,
-    at: &Freshness,
-    tag: Option<String>,
-) -> Response {
-    if at.stale {
+    repeated: &Repeated,
+    tag: Option<HeaderValue>,
+) -> HeaderMap {
+    if repeated.freshness.stale {
         app.metrics.served_stale.inc();
     }
-    let headers = response.headers_mut();
-    for (name, value) in freshness::headers(current, at) {
-        headers.insert(name, value);
-    }
-    if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+    let mut headers = repeated.headers.clone();
+    if current.is_sensitive {
+        headers.insert(header::CACHE_CONTROL, sensitive::NO_STORE);
+    } else if let Some(tag) = tag {
         headers.insert(header::ETAG, tag);
     }
-    if sensitive::has_any(&current.served.schema) {
-        return sensitive::not_to_be_kept(response);
-    }
-    response
+    headers
+}
+
+fn copied(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    headers.iter().map(|(name, value)| (name.clone(), value.clone()))
 }
 
 impl From<LookupError> for Problem {
@@ -545,8 +544,9 @@ impl From<LookupError> for Problem {
             LookupError::NotPublished(_) => Self::new(Code::NotPublished, error.to_string()),
             LookupError::BadKey(_) => Self::new(Code::InvalidKey, error.to_string()),
             LookupError::UnknownKey { current, .. } => {
-                let headers = freshness::headers(current, &current.freshness(Utc::now()));
-                Self::new(Code::UnknownKey, error.to_string()).with_headers(headers)
+                let repeated = current.repeated(Utc::now());
+                Self::new(Code::UnknownKey, error.to_string())
+                    .with_headers(copied(&repeated.headers))
             }
             LookupError::TooManyServices { .. } => {
                 Self::new(Code::InvalidRequest, error.to_string())

@@ -14,6 +14,7 @@ use cameo_checkpoint::{Check, passes};
 use cameo_domain::{Key, Scope, ServiceName, ServicePath, TenantName};
 use cameo_serving::{
     LookupError,
+    current::CACHE_CONTROL,
     profiles::{CUSTOMERS_MAX, CustomerKey, Missing, Said, ServiceAnswers, Sources},
     render::Rows,
 };
@@ -186,10 +187,9 @@ pub(crate) async fn get_profile(
     };
     // The tag names the generations, so the caller had this very answer: no query is needed.
     let known = tag(&mut sources.published.iter().map(AsRef::as_ref));
-    let reusable =
-        !sources.published.iter().any(|current| sensitive::has_any(&current.served.schema));
-    if reusable && freshness::is_known(&headers, &known) {
-        return Ok(with_tag(StatusCode::NOT_MODIFIED.into_response(), &known));
+    let reusable = !sources.published.iter().any(|current| current.is_sensitive);
+    if reusable && freshness::is_known(&headers, known.as_ref()) {
+        return Ok(with_tag(StatusCode::NOT_MODIFIED.into_response(), known));
     }
     let mut answers = app.predictions.profile(sources.published, &customer).await;
     let withheld = shown(&app, &caller, &mut answers).await?;
@@ -216,7 +216,7 @@ pub(crate) async fn get_profile(
     }
     // A service may have published since.
     let tag = tag(&mut answers.iter().map(|answers| answers.current.as_ref()));
-    Ok(with_tag(response, &tag))
+    Ok(with_tag(response, tag))
 }
 
 /// Customers to look up.
@@ -426,12 +426,12 @@ impl Writer<'_> {
                     body.extend_from_slice(b",\"predictions\":");
                     rows.write(body, current);
                     body.push(b',');
-                    let at = current.freshness(self.now);
-                    freshness::write_members(body, current, &at);
+                    let now = current.repeated(self.now);
+                    body.extend_from_slice(&now.members);
                     body.extend_from_slice(withheld);
                     body.push(b'}');
                     self.app.metrics.lookups_found.inc();
-                    if at.stale {
+                    if now.freshness.stale {
                         self.app.metrics.served_stale.inc();
                     }
                     found += 1;
@@ -486,10 +486,10 @@ impl From<Missing> for MissingReason {
     }
 }
 
-fn with_tag(mut response: Response, tag: &str) -> Response {
+fn with_tag(mut response: Response, tag: Option<HeaderValue>) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, freshness::CACHE_CONTROL);
-    if let Ok(tag) = HeaderValue::try_from(tag) {
+    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
+    if let Some(tag) = tag {
         headers.insert(header::ETAG, tag);
     }
     response
