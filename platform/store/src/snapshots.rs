@@ -81,9 +81,13 @@ impl FromRow<'_, PgRow> for SnapshotTask {
     }
 }
 
-/// Takes the next generation whose snapshot is to be made or deleted: what services show first, then the
-/// newest.
-pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<SnapshotTask>, StoreError> {
+/// Takes the next generation whose snapshot is to be made or deleted, of those of at most `rows_max` rows: what
+/// services show first, then the newest.
+pub async fn claim(
+    store: &Store,
+    lease_seconds: u32,
+    rows_max: Option<u64>,
+) -> Result<Option<SnapshotTask>, StoreError> {
     store
         .transaction(move |connection| {
             Box::pin(async move {
@@ -95,7 +99,8 @@ pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<SnapshotT
                      where g.generation = f.generation and f.generation = (
                          select n.generation
                          from cameo.snapshots n join cameo.services s using (tenant, service)
-                         where (n.state = 'pending' or n.unwanted <> '{}')
+                             join cameo.generations size on size.generation = n.generation
+                         where ($2::bigint is null or size.rows <= $2) and (n.state = 'pending' or n.unwanted <> '{}')
                            and n.not_before <= clock_timestamp()
                            and (n.lease_expires_at is null
                                 or n.lease_expires_at < clock_timestamp())
@@ -106,6 +111,7 @@ pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<SnapshotT
                          f.state = 'pending' as wanted, g.schema, g.table_schema, g.table_name",
                 )
                 .bind(f64::from(lease_seconds))
+                .bind(rows_max.map(signed))
                 .fetch_optional(connection)
                 .await?;
                 Ok(task)

@@ -1,6 +1,7 @@
 //! Makes the immutable file of each published generation, and deletes those that nobody serves any more.
 //!
-//! A loop of its own, because a large generation takes seconds: rows come sorted out of Postgres, go to a file
+//! Loops of their own, because a large generation takes seconds, and one of them for small generations alone: whoever
+//! publishes ten million rows after the other keeps nobody else's look-ups at Postgres. Rows come sorted out of Postgres, go to a file
 //! in the scratch folder and from there to the artifact store, all in bounded memory. A worker that dies
 //! leaves a row that says which file it may have stored; the next one deletes that and begins anew.
 
@@ -29,6 +30,8 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration:
 const FOLDER_PREFIX: &str = "cameo-snapshot-";
 /// A folder that is older was left by a worker that was killed.
 const LEFT_OVER_AFTER: Duration = Duration::from_hours(24);
+/// Generations of so many rows take a fraction of a second.
+const SMALL_ROWS_MAX: u64 = 500_000;
 /// Batches that wait for the file.
 const BATCHES_WAITING_MAX: usize = 2;
 
@@ -54,9 +57,12 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) {
     sweep(&config.scratch, FOLDER_PREFIX);
-    let turn = || step(&config, &dependencies);
-    repeat("could not look for generations without a snapshot", config.drain, &shutdown, turn)
-        .await;
+    let turns = async |rows_max| {
+        let turn = || next(&config, &dependencies, rows_max);
+        let trouble = "could not look for generations without a snapshot";
+        repeat(trouble, config.drain, &shutdown, turn).await;
+    };
+    tokio::join!(turns(None), turns(Some(SMALL_ROWS_MAX)));
 }
 
 /// Deletes the folders that killed processes left in the scratch folder, by how their names begin. Others may use it
@@ -77,9 +83,18 @@ pub(crate) fn sweep(scratch: &Path, prefix: &str) {
 /// # Errors
 /// Only when the queue cannot be asked; what failed otherwise is recorded and tried again later.
 pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, StoreError> {
+    next(config, dependencies, None).await
+}
+
+/// [`step`] for generations of at most `rows_max` rows.
+async fn next(
+    config: &Config,
+    dependencies: &Dependencies,
+    rows_max: Option<u64>,
+) -> Result<bool, StoreError> {
     let Dependencies { store, metrics, .. } = dependencies;
     let lease_seconds = config.lease_seconds.min(LEASE_SECONDS);
-    let Some(task) = snapshots::claim(store, lease_seconds).await? else {
+    let Some(task) = snapshots::claim(store, lease_seconds, rows_max).await? else {
         metrics.snapshots.waiting(snapshots::waiting(store).await?);
         return Ok(false);
     };

@@ -24,7 +24,7 @@ async fn a_published_generation_gets_a_snapshot_and_what_is_shown_comes_first() 
     world.published("gender", "2026-03-01T00:00:00Z", 10).await;
     let shown = world.published("gender", "2026-03-02T00:00:00Z", 10).await;
     assert_eq!(snapshots::waiting(store).await.expect("what waits").pending, 2);
-    let task = snapshots::claim(store, 60).await.expect("a claim").expect("a task");
+    let task = snapshots::claim(store, 60, None).await.expect("a claim").expect("a task");
     assert_eq!((task.generation, task.wanted), (shown.id, true));
     snapshots::announce(store, &task, &file().sha256).await.expect("announced");
     snapshots::complete(store, &task, &file()).await.expect("recorded");
@@ -43,14 +43,14 @@ async fn a_lost_task_is_refused_and_what_it_stored_is_deleted_before_another_att
     world.service("crm", "gender").await;
     let store = &world.store;
     world.published("gender", "2026-03-01T00:00:00Z", 10).await;
-    let lost = snapshots::claim(store, 60).await.expect("a claim").expect("a task");
+    let lost = snapshots::claim(store, 60, None).await.expect("a claim").expect("a task");
     snapshots::announce(store, &lost, &file().sha256).await.expect("announced");
-    assert!(snapshots::claim(store, 60).await.expect("a claim").is_none(), "it is held");
+    assert!(snapshots::claim(store, 60, None).await.expect("a claim").is_none(), "it is held");
     world
         .sql("update cameo.snapshots set lease_expires_at = now() - interval '1 s'")
         .await
         .expect("an expired lease");
-    let again = snapshots::claim(store, 60).await.expect("a claim").expect("the task again");
+    let again = snapshots::claim(store, 60, None).await.expect("a claim").expect("the task again");
     assert_eq!((again.generation, again.attempt), (lost.generation, 2));
     assert_eq!(again.unwanted, [file().sha256]);
     for late in [
@@ -64,18 +64,36 @@ async fn a_lost_task_is_refused_and_what_it_stored_is_deleted_before_another_att
     snapshots::cleaned(store, &again).await.expect("deleted");
     let reason = Reason::new("unreachable", "the artifact store does not answer");
     snapshots::retry(store, &again, reason, Utc::now()).await.expect("given back");
-    let third = snapshots::claim(store, 60).await.expect("a claim").expect("the task again");
+    let third = snapshots::claim(store, 60, None).await.expect("a claim").expect("the task again");
     assert!(third.unwanted.is_empty());
 
     // Who lost it had only slept, and stores what was deleted: it is named once more, unless it is served.
     snapshots::disown(store, &lost, &file().sha256).await.expect("named");
     let other = SnapshotFile { sha256: Sha256::of("other"), bytes: 1_000 };
     snapshots::complete(store, &third, &other).await.expect("recorded");
-    let last = snapshots::claim(store, 60).await.expect("a claim").expect("a file to delete");
+    let last = snapshots::claim(store, 60, None).await.expect("a claim").expect("a file to delete");
     assert_eq!((last.wanted, &last.unwanted[..]), (false, &[file().sha256][..]));
     snapshots::cleaned(store, &last).await.expect("deleted");
     snapshots::disown(store, &lost, &other.sha256).await.expect("nothing");
-    assert!(snapshots::claim(store, 60).await.expect("a claim").is_none());
+    assert!(snapshots::claim(store, 60, None).await.expect("a claim").is_none());
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_small_snapshot_does_not_wait_behind_a_large_one() {
+    let world = World::start().await;
+    world.service("crm", "gender").await;
+    world.service("crm", "clv").await;
+    let store = &world.store;
+    let small = world.published("gender", "2026-03-01T00:00:00Z", 10).await;
+    let large = world.published("clv", "2026-03-01T00:00:00Z", 11).await;
+    let task = snapshots::claim(store, 60, None).await.expect("a claim").expect("a task");
+    assert_eq!(task.generation, large.id, "the newest, and it is being made");
+    let task = snapshots::claim(store, 60, Some(10)).await.expect("a claim").expect("a task");
+    assert_eq!(task.generation, small.id);
+    snapshots::complete(store, &task, &file()).await.expect("recorded");
+    world.published("clv", "2026-03-02T00:00:00Z", 11).await;
+    assert!(snapshots::claim(store, 60, Some(10)).await.expect("a claim").is_none());
     world.assert_sound().await;
 }
 
@@ -85,7 +103,7 @@ async fn a_snapshot_goes_with_its_table() {
     world.service("crm", "gender").await;
     let store = &world.store;
     let first = world.published("gender", "2026-03-01T00:00:00Z", 10).await;
-    let task = snapshots::claim(store, 60).await.expect("a claim").expect("a task");
+    let task = snapshots::claim(store, 60, None).await.expect("a claim").expect("a task");
     snapshots::announce(store, &task, &file().sha256).await.expect("announced");
     snapshots::complete(store, &task, &file()).await.expect("recorded");
     for day in 2..=3 {
@@ -98,7 +116,7 @@ async fn a_snapshot_goes_with_its_table() {
     assert_eq!(dropped, [first.id]);
     assert_eq!(snapshots::find(store, &crm(), first.id).await.expect("an answer"), None);
     let mut tasks = Vec::new();
-    while let Some(task) = snapshots::claim(store, 60).await.expect("a claim") {
+    while let Some(task) = snapshots::claim(store, 60, None).await.expect("a claim") {
         tasks.push(task);
     }
     let task = tasks.iter().find(|task| task.generation == first.id).expect("its task");
@@ -114,7 +132,7 @@ async fn a_table_that_has_changed_gets_another_snapshot() {
     world.service("crm", "gender").await;
     let store = &world.store;
     let generation = world.published("gender", "2026-03-01T00:00:00Z", 10).await;
-    let task = snapshots::claim(store, 60).await.expect("a claim").expect("a task");
+    let task = snapshots::claim(store, 60, None).await.expect("a claim").expect("a task");
     snapshots::complete(store, &task, &file()).await.expect("recorded");
     snapshots::renew(store, &tenant("other"), generation.id).await.expect("nothing");
     assert!(snapshots::find(store, &crm(), generation.id).await.expect("an answer").is_some());
@@ -122,7 +140,7 @@ async fn a_table_that_has_changed_gets_another_snapshot() {
     snapshots::renew(store, &crm(), generation.id).await.expect("renewed");
     assert!(snapshots::files(store).await.expect("files").is_empty());
     assert_eq!(snapshots::find(store, &crm(), generation.id).await.expect("an answer"), None);
-    let again = snapshots::claim(store, 60).await.expect("a claim").expect("the task again");
+    let again = snapshots::claim(store, 60, None).await.expect("a claim").expect("the task again");
     assert_eq!((again.wanted, &again.unwanted[..]), (true, &[file().sha256][..]));
 }
 
@@ -139,7 +157,7 @@ async fn rows_for_a_snapshot_come_in_the_order_of_their_keys() {
         )
         .await
         .expect("the same rows in another order");
-    let task = snapshots::claim(&world.store, 60).await.expect("a claim").expect("a task");
+    let task = snapshots::claim(&world.store, 60, None).await.expect("a claim").expect("a task");
     let stream = snapshots::rows(&world.store, &task).await.expect("a stream");
     let batches: Vec<_> = stream.try_collect().await.expect("all rows");
     let mut keys = Vec::new();

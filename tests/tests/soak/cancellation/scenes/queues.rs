@@ -59,7 +59,7 @@ async fn snapshots(sweep: &mut Sweep, ground: &Ground) {
     let path = ground.service("crm/pictured").await;
     ground.published(&path, ROWS).await;
     let file = SnapshotFile { sha256: Sha256::of("file"), bytes: 1_000 };
-    let claim = async |store: &Store| snapshots::claim(store, NO_LEASE).await;
+    let claim = async |store: &Store| snapshots::claim(store, NO_LEASE, None).await;
     let task = sweep.call("snapshots::claim", claim).await.expect("a claim").expect("a task");
     let beat = async |store: &Store| snapshots::heartbeat(store, &task, LEASE_SECONDS).await;
     sweep.call("snapshots::heartbeat", beat).await.expect("held");
@@ -76,7 +76,7 @@ async fn snapshots(sweep: &mut Sweep, ground: &Ground) {
     sweep.call("snapshots::retry", retry).await.expect("given back");
     let claimed = async || {
         ground.published(&path, ROWS).await;
-        let task = snapshots::claim(ground.store(), NO_LEASE).await.expect("a claim");
+        let task = snapshots::claim(ground.store(), NO_LEASE, None).await.expect("a claim");
         task.expect("a task")
     };
     let complete = async |store: &Store, task: SnapshotTask| {
