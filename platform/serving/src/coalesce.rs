@@ -1,17 +1,20 @@
 //! Many single look-ups, one query.
 //!
-//! A worker takes what is queued the moment its connection frees: alone, a look-up waits for
+//! A worker takes what is queued the moment it has its turn: alone, a look-up waits for
 //! nothing; under load, one round trip answers hundreds. Measured against one query per look-up on
-//! a pool, that is 2.7 times the requests per second, and the more the fewer workers there are: the longer a
-//! queue waits, the more of it one query answers. The queue is bounded, so overload is refused
-//! here and not discovered in the pool. Queries run in the workers' own tasks and are never cut off
-//! by a caller that goes away.
+//! a pool, that is 2.7 times the requests per second, and the more the fewer queries run at once: the longer a
+//! queue waits, the more of it one query answers. So a query keeps the next one waiting, unless it is slow. The queue is
+//! bounded, so overload is refused here and not discovered in the pool. Queries run in the workers' own tasks and are
+//! never cut off by a caller that goes away.
 
-use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, pin::pin, sync::Arc, time::Duration};
 
 use cameo_domain::{GenerationId, Key};
 use cameo_store::{Store, StoreError, lookup::Reader};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::{current::Current, error::LookupError, render::Values};
 
@@ -21,6 +24,10 @@ pub(crate) const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 512;
 /// Fewest and most queries that run at once: one per core, but never one alone, which a slow query would hold.
 const WORKERS: RangeInclusive<usize> = 2..=8;
+/// Of the workers, so many have a turn at once: the other half of the cores answers.
+const WORKERS_PER_TURN: usize = 2;
+/// A query that takes longer gives its turn to another one.
+const TURN: Duration = Duration::from_millis(3);
 
 type Answer = Result<Option<Values>, Arc<StoreError>>;
 
@@ -41,8 +48,10 @@ impl Coalescer {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         let cores = std::thread::available_parallelism().map_or(*WORKERS.start(), usize::from);
-        for _ in 0..cores.clamp(*WORKERS.start(), *WORKERS.end()) {
-            tokio::spawn(work(Reader::new(store.clone()), waiting.clone()));
+        let workers = cores.clamp(*WORKERS.start(), *WORKERS.end());
+        let turns = Arc::new(Semaphore::new(workers / WORKERS_PER_TURN));
+        for _ in 0..workers {
+            tokio::spawn(work(Reader::new(store.clone()), waiting.clone(), turns.clone()));
         }
         Self { queue }
     }
@@ -60,29 +69,48 @@ impl Coalescer {
     }
 }
 
-async fn work(mut reader: Reader, waiting: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
+async fn work(
+    mut reader: Reader,
+    waiting: Arc<Mutex<mpsc::Receiver<Lookup>>>,
+    turns: Arc<Semaphore>,
+) {
     let mut lookups = Vec::with_capacity(BATCH_MAX);
     loop {
+        // Nobody closes it.
+        let Ok(turn) = turns.clone().acquire_owned().await else { return };
         // The lock is held while waiting: one worker waits, the others are busy or next.
         if waiting.lock().await.recv_many(&mut lookups, BATCH_MAX).await == 0 {
             return;
         }
-        let mut groups: HashMap<GenerationId, Vec<Lookup>> = HashMap::new();
-        for lookup in lookups.drain(..) {
-            // Whoever went away in the meantime needs no answer.
-            if !lookup.reply.is_closed() {
-                groups.entry(lookup.current.served.generation).or_default().push(lookup);
-            }
+        let answered = pin!(answer_all(&mut reader, &mut lookups));
+        within(turn, answered).await;
+    }
+}
+
+/// Waits for `work`, and from [`TURN`] on without the turn.
+async fn within(turn: OwnedSemaphorePermit, mut work: impl Future<Output = ()> + Unpin) {
+    if timeout(TURN, &mut work).await.is_err() {
+        drop(turn);
+        work.await;
+    }
+}
+
+async fn answer_all(reader: &mut Reader, lookups: &mut Vec<Lookup>) {
+    let mut groups: HashMap<GenerationId, Vec<Lookup>> = HashMap::new();
+    for lookup in lookups.drain(..) {
+        // Whoever went away in the meantime needs no answer.
+        if !lookup.reply.is_closed() {
+            groups.entry(lookup.current.served.generation).or_default().push(lookup);
         }
-        for mut group in groups.into_values() {
-            // A service that ranks gives many rows per key: its queries take fewer keys at once.
-            let keys_max = group.first().map_or(BATCH_MAX, |first| first.current.served.keys_max());
-            while group.len() > keys_max {
-                let rest = group.split_off(keys_max);
-                answer(&mut reader, std::mem::replace(&mut group, rest)).await;
-            }
-            answer(&mut reader, group).await;
+    }
+    for mut group in groups.into_values() {
+        // A service that ranks gives many rows per key: its queries take fewer keys at once.
+        let keys_max = group.first().map_or(BATCH_MAX, |first| first.current.served.keys_max());
+        while group.len() > keys_max {
+            let rest = group.split_off(keys_max);
+            answer(reader, std::mem::replace(&mut group, rest)).await;
         }
+        answer(reader, group).await;
     }
 }
 
@@ -111,5 +139,27 @@ async fn answer(reader: &mut Reader, group: Vec<Lookup>) {
                 let _gone = reply.send(Err(error.clone()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_query_keeps_its_turn_unless_it_is_slow() {
+        let turns = Arc::new(Semaphore::new(1));
+        let turn = || turns.clone().try_acquire_owned();
+        within(turn().expect("a turn"), pin!(async { assert!(turn().is_err()) })).await;
+        let slow = turn().expect("given back");
+        let (end, ended) = oneshot::channel::<()>();
+        let query = tokio::spawn(async move {
+            within(slow, pin!(async { ended.await.expect("an end") })).await;
+        });
+        let next = turns.clone().acquire_owned().await.expect("its turn");
+        assert!(!query.is_finished(), "the slow one goes on");
+        end.send(()).expect("it waits");
+        query.await.expect("no panic");
+        drop(next);
     }
 }

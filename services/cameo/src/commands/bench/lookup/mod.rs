@@ -57,6 +57,7 @@ enum What {
     Constant,
     Snapshot,
     Pgbench,
+    PgbenchSimple,
     Postgres,
     BatchKeys,
     BeforeFlips,
@@ -70,7 +71,8 @@ impl What {
         match self {
             Self::Constant => "(a) a constant, same server and middleware",
             Self::Snapshot => "GET by key, snapshot",
-            Self::Pgbench => "(b) pgbench -S, same rows",
+            Self::Pgbench => "(b) pgbench -S, same rows, prepared",
+            Self::PgbenchSimple => "the same with the statement's text each time",
             Self::Postgres => "(c) GET by key, Postgres",
             Self::BatchKeys => "batchGet of 1,000 keys, snapshot: keys",
             Self::BeforeFlips => "GET by key, before the pointer moves",
@@ -116,7 +118,9 @@ pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<E
         measured.push(bench.gets(What::Constant).await?);
         measured.push(bench.gets(What::Snapshot).await?);
         if let Some(pgbench) = &pgbench {
-            measured.push(peer::run(&bench.setting, pgbench, &bench.path, &wanted)?);
+            for what in [What::Pgbench, What::PgbenchSimple] {
+                measured.push(peer::run(&bench.setting, pgbench, &bench.path, &wanted, what)?);
+            }
         }
         measured.push(bench.gets(What::Postgres).await?);
         measured.push(bench.batches().await?);
@@ -344,8 +348,10 @@ fn report(measured: &[Measured]) -> String {
     }
     let rate = |what| middle(measured, what, |one| one.per_second);
     let rows = whats.into_iter().map(|what| {
-        let is_get =
-            matches!(what, What::Constant | What::Snapshot | What::Pgbench | What::Postgres);
+        let is_get = matches!(
+            what,
+            What::Constant | What::Snapshot | What::Pgbench | What::PgbenchSimple | What::Postgres
+        );
         let times = |peer: What| {
             let ratio = rate(what) / rate(peer);
             if is_get && ratio.is_finite() { format!("{ratio:.2}") } else { "–".to_owned() }

@@ -1,4 +1,5 @@
-//! `pgbench -S`: the same look-up as a prepared statement, over the Unix socket, without HTTP, keys or JSON.
+//! `pgbench -S`: the same look-up over the Unix socket, without HTTP, keys or JSON; as a prepared statement, and as it
+//! runs unless told otherwise, with the text of the statement each time.
 
 use std::{path::PathBuf, process::Command};
 
@@ -30,7 +31,9 @@ pub(super) fn run(
     pgbench: &PathBuf,
     path: &ServicePath,
     wanted: &BenchLookup,
+    what: What,
 ) -> anyhow::Result<Measured> {
+    let protocol = if what == What::Pgbench { "prepared" } else { "simple" };
     let script = setting.deployment.places.data().join("select.sql");
     let view = format!("tenant_{}.{}", path.tenant, path.service);
     std::fs::write(
@@ -40,7 +43,7 @@ pub(super) fn run(
     let log = setting.deployment.places.data().join(LOG_PREFIX);
     let connection = setting.postgres.connection();
     let result = Command::new(pgbench)
-        .args(["-n", "-M", "prepared", "-j", "2", "-c", &wanted.connections.to_string()])
+        .args(["-n", "-M", protocol, "-j", "2", "-c", &wanted.connections.to_string()])
         .args(["-T", &wanted.seconds.to_string(), "--sampling-rate", "0.1", "-l"])
         .arg("--log-prefix")
         .arg(&log)
@@ -63,13 +66,7 @@ pub(super) fn run(
         .parse::<f64>()?;
     let latencies = logged(setting)?;
     let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
-    Ok(Measured {
-        what: What::Pgbench,
-        per_second: rate,
-        p50_ms: ms(0.5),
-        p99_ms: ms(0.99),
-        failed: 0,
-    })
+    Ok(Measured { what, per_second: rate, p50_ms: ms(0.5), p99_ms: ms(0.99), failed: 0 })
 }
 
 /// The latencies that pgbench logged, the third word of each line in microseconds; the files go.
