@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cameo_warehouse::{
     Parameters,
-    googlesql::{Context, SqlError, docs, to_duckdb},
+    googlesql::{Context, SqlError, TOKENS_MAX, docs, to_duckdb},
 };
 
 fn refused(sql: &str) -> SqlError {
@@ -155,6 +155,39 @@ fn nesting_and_length_are_bounded() {
     let parameters = Parameters::utc("2024-12-01T00:00:00Z".parse().expect("an instant"));
     let wide = format!("SELECT x FROM a.b WHERE {}", vec!["x = 1"; 1_500].join(" OR "));
     to_duckdb(&wide, &Context::lake(parameters)).expect("a long chain is no deep nesting");
+}
+
+/// Each step of a chain is one level deeper in the tree that a query is read into.
+#[test]
+fn a_chain_as_long_as_a_query_may_be_is_read_or_refused() {
+    let chains = [
+        ("SELECT 1", " + 1", " AS x"),
+        ("SELECT 1", " IS NULL", " AS x"),
+        ("SELECT 1", " BETWEEN 1 AND 1", " AS x"),
+        ("SELECT x", "[0]", " AS x FROM d.t"),
+        ("SELECT x", ".x", " AS x FROM d.t"),
+        ("SELECT x", "::INT64", " AS x FROM d.t"),
+        ("SELECT 1 AS x", " UNION ALL SELECT 1", ""),
+        ("SELECT 1 AS x FROM d.t", " JOIN d.t USING (x)", ""),
+        ("SELECT 1 AS x FROM d.t", " PIVOT(SUM(x) FOR x IN (1))", ""),
+        ("SELECT 1 AS x FROM d.t", ", UNNEST([x])", ""),
+    ];
+    let read = move || {
+        let parameters = Parameters::utc("2024-12-01T00:00:00Z".parse().expect("an instant"));
+        for (start, step, end) in chains {
+            for steps in [TOKENS_MAX / 8, TOKENS_MAX / 4, TOKENS_MAX / 3, TOKENS_MAX / 2 - 8] {
+                let query = format!("{start}{}{end}", step.repeat(steps));
+                let told = match to_duckdb(&query, &Context::lake(parameters)) {
+                    Ok(read) => read.sql,
+                    Err(error) => error.to_string(),
+                };
+                assert!(!told.is_empty(), "{steps} times `{step}`");
+            }
+        }
+    };
+    // As much stack as a thread of the server has.
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(read).expect("a thread");
+    thread.join().expect("no panic");
 }
 
 #[test]

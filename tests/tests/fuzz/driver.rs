@@ -29,7 +29,7 @@ pub(crate) struct Target {
     pub(crate) corpus: Vec<Vec<u8>>,
     /// Words that the parser knows.
     pub(crate) words: &'static [&'static str],
-    /// How many of the inputs it is fed: a slow target gets fewer.
+    /// How many of the inputs it is fed, unless `CAMEO_FUZZ_WHOLE` is set: a slow target gets fewer.
     pub(crate) share: f64,
     /// Longest time for one input.
     pub(crate) time_max: Duration,
@@ -75,7 +75,10 @@ pub(crate) fn fuzz(target: &Target, mut read: impl FnMut(&[u8]) -> bool) {
     };
     let (inputs, seed) = (number("CAMEO_FUZZ_INPUTS", INPUTS), number("CAMEO_FUZZ_SEED", SEED));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-    let inputs = ((inputs as f64 * target.share) as u64).max(100);
+    let inputs = match env::var_os("CAMEO_FUZZ_WHOLE") {
+        Some(_) => inputs,
+        None => ((inputs as f64 * target.share) as u64).max(100),
+    };
     let mut accepted = 0;
     for sound in &target.corpus {
         assert!(read(sound), "{}: the corpus has {}", target.name, shown(sound));

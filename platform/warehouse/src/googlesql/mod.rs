@@ -34,6 +34,10 @@ use crate::Parameters;
 pub const SQL_BYTES_MAX: usize = 256 << 10;
 /// Most tokens of a query: each may nest one level deeper, and nesting costs stack.
 pub const TOKENS_MAX: usize = 10_000;
+/// Stack for a query of so many levels. What the parser makes of a chain such as `x + x + x` is a tree as deep as the
+/// chain is long, and whoever asks a part of it for its place, or lets go of it, walks down to its end, with about
+/// 1 KiB a level. It is address space, of which only what is used takes memory.
+const STACK_BYTES: usize = 64 << 20;
 
 /// SQL of the macros that the printed SQL calls.
 pub const MACROS: &str = include_str!("macros.sql");
@@ -113,6 +117,10 @@ pub struct Rewritten {
 /// # Errors
 /// [`SqlError`] at the first place that the allow-list does not cover.
 pub fn to_duckdb(sql: &str, context: &Context) -> Result<Rewritten, SqlError> {
+    stacker::grow(STACK_BYTES, || rewrite(sql, context))
+}
+
+fn rewrite(sql: &str, context: &Context) -> Result<Rewritten, SqlError> {
     let query = parse(sql)?;
     let mut printer = Printer::new(context);
     let printed = printer.query(&query)?;
