@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use axum::{
+    body::HttpBody,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
@@ -79,7 +80,9 @@ impl Gate {
             Ok(allowed) => allowed,
             Err(refusal) => return *refusal,
         };
-        DefaultBodyLimit::max(BODY_BYTES_MAX).apply(&mut request);
+        if !request.body().is_end_stream() {
+            DefaultBodyLimit::max(BODY_BYTES_MAX).apply(&mut request);
+        }
         let mut response = match self.actions.check(&request, &params) {
             Ok(()) => route.call(request).await.into_response(),
             Err(problem) => problem.into_response(),

@@ -7,6 +7,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{
@@ -30,7 +31,7 @@ use futures_util::{
     future::{BoxFuture, poll_immediate},
 };
 use tower::{Layer, Service, layer::layer_fn};
-use tracing::{Instrument, Level, Span, field};
+use tracing::{Level, Span, field};
 
 use crate::{
     app::App,
@@ -138,8 +139,12 @@ async fn enveloped(
                     None => route.call(request).await.into_response(),
                 }
             };
-            let response = answer(time_limit(app, path.as_ref()), answering);
-            let response = response.instrument(span.clone()).await;
+            let mut answer = pin!(answer(time_limit(app, path.as_ref()), answering));
+            let within = |context: &mut Context<'_>| {
+                let _entered = span.enter();
+                answer.as_mut().poll(context)
+            };
+            let response = poll_fn(within).await;
             drop(place);
             let refusal = response.as_ref().ok().and_then(refusal);
             (response, refusal)

@@ -11,7 +11,11 @@ use cameo_store::releases::{
 };
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::{IntoParams, ToSchema};
+use serde_json::json;
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::schema::{Object, ObjectBuilder, SchemaType, Type},
+};
 
 use crate::{
     acting::Acting,
@@ -259,12 +263,22 @@ pub(crate) async fn get_history(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PromoteRequest {
-    /// `candidate`, `shadow`, `canary` or `production`; the stage that usually comes next unless given.
-    #[schema(value_type = Option<String>, example = "production")]
+    /// The stage that usually comes next unless given.
+    #[schema(schema_with = stage_or_none)]
     to: Option<Stage>,
     /// Why, for the ledger.
     #[schema(example = "three good nights in shadow")]
     reason: Option<String>,
+}
+
+fn stage_or_none() -> Object {
+    let stages = Stage::ALL.into_iter().map(|stage| json!(stage));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(stages.chain([json!(null)])))
+        .description(Some("Where to; the stage that usually comes next unless given."))
+        .examples([json!("production")])
+        .build()
 }
 
 /// Why a release is approved.
