@@ -338,7 +338,7 @@ fn middle(measured: &[Measured], what: What, figure: fn(&Measured) -> f64) -> f6
     median(measured.iter().filter(|one| one.what == what).map(figure).collect())
 }
 
-/// Medians over the rounds, each as a ratio to the constant and to pgbench.
+/// Medians over the rounds, and of the ratios within each: the machine's speed changes from round to round.
 fn report(measured: &[Measured]) -> String {
     let mut whats: Vec<What> = Vec::new();
     for one in measured {
@@ -353,7 +353,10 @@ fn report(measured: &[Measured]) -> String {
             What::Constant | What::Snapshot | What::Pgbench | What::PgbenchSimple | What::Postgres
         );
         let times = |peer: What| {
-            let ratio = rate(what) / rate(peer);
+            let rates = |what| measured.iter().filter(move |one| one.what == what);
+            let ratios =
+                rates(what).zip(rates(peer)).map(|(one, peer)| one.per_second / peer.per_second);
+            let ratio = median(ratios.collect());
             if is_get && ratio.is_finite() { format!("{ratio:.2}") } else { "–".to_owned() }
         };
         let failed: u64 =
