@@ -1,6 +1,9 @@
 //! The generation that a service shows now, with what every answer says about it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -8,22 +11,8 @@ use cameo_domain::{Key, key::KeyError};
 use cameo_snapshot::Snapshot;
 use cameo_store::lookup::ServedGeneration;
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Serialize;
 use serde_json::json;
-
-/// How long a client may reuse an answer without asking: well below the time between publications,
-/// short enough that a rollback takes effect at once for people.
-pub const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, max-age=5");
-
-const GENERATION: HeaderName = HeaderName::from_static("cameo-generation");
-const RELEASE: HeaderName = HeaderName::from_static("cameo-release");
-const VERSION: HeaderName = HeaderName::from_static("cameo-version");
-const PREDICTED_AT: HeaderName = HeaderName::from_static("cameo-predicted-at");
-const AGE_SECONDS: HeaderName = HeaderName::from_static("cameo-age-seconds");
-const STALE: HeaderName = HeaderName::from_static("cameo-stale");
-/// Headers of an answer, at most.
-const HEADERS: usize = 14;
 
 /// A published generation, with the texts that every answer repeats rendered once.
 #[derive(Debug)]
@@ -39,8 +28,6 @@ pub struct Current {
     pub column_members: Vec<Bytes>,
     /// The JSON members from `generation` to `watermark`, without braces.
     members: String,
-    /// The headers that do not change with time.
-    headers: HeaderMap,
     /// What answers repeated last.
     repeated: ArcSwap<Repeated>,
     /// Its snapshot, from the moment on at which it is here.
@@ -61,10 +48,9 @@ pub struct Freshness {
 pub struct Repeated {
     /// How old the generation is.
     pub freshness: Freshness,
-    /// The headers.
-    pub headers: HeaderMap,
     /// The JSON members from `generation` to `stale`, without braces.
     pub members: Bytes,
+    kept: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Current {
@@ -87,7 +73,7 @@ impl Current {
             // A column's name is an identifier and needs no escapes.
             text(format!("{before}\"{}\":", column.name))
         });
-        let (members, headers) = (members_of(&members), headers_of(&served, predicted_at));
+        let members = members_of(&members);
         let is_sensitive = served.schema.sensitive().next().is_some();
         let fresh = Freshness { age_seconds: 0, stale: false };
         Self {
@@ -97,9 +83,8 @@ impl Current {
                 "service": path.service,
             }))),
             column_members: column_members.collect(),
-            repeated: ArcSwap::from_pointee(Repeated::new(fresh, &members, &headers)),
+            repeated: ArcSwap::from_pointee(Repeated::new(fresh, &members)),
             members,
-            headers,
             snapshot: OnceLock::new(),
             served,
         }
@@ -134,7 +119,7 @@ impl Current {
         if repeated.freshness == at {
             return repeated;
         }
-        let repeated = Arc::new(Repeated::new(at, &self.members, &self.headers));
+        let repeated = Arc::new(Repeated::new(at, &self.members));
         self.repeated.store(Arc::clone(&repeated));
         Guard::from_inner(repeated)
     }
@@ -146,30 +131,16 @@ impl Current {
 }
 
 impl Repeated {
-    fn new(freshness: Freshness, members: &str, headers: &HeaderMap) -> Self {
+    fn new(freshness: Freshness, members: &str) -> Self {
         let Freshness { age_seconds, stale } = freshness;
         let members = format!("{members},\"age_seconds\":{age_seconds},\"stale\":{stale}");
-        let mut headers = headers.clone();
-        headers.insert(AGE_SECONDS, HeaderValue::from(age_seconds));
-        headers.insert(STALE, HeaderValue::from_static(if stale { "true" } else { "false" }));
-        Self { freshness, headers, members: members.into() }
+        Self { freshness, members: members.into(), kept: OnceLock::new() }
     }
-}
 
-/// The headers of every answer. A text that cannot be one is in the body all the same.
-fn headers_of(served: &ServedGeneration, predicted_at: String) -> HeaderMap {
-    let texts = [
-        (GENERATION, served.generation.to_string()),
-        (RELEASE, served.release.to_string()),
-        (VERSION, served.version.clone()),
-        (PREDICTED_AT, predicted_at),
-    ];
-    let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.try_into().ok()?)));
-    // Room in the index for those that an answer adds: a copy has the same.
-    let mut headers = HeaderMap::with_capacity(HEADERS);
-    headers.extend(texts);
-    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
-    headers
+    /// What whoever answers makes once of it, such as headers; nothing where something of another type was made.
+    pub fn keep<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.kept.get_or_init(|| Box::new(make())).downcast_ref()
+    }
 }
 
 /// An object without its braces.

@@ -293,7 +293,7 @@ fn detail_of(status: StatusCode) -> String {
     format!("the request was refused with {status}; check it against /docs")
 }
 
-fn flatten(headers: HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+pub(crate) fn flatten(headers: HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     headers.into_iter().filter_map(|(name, value)| Some((name?, value)))
 }
 

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cameo_domain::{DataType, GenerationId};
-use cameo_serving::{Cell, Found, LookupError, current::CACHE_CONTROL};
+use cameo_serving::{Cell, Found, LookupError};
 use cameo_store::explanations::{self, Cohort, Explanation, FeatureImportance, Importance, Unit};
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use super::predictions::KeyView;
 use crate::{
     app::App,
     extract::{PathParams, QueryParams},
+    freshness::{self, CACHE_CONTROL},
     openapi::example,
     problem::{Code, Problem, ProblemBody},
 };
@@ -144,7 +145,7 @@ pub(crate) async fn get_explanation(
     let explanation = explanation.ok_or_else(Problem::internal)?;
     let repeated = found.current.repeated(Utc::now());
     let explained = explained(&found, explanation, &repeated.freshness)?;
-    Ok((repeated.headers.clone(), Json(explained)).into_response())
+    Ok((freshness::headers(&found.current, &repeated), Json(explained)).into_response())
 }
 
 fn explained(

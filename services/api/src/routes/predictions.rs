@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use axum::{
     Extension,
     extract::{FromRequest, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cameo_access::Caller;
@@ -27,6 +27,7 @@ use utoipa::{
 
 use crate::{
     app::App,
+    envelope::flatten,
     extract::{JsonBytes, PathParams, whole},
     freshness,
     limits::KEYS_PER_REQUEST,
@@ -524,17 +525,13 @@ fn headers_of(
     if repeated.freshness.stale {
         app.metrics.served_stale.inc();
     }
-    let mut headers = repeated.headers.clone();
+    let mut headers = freshness::headers(current, repeated);
     if current.is_sensitive {
         headers.insert(header::CACHE_CONTROL, sensitive::NO_STORE);
     } else if let Some(tag) = tag {
         headers.insert(header::ETAG, tag);
     }
     headers
-}
-
-fn copied(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    headers.iter().map(|(name, value)| (name.clone(), value.clone()))
 }
 
 impl From<LookupError> for Problem {
@@ -546,7 +543,7 @@ impl From<LookupError> for Problem {
             LookupError::UnknownKey { current, .. } => {
                 let repeated = current.repeated(Utc::now());
                 Self::new(Code::UnknownKey, error.to_string())
-                    .with_headers(copied(&repeated.headers))
+                    .with_headers(flatten(freshness::headers(current, &repeated)))
             }
             LookupError::TooManyServices { .. } => {
                 Self::new(Code::InvalidRequest, error.to_string())

@@ -14,7 +14,6 @@ use cameo_checkpoint::{Check, passes};
 use cameo_domain::{Key, Scope, ServiceName, ServicePath, TenantName};
 use cameo_serving::{
     LookupError,
-    current::CACHE_CONTROL,
     profiles::{CUSTOMERS_MAX, CustomerKey, Missing, Said, ServiceAnswers, Sources},
     render::Rows,
 };
@@ -488,7 +487,7 @@ impl From<Missing> for MissingReason {
 
 fn with_tag(mut response: Response, tag: Option<HeaderValue>) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
+    headers.insert(header::CACHE_CONTROL, freshness::CACHE_CONTROL);
     if let Some(tag) = tag {
         headers.insert(header::ETAG, tag);
     }
