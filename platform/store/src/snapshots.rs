@@ -100,7 +100,8 @@ pub async fn claim(
                          select n.generation
                          from cameo.snapshots n join cameo.services s using (tenant, service)
                              join cameo.generations size on size.generation = n.generation
-                         where ($2::bigint is null or size.rows <= $2) and (n.state = 'pending' or n.unwanted <> '{}')
+                         where ($2::bigint is null or size.rows <= $2)
+                           and (n.state = 'pending' or n.unwanted <> '{}')
                            and n.not_before <= clock_timestamp()
                            and (n.lease_expires_at is null
                                 or n.lease_expires_at < clock_timestamp())

@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    http::{HeaderValue, header},
-    response::Response,
+    http::{HeaderMap, HeaderValue, header},
 };
 use cameo_access::Caller;
 use cameo_domain::{Key, KeyRef, Scope};
 use cameo_sealing::KeysError;
 use cameo_serving::{
-    Found, FoundMany,
+    Current, Found, FoundMany,
     render::{Rows, Values},
 };
 use cameo_store::lookup::{ServedGeneration, Value};
@@ -23,13 +22,11 @@ use crate::{
     problem::{Code, Problem},
 };
 
-/// Said of an answer that no cache may keep.
-pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
+const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
 
-/// An answer that no cache may keep.
-pub(crate) fn not_to_be_kept(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
-    response
+/// What is said of sensitive predictions differs from caller to caller: no cache may keep an answer with these headers.
+pub(crate) fn not_to_be_kept(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
 }
 
 /// Opens the sensitive values for a caller who may see them, and puts nulls in their place for everybody
@@ -40,12 +37,13 @@ pub(crate) fn not_to_be_kept(mut response: Response) -> Response {
 pub(crate) async fn show(
     app: &App,
     caller: &Caller,
-    served: &ServedGeneration,
+    current: &Current,
     rows: Vec<(&Key, &mut Rows)>,
 ) -> Result<Bytes, Problem> {
-    if served.schema.sensitive().next().is_none() {
+    if !current.is_sensitive {
         return Ok(Bytes::new());
     }
+    let served = &current.served;
     let mut values: Vec<Values> = rows.iter().map(|(_, rows)| rows.to_values()).collect();
     let opens = caller.may(served.path.tenant.as_str(), Scope::Sensitive);
     if opens {
@@ -86,7 +84,7 @@ pub(crate) async fn show_one(
         return Ok(Bytes::new());
     }
     let rows = vec![(&found.key, &mut found.rows)];
-    show(app, caller, &found.current.served, rows).await
+    show(app, caller, &found.current, rows).await
 }
 
 /// [`show`] for many keys: the answers as they may be shown, and the member `withheld`.
@@ -106,7 +104,7 @@ pub(crate) async fn show_many(
     for (key, answer) in keys.iter().zip(&mut answers) {
         rows.extend(answer.as_mut().map(|answer| (key, answer)));
     }
-    let withheld = show(app, caller, &current.served, rows).await?;
+    let withheld = show(app, caller, &current, rows).await?;
     Ok((FoundMany::of_rows(current, answers), withheld))
 }
 

@@ -1,8 +1,8 @@
 //! Makes the immutable file of each published generation, and deletes those that nobody serves any more.
 //!
 //! Loops of their own, because a large generation takes seconds, and one of them for small generations alone: whoever
-//! publishes ten million rows after the other keeps nobody else's look-ups at Postgres. Rows come sorted out of Postgres, go to a file
-//! in the scratch folder and from there to the artifact store, all in bounded memory. A worker that dies
+//! publishes ten million rows again and again keeps nobody else's look-ups at Postgres. Rows come sorted out of Postgres,
+//! go to a file in the scratch folder and from there to the artifact store, all in bounded memory. A worker that dies
 //! leaves a row that says which file it may have stored; the next one deletes that and begins anew.
 
 use std::{path::Path, sync::Arc, time::Duration};

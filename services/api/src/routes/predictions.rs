@@ -527,7 +527,7 @@ fn headers_of(
     }
     let mut headers = freshness::headers(current, repeated);
     if current.is_sensitive {
-        headers.insert(header::CACHE_CONTROL, sensitive::NO_STORE);
+        sensitive::not_to_be_kept(&mut headers);
     } else if let Some(tag) = tag {
         headers.insert(header::ETAG, tag);
     }

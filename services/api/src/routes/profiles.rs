@@ -206,9 +206,10 @@ pub(crate) async fn get_profile(
     if found == 0 {
         return Err(nothing_said(&tenant, asked, answers));
     }
-    let response = answer(body);
+    let mut response = answer(body);
     if !reusable {
-        return Ok(sensitive::not_to_be_kept(response));
+        sensitive::not_to_be_kept(response.headers_mut());
+        return Ok(response);
     }
     if !whole {
         return Ok(response);
@@ -311,7 +312,7 @@ async fn shown(
                 found.push((key, rows));
             }
         }
-        withheld.push(sensitive::show(app, caller, &current.served, found).await?);
+        withheld.push(sensitive::show(app, caller, current, found).await?);
     }
     Ok(withheld)
 }
