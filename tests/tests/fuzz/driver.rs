@@ -7,6 +7,10 @@ use std::{
 };
 
 use cameo_tests::Draw;
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
 
 use crate::alloc;
 
@@ -16,6 +20,8 @@ const INPUTS: u64 = 20_000;
 const SEED: u64 = 0x5EED_CA3E0;
 /// Longest input.
 const BYTES_MAX: usize = 16 << 10;
+/// Longest that one input may take by the clock on the wall, which others on the machine make longer.
+const WAIT_MAX: Duration = Duration::from_mins(1);
 /// Most mutations of one input.
 const MUTATIONS_MAX: u64 = 8;
 /// Bytes that parsers give a meaning to.
@@ -31,7 +37,7 @@ pub(crate) struct Target {
     pub(crate) words: &'static [&'static str],
     /// How many of the inputs it is fed, unless `CAMEO_FUZZ_WHOLE` is set: a slow target gets fewer.
     pub(crate) share: f64,
-    /// Longest time for one input.
+    /// Longest time of the processor for one input.
     pub(crate) time_max: Duration,
     /// Most memory that is asked for, for one input.
     pub(crate) bytes_max: usize,
@@ -87,17 +93,26 @@ pub(crate) fn fuzz(target: &Target, mut read: impl FnMut(&[u8]) -> bool) {
     for at in 0..inputs {
         let input = mutated(target, &mut random);
         alloc::asked();
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), computed());
         let answer = catch_unwind(AssertUnwindSafe(|| read(&input)));
-        let (took, asked) = (started.elapsed(), alloc::asked());
+        let (waited, took, asked) =
+            (started.elapsed(), computed().saturating_sub(before), alloc::asked());
         let where_ =
             format!("{} input {at} of CAMEO_FUZZ_SEED={seed}: {}", target.name, shown(&input));
         let Ok(was_accepted) = answer else { panic!("panic at {where_}") };
         assert!(took <= target.time_max, "{took:?} for {where_}");
+        assert!(waited <= WAIT_MAX, "{took:?} within {waited:?} for {where_}");
         assert!(asked <= target.bytes_max, "{asked} bytes for {where_}");
         accepted += u64::from(was_accepted);
     }
     assert!(accepted < inputs, "{}: everything was accepted", target.name);
+}
+
+/// How long the calling thread has computed. Beside others on the machine that is less than has passed.
+fn computed() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("what this thread has used");
+    let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+    Duration::from_micros(micros.unsigned_abs())
 }
 
 fn mutated(target: &Target, random: &mut Random) -> Vec<u8> {

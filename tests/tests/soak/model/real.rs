@@ -92,7 +92,10 @@ impl<'g> Case<'g> {
                 let (tenant, service) = (&path.tenant, &path.service);
                 runs::create_manual(self.store(), tenant, service, &key, due_at, "soak")
                     .await
-                    .map_or(Answer::Refused, |asked| Answer::Run(asked.into_run().run.0))
+                    .map_or_else(
+                        |error| refused(&error),
+                        |asked| Answer::Run(asked.into_run().run.0),
+                    )
             }
             Step::Cancel { nth } => match names.runs.get(nth) {
                 None => Answer::Nothing,
@@ -130,7 +133,7 @@ impl<'g> Case<'g> {
                 let (service, by) = (&self.paths[service].service, By::new("ann", "soak"));
                 generations::rollback(self.store(), &self.tenant, service, None, follow, &by)
                     .await
-                    .map_or(Answer::Refused, |back| Answer::Generation(back.to.0))
+                    .map_or_else(|error| refused(&error), |back| Answer::Generation(back.to.0))
             }
             Step::Compare => {
                 let verdict = verdicts::decide_next(self.store(), limits).await;
@@ -208,7 +211,10 @@ impl<'g> Case<'g> {
         };
         match written.await {
             // Whose claim was lost may find its table gone, or filled by an attempt to write before.
-            Err(_) => Answer::Refused,
+            Err(error) => {
+                assert!(!error.is_transient(), "{error:?}");
+                Answer::Refused
+            }
             Ok(digest) => {
                 worker.sealed = Some(digest);
                 Answer::Done
