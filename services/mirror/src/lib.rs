@@ -3,6 +3,9 @@
 //! The outbox row is written by the transaction that publishes, so nothing published can be
 //! forgotten. The load id follows from tenant, service and generation: a repeated load changes
 //! nothing. After the load both sides are counted and summed up, and the result is recorded.
+//!
+//! A large generation takes minutes, so small ones have turns of their own beside it: whoever publishes ten million rows
+//! after the other keeps nobody else's copies waiting.
 
 mod metrics;
 
@@ -13,7 +16,7 @@ use cameo_crashpoint::hit;
 use cameo_domain::Reason;
 use cameo_runtime::{backoff::Backoff, clock::Clock};
 use cameo_store::{
-    Store, leases,
+    Store, StoreError, leases,
     lookup::{self, Hint},
     outbox::{self, MirrorTask},
 };
@@ -26,6 +29,9 @@ pub use metrics::MirrorMetrics;
 
 /// Between attempts. A mirror never gives up: the outbox row stays until it is done.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };
+
+/// Generations of so many rows take a fraction of a second.
+const SMALL_ROWS_MAX: u64 = 500_000;
 
 /// How a mirror behaves.
 #[derive(Debug, Clone)]
@@ -59,7 +65,7 @@ pub struct Dependencies {
 #[derive(Debug, thiserror::Error)]
 enum MirrorError {
     #[error(transparent)]
-    Store(#[from] cameo_store::StoreError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Warehouse(#[from] WarehouseError),
     #[error("the load id is unusable: {0}")]
@@ -72,41 +78,65 @@ pub async fn run(config: Config, dependencies: Dependencies, shutdown: Cancellat
     let wanted = |hint: &Hint| matches!(hint, Hint::Outbox | Hint::Reconnected);
     let listener = tokio::spawn(lookup::wake(dependencies.store.clone(), wanted, work.clone()));
     tracing::info!("mirror started");
-    while !shutdown.is_cancelled() {
-        let worked = match step(&config, &dependencies).await {
-            Ok(worked) => worked,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "could not look for generations to mirror"
-                );
-                false
-            }
-        };
-        if !worked {
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                () = work.notified() => {}
-                () = tokio::time::sleep(config.poll) => {}
+    let turns = Turns { config, dependencies, shutdown };
+    // Only the turns for all are woken: the others find what those are too busy for.
+    let never = Notify::new();
+    tokio::join!(turns.take(None, &work), turns.take(Some(SMALL_ROWS_MAX), &never));
+    listener.abort();
+    tracing::info!("mirror stopped");
+}
+
+struct Turns {
+    config: Config,
+    dependencies: Dependencies,
+    shutdown: CancellationToken,
+}
+
+impl Turns {
+    /// Mirrors generations of at most `rows_max` rows, one after the other.
+    async fn take(&self, rows_max: Option<u64>, work: &Notify) {
+        while !self.shutdown.is_cancelled() {
+            let worked = match next(&self.config, &self.dependencies, rows_max).await {
+                Ok(worked) => worked,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "could not look for generations to mirror"
+                    );
+                    false
+                }
+            };
+            if !worked {
+                tokio::select! {
+                    () = self.shutdown.cancelled() => break,
+                    () = work.notified() => {}
+                    () = tokio::time::sleep(self.config.poll) => {}
+                }
             }
         }
     }
-    listener.abort();
-    tracing::info!("mirror stopped");
 }
 
 /// Mirrors the next generation; `false` when there is none.
 ///
 /// # Errors
 /// Only when the outbox cannot be asked; a failed load is recorded and retried later.
-pub async fn step(
+pub async fn step(config: &Config, dependencies: &Dependencies) -> Result<bool, StoreError> {
+    next(config, dependencies, None).await
+}
+
+/// [`step`] for generations of at most `rows_max` rows.
+async fn next(
     config: &Config,
     dependencies: &Dependencies,
-) -> Result<bool, cameo_store::StoreError> {
+    rows_max: Option<u64>,
+) -> Result<bool, StoreError> {
     let Dependencies { store, metrics, .. } = dependencies;
     let lag = outbox::lag(store).await?;
     metrics.lag(lag);
-    let Some(task) = outbox::claim(store, config.lease_seconds).await? else { return Ok(false) };
+    let Some(task) = outbox::claim(store, config.lease_seconds, rows_max).await? else {
+        return Ok(false);
+    };
     hit("mirror_claimed");
     // A load by two mirrors at once is harmless: both write the same load id.
     let kept = leases::keep(store, &task, config.lease_seconds);

@@ -69,7 +69,7 @@ async fn a_load_that_a_mirror_repeats_after_dying_changes_nothing() {
     let gender = world.apply(&Bundle::new("marketing", "gender")).await;
     let generation = gender.publish("2024-03-01T18:00:00Z").await;
     // A mirror that dies after the load and before it has recorded it.
-    let task = outbox::claim(&world.store, 60).await.expect("an answer").expect("a task");
+    let task = outbox::claim(&world.store, 60, None).await.expect("an answer").expect("a task");
     let load: LoadId = task.load_id.to_string().parse().expect("a load id");
     let rows = outbox::rows(&world.store, &task).await.expect("the rows");
     let rows = futures_util::StreamExt::map(rows, |batch| Ok(batch.expect("a batch")));

@@ -68,9 +68,13 @@ impl FromRow<'_, PgRow> for MirrorTask {
     }
 }
 
-/// Takes the next generation to mirror. A service's generations are mirrored one after the other,
-/// oldest first; services overtake each other freely.
-pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<MirrorTask>, StoreError> {
+/// Takes the next generation to mirror, of those of at most `rows_max` rows. A service's generations are mirrored
+/// one after the other, oldest first; services overtake each other freely.
+pub async fn claim(
+    store: &Store,
+    lease_seconds: u32,
+    rows_max: Option<u64>,
+) -> Result<Option<MirrorTask>, StoreError> {
     store
         .transaction(move |connection| {
             Box::pin(async move {
@@ -81,7 +85,9 @@ pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<MirrorTas
                      from cameo.generations g
                      where g.generation = o.generation and o.generation = (
                          select n.generation from cameo.outbox n
-                         where n.state = 'pending' and n.not_before <= clock_timestamp()
+                             join cameo.generations size on size.generation = n.generation
+                         where ($2::bigint is null or size.rows <= $2)
+                           and n.state = 'pending' and n.not_before <= clock_timestamp()
                            and (n.lease_expires_at is null
                                 or n.lease_expires_at < clock_timestamp())
                            and not exists (
@@ -97,6 +103,7 @@ pub async fn claim(store: &Store, lease_seconds: u32) -> Result<Option<MirrorTas
                          g.table_schema, g.table_name",
                 )
                 .bind(f64::from(lease_seconds))
+                .bind(rows_max.map(signed))
                 .fetch_optional(connection)
                 .await?;
                 Ok(task)

@@ -68,7 +68,7 @@ async fn every_type_hashes_alike_in_rust_and_in_postgres_and_streams_back_unchan
             world.sealed(&run, &declared, std::slice::from_ref(&batch)).await;
         world.publish(&run, &generation, digest).await.expect("a publication");
 
-        let task = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+        let task = outbox::claim(&world.store, 60, None).await.expect("a claim").expect("a task");
         let stream = outbox::rows(&world.store, &task).await.expect("a stream");
         let batches: Vec<RecordBatch> = stream.try_collect().await.expect("all rows");
         let mut read = RowDigest::default();

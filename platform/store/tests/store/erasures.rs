@@ -141,7 +141,7 @@ async fn a_mirror_that_copied_before_an_erasure_is_told_to_copy_again() {
     let world = World::start().await;
     world.service("crm", "gender").await;
     world.published("gender", "2026-03-01T00:00:00Z", 10).await;
-    let task = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+    let task = outbox::claim(&world.store, 60, None).await.expect("a claim").expect("a task");
     erasures::request(&world.store, &crm(), &whom("7"), &by()).await.expect("asked");
     let late = outbox::complete(&world.store, &task, task.digest, task.digest).await;
     assert!(matches!(late, Err(StoreError::DigestMismatch { .. })), "{late:?}");
@@ -157,7 +157,7 @@ async fn a_copy_that_is_not_what_was_written_down_of_it_is_made_again() {
     let world = World::start().await;
     world.service("crm", "gender").await;
     world.published("gender", "2026-03-01T00:00:00Z", 10).await;
-    let task = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+    let task = outbox::claim(&world.store, 60, None).await.expect("a claim").expect("a task");
     outbox::complete(&world.store, &task, task.digest, task.digest).await.expect("mirrored");
     erasures::request(&world.store, &crm(), &whom("7"), &by()).await.expect("asked");
     let turn = turn(&world).await;
@@ -166,7 +166,7 @@ async fn a_copy_that_is_not_what_was_written_down_of_it_is_made_again() {
     assert_eq!(erasures::close(&world.store, &turn).await.expect("closed").len(), 1);
     world.assert_sound().await;
 
-    let again = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+    let again = outbox::claim(&world.store, 60, None).await.expect("a claim").expect("a task");
     assert_eq!((again.load_id, again.digest.rows), (task.load_id, 9));
     outbox::complete(&world.store, &again, again.digest, again.digest).await.expect("mirrored");
     world.assert_sound().await;
@@ -179,7 +179,7 @@ async fn a_copy_without_a_table_in_which_nobody_is_found_is_what_is_left_of_the_
     world.service("crm", "gender").await;
     for day in 1..=9 {
         world.published("gender", &format!("2026-03-0{day}T00:00:00Z"), 10).await;
-        let task = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+        let task = outbox::claim(&world.store, 60, None).await.expect("a claim").expect("a task");
         outbox::complete(&world.store, &task, task.digest, task.digest).await.expect("mirrored");
         if day == 1 {
             // The one that is shown loses them at once, and its copy with the turn.

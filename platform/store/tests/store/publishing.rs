@@ -178,7 +178,7 @@ async fn only_tables_that_nobody_needs_are_dropped() {
         published.push(world.published("gender", &due_at, 10).await.id);
     }
     assert_eq!(retain_after(store, 0).await.expect("retained"), [], "the mirror needs all four");
-    while let Some(task) = outbox::claim(store, 60).await.expect("a claim") {
+    while let Some(task) = outbox::claim(store, 60, None).await.expect("a claim") {
         outbox::complete(store, &task, task.digest, task.digest).await.expect("mirrored");
     }
     assert_eq!(retain_after(store, 3600).await.expect("retained"), [], "readers have their grace");

@@ -81,7 +81,7 @@ async fn a_key_is_answered_with_all_its_rows_by_rank() {
     assert_eq!(many, [Some(expected(2, 2)), None, Some(expected(1, 3)), Some(expected(2, 2))]);
     world.assert_sound().await;
 
-    let task = outbox::claim(&world.store, 60).await.expect("a claim").expect("a task");
+    let task = outbox::claim(&world.store, 60, None).await.expect("a claim").expect("a task");
     let mut mirrored = 0;
     let mut stream = outbox::rows(&world.store, &task).await.expect("rows");
     while let Some(batch) = stream.next().await {

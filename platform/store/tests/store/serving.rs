@@ -45,7 +45,9 @@ async fn a_reader_of_a_dropped_generation_is_told_to_read_the_pointer_again() {
     for day in 2..=3 {
         world.published("gender", &format!("2026-03-0{day}T00:00:00Z"), 10).await;
     }
-    while let Some(task) = cameo_store::outbox::claim(&world.store, 60).await.expect("a claim") {
+    while let Some(task) =
+        cameo_store::outbox::claim(&world.store, 60, None).await.expect("a claim")
+    {
         cameo_store::outbox::complete(&world.store, &task, task.digest, task.digest)
             .await
             .expect("mirrored");

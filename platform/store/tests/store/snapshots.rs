@@ -109,7 +109,7 @@ async fn a_snapshot_goes_with_its_table() {
     for day in 2..=3 {
         world.published("gender", &format!("2026-03-0{day}T00:00:00Z"), 10).await;
     }
-    while let Some(task) = outbox::claim(store, 60).await.expect("a claim") {
+    while let Some(task) = outbox::claim(store, 60, None).await.expect("a claim") {
         outbox::complete(store, &task, task.digest, task.digest).await.expect("mirrored");
     }
     let dropped = generations::retain_after(store, 0).await.expect("retained");

@@ -274,7 +274,7 @@ async fn an_archived_service_is_served_until_its_time_is_over_and_then_leaves_no
     assert_eq!(withdraw_after(store, 0).await.expect("an answer"), std::slice::from_ref(&path));
     assert_eq!(withdraw_after(store, 0).await.expect("an answer"), []);
     assert_eq!(retain_after(store, 0).await.expect("an answer"), [], "the mirror has not seen it");
-    while let Some(task) = outbox::claim(store, 60).await.expect("a claim") {
+    while let Some(task) = outbox::claim(store, 60, None).await.expect("a claim") {
         outbox::complete(store, &task, task.digest, task.digest).await.expect("mirrored");
     }
     assert_eq!(retain_after(store, 0).await.expect("an answer"), [first.id]);

@@ -147,7 +147,7 @@ impl<'g> Case<'g> {
             }
             Step::MirrorClaim { mirror } => {
                 let mut mirror = self.mirrors[mirror].lock().await;
-                let task = outbox::claim(self.store(), LEASE_SECONDS).await.expect("a claim");
+                let task = outbox::claim(self.store(), LEASE_SECONDS, None).await.expect("a claim");
                 let Some(task) = task else { return Answer::Nothing };
                 let generation = task.generation.0;
                 *mirror = Some(task);
@@ -289,7 +289,7 @@ impl<'g> Case<'g> {
         ))
         .await;
         let store = self.store();
-        while let Some(task) = outbox::claim(store, LEASE_SECONDS).await.expect("a claim") {
+        while let Some(task) = outbox::claim(store, LEASE_SECONDS, None).await.expect("a claim") {
             outbox::complete(store, &task, task.digest, task.digest).await.expect("mirrored");
         }
         while verdicts::decide_next(store, limits).await.expect("a comparison").is_some() {}

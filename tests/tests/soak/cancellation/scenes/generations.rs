@@ -55,7 +55,7 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
         ground.published(&path, ROWS).await;
         let store = ground.store();
         generations::refresh_views(store).await.expect("views");
-        while let Some(task) = outbox::claim(store, 60).await.expect("a claim") {
+        while let Some(task) = outbox::claim(store, 60, None).await.expect("a claim") {
             outbox::complete(store, &task, task.digest, task.digest).await.expect("mirrored");
         }
     };

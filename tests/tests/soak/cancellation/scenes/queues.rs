@@ -29,7 +29,7 @@ pub(crate) async fn play(sweep: &mut Sweep, ground: &Ground) {
 async fn mirrored(sweep: &mut Sweep, ground: &Ground) {
     let path = ground.service("crm/mirrored").await;
     ground.published(&path, MANY_ROWS).await;
-    let claim = async |store: &Store| outbox::claim(store, NO_LEASE).await;
+    let claim = async |store: &Store| outbox::claim(store, NO_LEASE, None).await;
     let task = sweep.call("outbox::claim", claim).await.expect("a claim").expect("a task");
     let beat = async |store: &Store| outbox::heartbeat(store, &task, NO_LEASE).await;
     sweep.call("outbox::heartbeat", beat).await.expect("held");
@@ -43,7 +43,7 @@ async fn mirrored(sweep: &mut Sweep, ground: &Ground) {
     sweep.call("outbox::retry", retry).await.expect("given back");
     let claimed = async || {
         ground.published(&path, ROWS).await;
-        let task = outbox::claim(ground.store(), NO_LEASE).await.expect("a claim");
+        let task = outbox::claim(ground.store(), NO_LEASE, None).await.expect("a claim");
         task.expect("a task")
     };
     let complete = async |store: &Store, task: MirrorTask| {
