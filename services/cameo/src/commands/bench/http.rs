@@ -1,8 +1,9 @@
 //! The least HTTP client that can load a server: one request after the other on a kept connection.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::LazyLock};
 
 use anyhow::{Context, bail};
+use memchr::memmem::Finder;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,7 +11,8 @@ use tokio::{
 
 /// Most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-const LENGTH: &[u8; 16] = b"content-length: ";
+static HEAD_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\n\r\n"));
+static LENGTH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("content-length: "));
 
 /// A kept connection.
 pub(super) struct Connection {
@@ -31,8 +33,8 @@ impl Connection {
         self.stream.write_all(request).await?;
         self.received.clear();
         self.body_at = loop {
-            if let Some(end) = find(&self.received, b"\r\n\r\n") {
-                break end + 4;
+            if let Some(end) = HEAD_END.find(&self.received) {
+                break end + HEAD_END.needle().len();
             }
             if self.received.len() > HEAD_BYTES_MAX {
                 bail!("the head of the answer exceeds {HEAD_BYTES_MAX} bytes");
@@ -42,7 +44,8 @@ impl Connection {
         let head = &self.received[..self.body_at];
         // hyper writes `HTTP/1.1 200 OK` and names in small letters.
         let status = number(head.get(9..12).context("no status line")?)?;
-        let length = find(head, LENGTH).context("the answer has no length")? + LENGTH.len();
+        let length = LENGTH.find(head).context("the answer has no length")?;
+        let length = length + LENGTH.needle().len();
         let end = head[length..].iter().position(|byte| *byte == b'\r').unwrap_or_default();
         let length: usize = number(&head[length..length + end])?;
         while self.received.len() < self.body_at + length {
@@ -68,9 +71,4 @@ fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     digits: &[u8],
 ) -> anyhow::Result<T> {
     Ok(std::str::from_utf8(digits)?.parse()?)
-}
-
-/// Where `wanted` begins. Its length is known, so that each place costs one comparison of a few bytes.
-fn find<const LENGTH: usize>(text: &[u8], wanted: &[u8; LENGTH]) -> Option<usize> {
-    text.windows(LENGTH).position(|window| window.first_chunk() == Some(wanted))
 }

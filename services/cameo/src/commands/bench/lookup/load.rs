@@ -1,6 +1,7 @@
 //! The load: requests over kept connections, on a thread of its own, as cheaply as they can be sent.
 
 use std::{
+    io::Write,
     net::SocketAddr,
     sync::{
         Arc,
@@ -169,7 +170,7 @@ impl Requests {
                 let key = 1 + (mixed ^ (mixed >> 32)) % keys;
                 room.clear();
                 room.extend_from_slice(head.as_bytes());
-                room.extend_from_slice(key.to_string().as_bytes());
+                let _infallible = write!(room, "{key}");
                 room.extend_from_slice(tail.as_bytes());
                 room
             }
