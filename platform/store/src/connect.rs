@@ -9,15 +9,22 @@ use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{By, error::StoreError, idle::Idle, schema, server_process};
+use crate::{
+    By,
+    error::StoreError,
+    idle::Idle,
+    patience::{Patience, PatientPool, heard, silent},
+    schema, server_process,
+};
 
 /// Connections for the control plane, unless set otherwise.
 const CONTROL_CONNECTIONS: u32 = 8;
 /// Connections for look-ups, unless set otherwise.
 const LOOKUP_CONNECTIONS: u32 = 16;
-/// How long a caller waits for a free connection.
+/// How long a caller waits for a free connection, or for a new one.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest statement of the control plane: none reads more than a page of rows.
 const CONTROL_STATEMENT_TIMEOUT: &str = "60s";
@@ -34,6 +41,7 @@ pub struct ConnectOptions {
     postgres: PgConnectOptions,
     control_connections: u32,
     lookup_connections: u32,
+    patience: Patience,
 }
 
 impl ConnectOptions {
@@ -55,6 +63,7 @@ impl ConnectOptions {
             postgres,
             control_connections: CONTROL_CONNECTIONS,
             lookup_connections: LOOKUP_CONNECTIONS,
+            patience: Patience::default(),
         }
     }
 
@@ -78,6 +87,13 @@ impl ConnectOptions {
         self.lookup_connections = connections;
         self
     }
+
+    /// How long any answer is waited for. Unless it is set, a little longer than Postgres may take for it.
+    #[must_use]
+    pub fn patience(mut self, longest: Duration) -> Self {
+        self.patience = Patience::of(longest);
+        self
+    }
 }
 
 /// The database. Clones share their connections.
@@ -94,6 +110,7 @@ pub struct Store {
     idle: Arc<Idle>,
     by: Option<Arc<By>>,
     tenant: Option<Arc<TenantName>>,
+    patience: Patience,
 }
 
 impl Store {
@@ -118,6 +135,7 @@ impl Store {
             postgres: self.postgres.clone(),
             control_connections: self.control.options().get_max_connections(),
             lookup_connections: self.lookups.options().get_max_connections(),
+            patience: self.patience,
         };
         let apart = Self::connect(&options).await?;
         Ok(Self { by: self.by.clone(), tenant: self.tenant.clone(), ..apart })
@@ -134,6 +152,7 @@ impl Store {
         };
         let control_options = Arc::new(bounded(CONTROL_STATEMENT_TIMEOUT));
         let own = Arc::clone(&control_options);
+        let round_trip = options.patience.round_trip;
         let control = PgPoolOptions::new()
             .max_connections(options.control_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -146,7 +165,12 @@ impl Store {
                     schema::remember(connection).await
                 })
             })
-            .before_acquire(|connection, _| Box::pin(schema::is_fit(connection)))
+            .before_acquire(move |connection, _| {
+                Box::pin(async move {
+                    let answer = timeout(round_trip, schema::is_fit(connection)).await;
+                    answer.unwrap_or_else(|silence| Err(silent(silence)))
+                })
+            })
             .connect_with(PgConnectOptions::clone(&control_options))
             .await?;
         // A round trip to test the connection would double the cost of a look-up; a look-up that
@@ -164,7 +188,9 @@ impl Store {
             .connect_lazy_with(PgConnectOptions::clone(&lookup_options));
         let postgres = options.postgres.clone();
         let idle = Arc::default();
-        Ok(Self { control, lookups, postgres, lookup_options, idle, by: None, tenant: None })
+        let patience = options.patience;
+        let (by, tenant) = (None, None);
+        Ok(Self { control, lookups, postgres, lookup_options, idle, by, tenant, patience })
     }
 
     /// [`schema::migrate`], for those who need not know what was done.
@@ -174,7 +200,7 @@ impl Store {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1").execute(&self.control).await?;
+        sqlx::query("select 1").execute(self.control()).await?;
         Ok(())
     }
 
@@ -185,12 +211,16 @@ impl Store {
         self.control.close().await;
     }
 
-    pub(crate) fn control(&self) -> &PgPool {
-        &self.control
+    pub(crate) fn control(&self) -> PatientPool<'_> {
+        PatientPool { pool: &self.control, longest: self.patience.statement }
     }
 
-    pub(crate) fn lookups(&self) -> &PgPool {
-        &self.lookups
+    pub(crate) fn lookups(&self) -> PatientPool<'_> {
+        PatientPool { pool: &self.lookups, longest: self.patience.look_up }
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience
     }
 
     pub(crate) fn postgres(&self) -> &PgConnectOptions {
@@ -200,9 +230,12 @@ impl Store {
     /// A connection outside the pools for one look-up after the other: a pool tests a connection each time that
     /// it comes back, which is a round trip more.
     pub(crate) async fn lookup_connection(&self) -> Result<PgConnection, StoreError> {
-        let mut connection = PgConnection::connect_with(&self.lookup_options).await?;
-        server_process::share(&mut connection, &self.lookup_options).await?;
-        Ok(connection)
+        within(Box::pin(async {
+            let mut connection = PgConnection::connect_with(&self.lookup_options).await?;
+            server_process::share(&mut connection, &self.lookup_options).await?;
+            Ok(connection)
+        }))
+        .await
     }
 
     /// A connection outside the pools and without their time limits, for bulk work, which gives way to
@@ -227,13 +260,17 @@ impl Store {
     }
 
     async fn giving_way(&self) -> Result<(PgConnection, Option<u32>), StoreError> {
-        let mut connection = match self.idle.take().await {
-            Some(connection) => connection,
-            None => PgConnection::connect_with(&self.postgres).await?,
-        };
-        let given = server_process::give(&mut connection, &self.postgres, Priority::Background);
-        let process = given.await?;
-        Ok((connection, process))
+        let kept = self.idle.take().await;
+        within(Box::pin(async {
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => PgConnection::connect_with(&self.postgres).await?,
+            };
+            let given = server_process::give(&mut connection, &self.postgres, Priority::Background);
+            let process = given.await?;
+            Ok((connection, process))
+        }))
+        .await
     }
 
     /// Runs `work` as one transaction on a task of its own and commits it when it succeeds.
@@ -245,21 +282,27 @@ impl Store {
             + 'static,
     {
         let (pool, by, tenant) = (self.control.clone(), self.by.clone(), self.tenant.clone());
+        let longest = self.patience.transaction;
         spawned(async move {
-            let mut transaction = pool.begin().await?;
-            if by.is_some() || tenant.is_some() {
-                enter(&mut transaction, by.as_deref(), tenant.as_deref()).await?;
-            }
-            let answer = work(&mut transaction).await;
-            match answer {
-                Ok(value) => transaction.commit().await.map(|()| value).map_err(Into::into),
-                Err(error) => {
-                    // The first error is the one to report; a connection that cannot even roll back
-                    // is thrown away by the pool.
-                    let _ = transaction.rollback().await;
-                    Err(error)
+            let mut connection = pool.acquire().await?;
+            let all = async {
+                let mut transaction = connection.begin().await?;
+                if by.is_some() || tenant.is_some() {
+                    enter(&mut transaction, by.as_deref(), tenant.as_deref()).await?;
                 }
-            }
+                let answer = work(&mut transaction).await;
+                match answer {
+                    Ok(value) => transaction.commit().await.map(|()| value).map_err(Into::into),
+                    Err(error) => {
+                        // The first error is the one to report; a connection that cannot even roll
+                        // back is thrown away by the pool.
+                        let _ = transaction.rollback().await;
+                        Err(error)
+                    }
+                }
+            };
+            let answer = timeout(longest, all).await;
+            heard(connection, answer)
         })
         .await
     }
@@ -301,6 +344,11 @@ pub(crate) async fn say(
     Ok(())
 }
 
+/// Waits for a new connection no longer than for one of a pool.
+async fn within<T>(connecting: BoxFuture<'_, Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    Ok(timeout(ACQUIRE_TIMEOUT, connecting).await.unwrap_or_else(|silence| Err(silent(silence)))?)
+}
+
 /// Runs `work` on a task of its own, so that it ends whether or not the caller waits.
 pub(crate) async fn spawned<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -331,7 +379,7 @@ mod tests {
         run("create table written (round integer)").await;
         for round in 0..ROUNDS {
             {
-                let mut begin = pin!(store.control().begin());
+                let mut begin = pin!(store.control.begin());
                 for _ in 0..round % 6 {
                     let poll =
                         poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).map(drop)));

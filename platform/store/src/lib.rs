@@ -30,6 +30,7 @@ pub mod lineage;
 pub mod logins;
 pub mod lookup;
 pub mod outbox;
+mod patience;
 pub mod quarantine;
 pub mod releases;
 mod row;

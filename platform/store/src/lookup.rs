@@ -8,14 +8,13 @@ use cameo_domain::{
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::{
-    AssertSqlSafe, FromRow, PgPool, Postgres, Row, postgres::PgRow, query::Query, types::Json,
-};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, Row, postgres::PgRow, query::Query, types::Json};
 
 use crate::{
     Store, StoreError,
     error::sqlstate,
     generations::Table,
+    patience::PatientPool,
     releases::ReleaseHashes,
     row::{Columns, get, quoted, signed},
     snapshots::SnapshotFile,
@@ -343,7 +342,7 @@ pub async fn first(
 type Arguments = <Postgres as sqlx::Database>::Arguments;
 
 async fn rows(
-    pool: &PgPool,
+    pool: PatientPool<'_>,
     sql: &str,
     served: &ServedGeneration,
     bind: impl Fn(Query<'static, Postgres, Arguments>) -> Query<'static, Postgres, Arguments>,

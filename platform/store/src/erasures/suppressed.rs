@@ -70,10 +70,8 @@ pub async fn suppressed(
     path: &ServicePath,
     key_type: DataType,
 ) -> Result<Suppressed, StoreError> {
-    let fingerprint = {
-        let mut connection = store.control().acquire().await?;
-        fingerprint::of_tenant(&mut connection, &path.tenant).await?
-    };
+    let mut connection = store.control().acquire().await?;
+    let fingerprint = fingerprint::of_tenant(&mut connection, &path.tenant).await?;
     let Some(fingerprint) = fingerprint else { return Ok(Suppressed::nobody()) };
     let mut rows = sqlx::query_scalar::<_, Vec<u8>>(
         "select fingerprint from cameo.suppressions
@@ -83,7 +81,7 @@ pub async fn suppressed(
     .bind(path.tenant.as_str())
     .bind(key_type.as_str())
     .bind(path.service.as_str())
-    .fetch(store.control());
+    .fetch(&mut *connection);
     let mut known = HashSet::new();
     while let Some(bytes) = rows.try_next().await? {
         known.insert(array(&bytes));

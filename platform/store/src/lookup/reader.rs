@@ -2,12 +2,13 @@
 
 use cameo_domain::Key;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgRow, query::Query};
+use tokio::time::timeout;
 
 use super::{
     Arguments, Prediction, ServedGeneration, UNDEFINED_TABLE, bind_many, bind_one, check_key,
     check_keys, of_many_keys, of_one_key,
 };
-use crate::{Store, StoreError, error::sqlstate};
+use crate::{Store, StoreError, error::sqlstate, patience::silent};
 
 /// How the errors begin of a server that stops, or that ends a connection.
 const OPERATOR_INTERVENTION: &str = "57P";
@@ -62,7 +63,9 @@ impl Reader {
                 None => self.store.lookup_connection().await?,
             };
             let query = bind(sqlx::query(AssertSqlSafe(sql.to_owned())));
-            let found = query.fetch_all(&mut connection).await;
+            // One that says nothing is closed with the end of this turn.
+            let answer = timeout(self.store.patience().look_up, query.fetch_all(&mut connection));
+            let found = answer.await.unwrap_or_else(|silence| Err(silent(silence)));
             // A connection over which Postgres has answered, whatever it said, can be used again.
             if matches!(found, Ok(_) | Err(sqlx::Error::Database(_))) {
                 self.connection = Some(connection);
