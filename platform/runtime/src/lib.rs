@@ -1,4 +1,4 @@
-//! What every Cameo process stands on: settings, telemetry, metrics, the clock, memory, waits, shutdown, TLS and a private Postgres.
+//! What every Cameo process stands on: settings, telemetry, metrics, the clock, waits, shutdown, TLS and a private Postgres.
 //!
 //! This is the one library that reads environment variables, and beside `cameo-isolation` the one that starts
 //! processes; the other platform crates are handed values.
@@ -7,7 +7,6 @@ pub mod background;
 pub mod backoff;
 pub mod cache;
 pub mod clock;
-pub mod memory;
 pub mod metrics;
 pub mod postgres;
 pub mod requests;

@@ -22,14 +22,12 @@ mod server;
 mod supervisor;
 
 use std::fmt::Write;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub use error::PostgresError;
 use tracing::info;
 
-use crate::memory;
 use account::Account;
 use binaries::Binaries;
 use cluster::Cluster;
@@ -54,22 +52,10 @@ pub struct PostgresSettings {
     pub deaths_max: usize,
 }
 
-/// Of this part of the memory the server keeps pages: look-ups meet theirs there, and the API, workers and the
-/// system's own cache have the rest.
-const SHARED_BUFFERS_PART: u64 = 8;
-const SHARED_BUFFERS_MB: RangeInclusive<u64> = 128..=4_096;
-
 impl Default for PostgresSettings {
     fn default() -> Self {
-        let shared_buffers_mb = shared_buffers_mb(memory::bytes());
-        Self { binaries_dir: None, shared_buffers_mb, connections_max: 100, deaths_max: 20 }
+        Self { binaries_dir: None, shared_buffers_mb: 256, connections_max: 100, deaths_max: 20 }
     }
-}
-
-fn shared_buffers_mb(memory_bytes: Option<u64>) -> u32 {
-    let part = memory_bytes.unwrap_or_default() / SHARED_BUFFERS_PART;
-    let megabytes = (part >> 20).clamp(*SHARED_BUFFERS_MB.start(), *SHARED_BUFFERS_MB.end());
-    u32::try_from(megabytes).unwrap_or(u32::MAX)
 }
 
 /// Where a client finds the server.
@@ -204,13 +190,6 @@ fn percent_encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_have_an_eighth_of_the_memory_within_bounds() {
-        let of = |gigabytes: u64| shared_buffers_mb(Some(gigabytes << 30));
-        assert_eq!([of(0), of(1), of(8), of(24), of(512)], [128, 128, 1_024, 3_072, 4_096]);
-        assert_eq!(shared_buffers_mb(None), 128);
-    }
 
     #[test]
     fn a_url_keeps_odd_characters_of_the_folder() {
