@@ -10,6 +10,7 @@ use arrow::{
 };
 use cameo_domain::{RunState, Scope, Scopes, ServicePath, Sha256};
 use cameo_segment::membership::{BATCH_ROWS, Label, MembershipWriter};
+use cameo_snapshot::Digesting;
 use cameo_store::segments::{self, Made, SegmentTask};
 use reqwest::{Client, header};
 use tokio::net::TcpListener;
@@ -114,19 +115,16 @@ async fn materialise(setting: &Setting, members: u64) -> anyhow::Result<()> {
         .context("the segment is not due")?;
     let place = deployment.places.data().join("members.arrow");
     let (written, to) = (task.clone(), place.clone());
-    let (sha256, bytes) = tokio::task::spawn_blocking(move || {
-        write(&written, &to, members)?;
-        let bytes = std::fs::read(&to)?;
-        anyhow::Ok((Sha256::of(&bytes), bytes.len() as u64))
-    })
-    .await??;
+    let (sha256, bytes) =
+        tokio::task::spawn_blocking(move || write(&written, &to, members)).await??;
     deployment.artifacts.put_file(&place, &sha256).await?;
     let made = Made { members, profiles: members, sha256, bytes };
     segments::complete(&deployment.store, &task, made).await?;
     Ok(())
 }
 
-fn write(task: &SegmentTask, to: &std::path::Path, members: u64) -> anyhow::Result<()> {
+/// Gives the digest and the size of the file.
+fn write(task: &SegmentTask, to: &std::path::Path, members: u64) -> anyhow::Result<(Sha256, u64)> {
     let label = Label {
         tenant: task.tenant.clone(),
         segment: task.segment.clone(),
@@ -140,7 +138,8 @@ fn write(task: &SegmentTask, to: &std::path::Path, members: u64) -> anyhow::Resu
         attribute("gender.male_percentile"),
         attribute("gender.female_percentile"),
     ]));
-    let mut writer = MembershipWriter::new(File::create(to)?, &label, &schema)?;
+    let mut file = Digesting::new(File::create(to)?);
+    let mut writer = MembershipWriter::new(&mut file, &label, &schema)?;
     let members = i64::try_from(members)?;
     let batch_rows = i64::try_from(BATCH_ROWS)?;
     let mut from = 1;
@@ -157,7 +156,8 @@ fn write(task: &SegmentTask, to: &std::path::Path, members: u64) -> anyhow::Resu
         from = keys.end;
     }
     writer.finish()?;
-    Ok(())
+    let bytes = file.bytes();
+    Ok((file.finish().0, bytes))
 }
 
 struct Caller {
