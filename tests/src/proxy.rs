@@ -1,10 +1,11 @@
 //! A network between processes and their Postgres, with what networks do to connections.
 //!
 //! The private Postgres listens on a Unix socket alone; the proxy listens on TCP and passes pieces on, both ways.
-//! A proxy in the same kernel cannot show a peer that has vanished without a word: the kernel goes on to answer
-//! for it. What it can show is everything that a connection learns of.
+//! A proxy in the same kernel cannot show it a peer that has vanished without a word: the kernel goes on to answer
+//! for it. What it can show is everything that a connection learns of, and to the program, that it learns of nothing.
 
 use std::{
+    mem,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -83,6 +84,8 @@ pub struct Proxy {
 
 struct Sky {
     weather: Mutex<Weather>,
+    /// Once it is cancelled, the connections that were made under it lose all answers.
+    silence: Mutex<CancellationToken>,
     draw: Mutex<Draw>,
     happened: [AtomicU64; Fault::ALL.len()],
 }
@@ -113,6 +116,7 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let sky = Arc::new(Sky {
             weather: Mutex::default(),
+            silence: Mutex::default(),
             draw: Mutex::new(draw),
             happened: Default::default(),
         });
@@ -135,6 +139,12 @@ impl Proxy {
     /// Changes the weather.
     pub fn set(&self, weather: Weather) {
         *self.sky.weather.lock().unwrap_or_else(PoisonError::into_inner) = weather;
+    }
+
+    /// From now on no answer comes over the connections that there are, which stay open; new ones are as before.
+    pub fn fall_silent(&self) {
+        let mut silence = self.sky.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::take(&mut *silence).cancel();
     }
 
     /// How often a fault has happened.
@@ -168,7 +178,8 @@ async fn relay(client: TcpStream, server: UnixStream, sky: &Sky, cut: &Cancellat
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let silent = CancellationToken::new();
+    let silence = sky.silence.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let silent = silence.child_token();
     let both = async {
         tokio::join!(
             pass(from_client, to_server, sky, cut, &silent, false),

@@ -9,14 +9,13 @@ use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     By,
     error::StoreError,
     idle::Idle,
-    patience::{Patience, PatientPool, heard, silent},
+    patience::{Patience, PatientPool, within},
     schema, server_process,
 };
 
@@ -166,10 +165,7 @@ impl Store {
                 })
             })
             .before_acquire(move |connection, _| {
-                Box::pin(async move {
-                    let answer = timeout(round_trip, schema::is_fit(connection)).await;
-                    answer.unwrap_or_else(|silence| Err(silent(silence)))
-                })
+                Box::pin(within(round_trip, schema::is_fit(connection)))
             })
             .connect_with(PgConnectOptions::clone(&control_options))
             .await?;
@@ -230,11 +226,14 @@ impl Store {
     /// A connection outside the pools for one look-up after the other: a pool tests a connection each time that
     /// it comes back, which is a round trip more.
     pub(crate) async fn lookup_connection(&self) -> Result<PgConnection, StoreError> {
-        within(Box::pin(async {
-            let mut connection = PgConnection::connect_with(&self.lookup_options).await?;
-            server_process::share(&mut connection, &self.lookup_options).await?;
-            Ok(connection)
-        }))
+        within(
+            ACQUIRE_TIMEOUT,
+            Box::pin(async {
+                let mut connection = PgConnection::connect_with(&self.lookup_options).await?;
+                server_process::share(&mut connection, &self.lookup_options).await?;
+                Ok(connection)
+            }),
+        )
         .await
     }
 
@@ -260,16 +259,20 @@ impl Store {
     }
 
     async fn giving_way(&self) -> Result<(PgConnection, Option<u32>), StoreError> {
-        let kept = self.idle.take().await;
-        within(Box::pin(async {
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => PgConnection::connect_with(&self.postgres).await?,
-            };
-            let given = server_process::give(&mut connection, &self.postgres, Priority::Background);
-            let process = given.await?;
-            Ok((connection, process))
-        }))
+        let kept = self.idle.take(self.patience.round_trip).await;
+        within(
+            ACQUIRE_TIMEOUT,
+            Box::pin(async {
+                let mut connection = match kept {
+                    Some(connection) => connection,
+                    None => PgConnection::connect_with(&self.postgres).await?,
+                };
+                let given =
+                    server_process::give(&mut connection, &self.postgres, Priority::Background);
+                let process = given.await?;
+                Ok((connection, process))
+            }),
+        )
         .await
     }
 
@@ -283,9 +286,9 @@ impl Store {
     {
         let (pool, by, tenant) = (self.control.clone(), self.by.clone(), self.tenant.clone());
         let longest = self.patience.transaction;
-        spawned(async move {
-            let mut connection = pool.acquire().await?;
-            let all = async {
+        spawned(Box::pin(async move {
+            let pool = PatientPool { pool: &pool, longest };
+            pool.ask(async move |connection| {
                 let mut transaction = connection.begin().await?;
                 if by.is_some() || tenant.is_some() {
                     enter(&mut transaction, by.as_deref(), tenant.as_deref()).await?;
@@ -300,10 +303,9 @@ impl Store {
                         Err(error)
                     }
                 }
-            };
-            let answer = timeout(longest, all).await;
-            heard(connection, answer)
-        })
+            })
+            .await
+        }))
         .await
     }
 }
@@ -342,11 +344,6 @@ pub(crate) async fn say(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Waits for a new connection no longer than for one of a pool.
-async fn within<T>(connecting: BoxFuture<'_, Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    Ok(timeout(ACQUIRE_TIMEOUT, connecting).await.unwrap_or_else(|silence| Err(silent(silence)))?)
 }
 
 /// Runs `work` on a task of its own, so that it ends whether or not the caller waits.

@@ -12,10 +12,10 @@ use std::{
 
 use sqlx::{Connection, Executor, PgConnection};
 
+use crate::patience::within;
+
 /// Most connections that are kept: as many as a worker has runs.
 const KEPT_MAX: usize = 4;
-/// How long one may take to answer before it is taken for dead: its peer may be gone without a word.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long one is kept.
 const KEPT_FOR: Duration = Duration::from_mins(1);
 
@@ -24,14 +24,15 @@ const KEPT_FOR: Duration = Duration::from_mins(1);
 pub(crate) struct Idle(Mutex<Vec<(PgConnection, Instant)>>);
 
 impl Idle {
-    /// One that is as good as new; none where none is left.
-    pub(crate) async fn take(&self) -> Option<PgConnection> {
+    /// One that is as good as new; none where none is left. One that does not answer within `longest` is taken for dead:
+    /// its peer may be gone without a word.
+    pub(crate) async fn take(&self, longest: Duration) -> Option<PgConnection> {
         loop {
             let (mut connection, since) = self.kept().pop()?;
             if since.elapsed() >= KEPT_FOR {
                 continue;
             }
-            if let Ok(Ok(())) = tokio::time::timeout(ANSWER_MAX, cleaned(&mut connection)).await {
+            if within(longest, cleaned(&mut connection)).await.is_ok() {
                 return Some(connection);
             }
         }
@@ -73,6 +74,8 @@ mod tests {
     use super::*;
     use crate::fixture;
 
+    const SOON: Duration = Duration::from_secs(5);
+
     async fn text(connection: &mut PgConnection, sql: &'static str) -> String {
         sqlx::query_scalar(sql).fetch_one(connection).await.expect("a text")
     }
@@ -94,11 +97,11 @@ mod tests {
             .await
             .expect("both");
         idle.keep(connection);
-        let mut again = idle.take().await.expect("the one that was kept");
+        let mut again = idle.take(SOON).await.expect("the one that was kept");
         assert_eq!(text(&mut again, process).await, first);
         assert_eq!(text(&mut again, memory).await, usual);
         assert_eq!(text(&mut again, "select to_regclass('t') is null || ''").await, "true");
-        assert!(idle.take().await.is_none(), "each is given out once");
+        assert!(idle.take(SOON).await.is_none(), "each is given out once");
 
         let mut other = connect().await;
         let killed: i32 = first.parse().expect("a number");
@@ -109,13 +112,13 @@ mod tests {
             .await
             .expect("an answer");
         assert!(terminated);
-        assert!(idle.take().await.is_none());
+        assert!(idle.take(SOON).await.is_none());
 
         for _ in 0..=KEPT_MAX {
             idle.keep(connect().await);
         }
         assert_eq!(idle.kept().len(), KEPT_MAX);
         idle.close().await;
-        assert!(idle.take().await.is_none());
+        assert!(idle.take(SOON).await.is_none());
     }
 }

@@ -11,11 +11,11 @@ use futures_util::{
     FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream,
 };
 use sqlx::{
-    Describe, Either, Execute, Executor, PgPool, Postgres, SqlStr, Transaction,
+    Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, Transaction,
     pool::PoolConnection,
     postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
-use tokio::time::{error::Elapsed, timeout};
+use tokio::time::timeout;
 
 /// How long answers are waited for.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,21 @@ impl Default for Patience {
     }
 }
 
+/// Waits for an answer no longer than this. The connection over which none came must not be used again.
+pub(crate) fn within<T, E: From<sqlx::Error>>(
+    longest: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
+    timeout(longest, answer).map(|answered| {
+        answered.unwrap_or_else(|_| {
+            // As when the system had noticed it.
+            let text = "Postgres did not answer in time; its connection is given up";
+            let silence = io::Error::new(io::ErrorKind::TimedOut, text);
+            Err(sqlx::Error::Io(silence).into())
+        })
+    })
+}
+
 /// A pool whose statements are not waited for without an end. Their rows are gathered before the first is given: what may
 /// have many is read over an acquired connection, for which nothing but Postgres sets a bound.
 #[derive(Debug, Clone, Copy)]
@@ -64,23 +79,25 @@ impl PatientPool<'_> {
     pub(crate) async fn begin(self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         self.pool.begin().await
     }
-}
 
-/// Gives the answer. A connection that gave none in time is closed.
-pub(crate) fn heard<T, E: From<sqlx::Error>>(
-    mut connection: PoolConnection<Postgres>,
-    answer: Result<Result<T, E>, Elapsed>,
-) -> Result<T, E> {
-    answer.unwrap_or_else(|silence| {
-        connection.close_on_drop();
-        Err(silent(silence).into())
-    })
-}
-
-/// As when the system had noticed it.
-pub(crate) fn silent(_: Elapsed) -> sqlx::Error {
-    let text = "Postgres did not answer in time; its connection is given up";
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text))
+    /// Asks over a connection of the pool, which comes back to it only where an answer came.
+    pub(crate) async fn ask<T, E: From<sqlx::Error>>(
+        self,
+        asking: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.pool.acquire().await?;
+        let mut answered = false;
+        let answer = async {
+            let answer = asking(&mut connection).await;
+            answered = true;
+            answer
+        };
+        let answer = within(self.longest, answer).await;
+        if !answered {
+            connection.close_on_drop();
+        }
+        answer
+    }
 }
 
 impl<'p> Executor<'p> for PatientPool<'p> {
@@ -94,12 +111,9 @@ impl<'p> Executor<'p> for PatientPool<'p> {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let all = async move {
-            let mut connection = self.pool.acquire().await?;
-            let steps = connection.fetch_many(query).try_collect::<Vec<_>>();
-            let answer = timeout(self.longest, steps).await;
-            heard(connection, answer)
-        };
+        let all = self.ask(async move |connection| {
+            connection.fetch_many(query).try_collect::<Vec<_>>().await
+        });
         all.map_ok(|steps| stream::iter(steps).map(Ok)).try_flatten_stream().boxed()
     }
 
@@ -111,12 +125,7 @@ impl<'p> Executor<'p> for PatientPool<'p> {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        async move {
-            let mut connection = self.pool.acquire().await?;
-            let answer = timeout(self.longest, connection.fetch_optional(query)).await;
-            heard(connection, answer)
-        }
-        .boxed()
+        self.ask(async move |connection| connection.fetch_optional(query).await).boxed()
     }
 
     fn prepare_with<'e>(
@@ -127,23 +136,13 @@ impl<'p> Executor<'p> for PatientPool<'p> {
     where
         'p: 'e,
     {
-        async move {
-            let mut connection = self.pool.acquire().await?;
-            let answer = timeout(self.longest, connection.prepare_with(sql, parameters)).await;
-            heard(connection, answer)
-        }
-        .boxed()
+        self.ask(async move |connection| connection.prepare_with(sql, parameters).await).boxed()
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
     where
         'p: 'e,
     {
-        async move {
-            let mut connection = self.pool.acquire().await?;
-            let answer = timeout(self.longest, connection.describe(sql)).await;
-            heard(connection, answer)
-        }
-        .boxed()
+        self.ask(async move |connection| connection.describe(sql).await).boxed()
     }
 }

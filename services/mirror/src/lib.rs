@@ -16,7 +16,9 @@ use cameo_crashpoint::hit;
 use cameo_domain::Reason;
 use cameo_runtime::{backoff::Backoff, clock::Clock};
 use cameo_store::{
-    Store, StoreError, leases,
+    Store, StoreError,
+    generations::SMALL_ROWS_MAX,
+    leases,
     lookup::{self, Hint},
     outbox::{self, MirrorTask},
 };
@@ -29,9 +31,6 @@ pub use metrics::MirrorMetrics;
 
 /// Between attempts. A mirror never gives up: the outbox row stays until it is done.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };
-
-/// Generations of so many rows take a fraction of a second.
-const SMALL_ROWS_MAX: u64 = 500_000;
 
 /// How a mirror behaves.
 #[derive(Debug, Clone)]

@@ -13,7 +13,9 @@ use cameo_domain::Reason;
 use cameo_runtime::backoff::Backoff;
 use cameo_snapshot::{SnapshotError, SnapshotWriter, Written};
 use cameo_store::{
-    Store, StoreError, leases,
+    Store, StoreError,
+    generations::SMALL_ROWS_MAX,
+    leases,
     snapshots::{self, SnapshotFile, SnapshotTask},
 };
 use futures_util::TryStreamExt;
@@ -30,8 +32,6 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), max: Duration:
 const FOLDER_PREFIX: &str = "cameo-snapshot-";
 /// A folder that is older was left by a worker that was killed.
 const LEFT_OVER_AFTER: Duration = Duration::from_hours(24);
-/// Generations of so many rows take a fraction of a second.
-const SMALL_ROWS_MAX: u64 = 500_000;
 /// Batches that wait for the file.
 const BATCHES_WAITING_MAX: usize = 2;
 

@@ -20,6 +20,7 @@ mod schedule;
 mod segments;
 mod sensitive;
 mod shadow;
+mod silence;
 mod snapshots;
 mod two_paths;
 mod webhooks;

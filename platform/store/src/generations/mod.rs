@@ -34,6 +34,10 @@ use cameo_domain::{Epoch, GenerationId, PredictionSchema, RunId, ServicePath, Te
 
 use crate::row::{quoted, tenant_schema};
 
+/// Copying so many rows takes a fraction of a second: what copies one generation after the other, such as snapshots and
+/// the mirror, has turns of its own for those of no more, so that they do not wait behind large ones.
+pub const SMALL_ROWS_MAX: u64 = 500_000;
+
 /// A generation that an attempt is making.
 #[derive(Debug, Clone)]
 pub struct Generation {

@@ -2,13 +2,12 @@
 
 use cameo_domain::Key;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgRow, query::Query};
-use tokio::time::timeout;
 
 use super::{
     Arguments, Prediction, ServedGeneration, UNDEFINED_TABLE, bind_many, bind_one, check_key,
     check_keys, of_many_keys, of_one_key,
 };
-use crate::{Store, StoreError, error::sqlstate, patience::silent};
+use crate::{Store, StoreError, error::sqlstate, patience::within};
 
 /// How the errors begin of a server that stops, or that ends a connection.
 const OPERATOR_INTERVENTION: &str = "57P";
@@ -64,8 +63,8 @@ impl Reader {
             };
             let query = bind(sqlx::query(AssertSqlSafe(sql.to_owned())));
             // One that says nothing is closed with the end of this turn.
-            let answer = timeout(self.store.patience().look_up, query.fetch_all(&mut connection));
-            let found = answer.await.unwrap_or_else(|silence| Err(silent(silence)));
+            let longest = self.store.patience().look_up;
+            let found = within(longest, query.fetch_all(&mut connection)).await;
             // A connection over which Postgres has answered, whatever it said, can be used again.
             if matches!(found, Ok(_) | Err(sqlx::Error::Database(_))) {
                 self.connection = Some(connection);

@@ -20,7 +20,6 @@ mod schedule;
 mod segment_invariants;
 mod segments;
 mod serving;
-mod silence;
 mod snapshots;
 mod stages;
 mod support;
