@@ -7,11 +7,7 @@ use std::{
 use anyhow::{Context, bail};
 use cameo_access::{ApiKey, PresentedKey};
 use cameo_domain::{RunState, Scopes, ServicePath, TenantName};
-use cameo_store::{
-    keys, outbox,
-    runs::RunRecord,
-    services::{self, ServiceRecord},
-};
+use cameo_store::{keys, outbox, runs::RunRecord, services};
 
 use crate::{
     commands::{apply, demo_data, importance, keys as key_commands, run},
@@ -58,23 +54,28 @@ pub(crate) async fn run(
         output.line(run::describe(&ended, output));
     }
     wait_for_mirror(deployment).await?;
+    let mut asks = Vec::new();
     for bundle in &applied {
         let path = &bundle.path;
         let service = services::find(&deployment.store, &path.tenant, &path.service)
             .await?
             .with_context(|| format!("{path} has vanished"))?;
         output.line(picture::of_current(deployment, &service).await?);
-        let features = FEATURES_SHOWN;
-        output.line(importance::of_current(&deployment.store, path, features, output).await?);
-    }
-    for bundle in &applied {
-        let path = &bundle.path;
-        let service = services::find(&deployment.store, &path.tenant, &path.service).await?;
+        let found = importance::of_current(&deployment.store, path).await?;
+        output.line(importance::describe(path, &found, FEATURES_SHOWN, output));
         let key = key_of(deployment, &path.tenant).await?;
-        if let Some(service) = service {
-            output.line(calls(&service, &key, api, output));
-        }
+        asks.push(calls(path, &key, api, found.importance.is_some(), output));
     }
+    for ask in asks {
+        output.line(ask);
+    }
+    let program = std::env::current_exe().context("could not tell where this program is")?;
+    output.line(format!(
+        "\n{}\n  alias cameo='CAMEO_DATA_DIR=\"{}\" \"{}\"'",
+        output.bold("In another terminal:"),
+        deployment.places.data().display(),
+        program.display()
+    ));
     output.line(output.dim("Ctrl-C stops everything; the same command continues where it was."));
     Ok(())
 }
@@ -142,16 +143,22 @@ async fn key_of(deployment: &Deployment, tenant: &TenantName) -> anyhow::Result<
     Ok(key.reveal().to_owned())
 }
 
-fn calls(service: &ServiceRecord, key: &str, api: SocketAddr, output: Output) -> String {
-    let ServicePath { tenant, service: name } = &service.path;
-    let base = format!("http://{api}/v1/tenants/{tenant}/services/{name}");
+/// Calls that are answered: a service that is not explained has no importance of features to ask for.
+fn calls(
+    path: &ServicePath,
+    key: &str,
+    api: SocketAddr,
+    is_explained: bool,
+    output: Output,
+) -> String {
+    let base = format!("http://{api}/v1/tenants/{}/services/{}", path.tenant, path.service);
     let header = format!("-H 'Authorization: Bearer {key}'");
+    let importance =
+        if is_explained { format!("\n  curl {header} {base}/importance") } else { String::new() };
     format!(
         "\n{}\n  curl {header} {base}/predictions/1\n  curl {header} {base}/predictions:batchGet \
          --json '{{\"keys\": [1, 2, 3]}}'\n  curl {header} {base}/runs\n  curl -X POST {header} \
-         -H 'Idempotency-Key: again' {base}/runs\n  curl {header} {base}/importance\n  cameo \
-         explain {} --key 1",
-        output.bold(&format!("Ask {}:", service.path)),
-        service.path,
+         -H 'Idempotency-Key: again' {base}/runs{importance}\n  cameo explain {path} --key 1",
+        output.bold(&format!("Ask {path}:")),
     )
 }

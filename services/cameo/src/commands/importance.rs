@@ -41,19 +41,18 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The features that matter most to what a service serves now, for the demo.
-pub(crate) async fn of_current(
-    store: &Store,
-    path: &ServicePath,
-    features: usize,
-    output: Output,
-) -> anyhow::Result<String> {
+/// What explains what a service serves now, for the demo.
+pub(crate) async fn of_current(store: &Store, path: &ServicePath) -> anyhow::Result<Found> {
     let found = explanations::find(store, &path.tenant, &path.service, None).await?;
-    let found = found.with_context(|| format!("{path} has published nothing"))?;
-    Ok(describe(path, &found, features, output))
+    found.with_context(|| format!("{path} has published nothing"))
 }
 
-fn describe(path: &ServicePath, found: &Found, features: usize, output: Output) -> String {
+pub(crate) fn describe(
+    path: &ServicePath,
+    found: &Found,
+    features: usize,
+    output: Output,
+) -> String {
     let Some(importance) = &found.importance else {
         return format!(
             "{path}, generation {}, is not explained; an EXPLANATION_CONFIG in its config.yaml \
