@@ -19,7 +19,7 @@ use anyhow::{Context, anyhow};
 use hdrhistogram::Histogram;
 use tokio::{task::LocalSet, time::sleep_until};
 
-use super::http::Connection;
+use super::{draw::Draw, http::Connection};
 
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_MICROSECONDS_MAX: u64 = 60_000_000;
@@ -48,11 +48,9 @@ impl Requests {
         }
     }
 
-    /// Writes the request that is drawn after `draw` in place of what is in `request`.
-    pub(super) fn write(&self, draw: &mut u64, request: &mut Vec<u8>) {
-        // Weyl steps through a mixer: every key is as likely as any other.
-        *draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let key = 1 + (*draw ^ (*draw >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) % self.keys;
+    /// Writes the request that is drawn next in place of what is in `request`.
+    pub(super) fn write(&self, draw: &mut Draw, request: &mut Vec<u8>) {
+        let key = 1 + draw.number() % self.keys;
         request.clear();
         request.extend_from_slice(self.head.as_bytes());
         request.extend_from_slice(key.to_string().as_bytes());
@@ -225,7 +223,7 @@ struct Client {
 impl Client {
     async fn run(self) -> anyhow::Result<Tally> {
         let mut tally = Tally::new()?;
-        let mut draw = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut draw = Draw::of(self.seed);
         let mut request = Vec::new();
         let mut kept = None;
         while let Some(due) = self.arrivals.next() {
@@ -283,7 +281,7 @@ mod tests {
     #[test]
     fn keys_are_drawn_from_all_over_the_range() {
         let requests = Requests::look_ups("/p/", "k", 100);
-        let (mut draw, mut request) = (1, Vec::new());
+        let (mut draw, mut request) = (Draw::of(1), Vec::new());
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..10_000 {
             requests.write(&mut draw, &mut request);

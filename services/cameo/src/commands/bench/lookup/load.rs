@@ -13,12 +13,10 @@ use std::{
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use super::super::http::Connection;
+use super::super::{draw::Draw, http::Connection};
 
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_MAX_US: u64 = 60_000_000;
-/// An odd number without pattern, whose multiples visit every key.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What is asked.
 #[derive(Clone)]
@@ -124,14 +122,13 @@ async fn all_clients(load: Load, control: Control) -> anyhow::Result<[Observed; 
 async fn one_client(load: Load, control: Control, client: usize) -> anyhow::Result<[Observed; 2]> {
     let mut observed = [Observed::new()?, Observed::new()?];
     let mut connection = Connection::open(load.address).await?;
-    let mut draw = (client as u64 + 1).wrapping_mul(GOLDEN);
+    let mut draw = Draw::of(client as u64);
     let mut request = Vec::with_capacity(1_024);
     let pause = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
     // Connections take turns.
     let mut due = Instant::now() + pause.unwrap_or_default().mul_f64(client as f64 / 64.0);
     while !control.stop.load(Ordering::Relaxed) {
-        draw = draw.wrapping_add(GOLDEN);
-        let asked = load.requests.draw(draw, &mut request);
+        let asked = load.requests.next(&mut draw, &mut request);
         let mut since = Instant::now();
         if let Some(pause) = pause {
             if since < due {
@@ -161,20 +158,19 @@ async fn one_client(load: Load, control: Control, client: usize) -> anyhow::Resu
 }
 
 impl Requests {
-    /// A request by a number that was drawn.
-    fn draw<'a>(&'a self, draw: u64, room: &'a mut Vec<u8>) -> &'a [u8] {
-        // A Weyl sequence is even, but its steps are regular: the mixer makes them look random.
-        let mixed = (draw ^ (draw >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    /// The request that is drawn next.
+    fn next<'a>(&'a self, draw: &mut Draw, room: &'a mut Vec<u8>) -> &'a [u8] {
+        let drawn = draw.number();
         match self {
             Self::OneKey { head, tail, keys } => {
-                let key = 1 + (mixed ^ (mixed >> 32)) % keys;
+                let key = 1 + drawn % keys;
                 room.clear();
                 room.extend_from_slice(head.as_bytes());
                 let _infallible = write!(room, "{key}");
                 room.extend_from_slice(tail.as_bytes());
                 room
             }
-            Self::Rendered(all) => &all[(mixed >> 32) as usize % all.len()],
+            Self::Rendered(all) => &all[(drawn >> 32) as usize % all.len()],
         }
     }
 }
