@@ -1,7 +1,7 @@
 //! Many single look-ups, one query.
 //!
-//! A worker takes what is queued the moment it has its turn: alone, a look-up waits for
-//! nothing; under load, one round trip answers hundreds. Measured against one query per look-up on
+//! A worker that has its turn takes what is queued, and what requests that are ready to be read put there: alone, a
+//! look-up waits for nothing; under load, one round trip answers hundreds. Measured against one query per look-up on
 //! a pool, that is 2.7 times the requests per second, and the more the fewer queries run at once: the longer a
 //! queue waits, the more of it one query answers. So a query keeps the next one waiting, unless it is slow. The queue is
 //! bounded, so overload is refused here and not discovered in the pool. Queries run in the workers' own tasks and are
@@ -13,6 +13,7 @@ use cameo_domain::{GenerationId, Key};
 use cameo_store::{Store, StoreError, lookup::Reader};
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::yield_now,
     time::timeout,
 };
 
@@ -79,9 +80,17 @@ async fn work(
         // Nobody closes it.
         let Ok(turn) = turns.clone().acquire_owned().await else { return };
         // The lock is held while waiting: one worker waits, the others are busy or next.
-        if waiting.lock().await.recv_many(&mut lookups, BATCH_MAX).await == 0 {
-            return;
+        let mut queue = waiting.lock().await;
+        let Some(first) = queue.recv().await else { return };
+        lookups.push(first);
+        // Connections that are ready by now ask before the query is sent, and it answers them as well.
+        yield_now().await;
+        while lookups.len() < BATCH_MAX
+            && let Ok(next) = queue.try_recv()
+        {
+            lookups.push(next);
         }
+        drop(queue);
         let answered = pin!(answer_all(&mut reader, &mut lookups));
         within(turn, answered).await;
     }

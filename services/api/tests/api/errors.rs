@@ -86,6 +86,12 @@ async fn too_many_and_too_slow_requests_are_refused_with_a_time_to_come_back() {
 
     let config = Config { request_timeout: Duration::ZERO, ..Config::default() };
     let world = World::start_with(config).await;
-    let answer = world.get(&world.admin, "/v1/tenants").await;
+    let mut answer = world.get(&world.admin, "/v1/tenants").await;
+    // Postgres may answer before the clock, which counts milliseconds, has moved on.
+    for _ in 0..1_000 {
+        if answer.status == StatusCode::OK {
+            answer = world.get(&world.admin, "/v1/tenants").await;
+        }
+    }
     assert_eq!((answer.status, answer.code().as_str()), (StatusCode::GATEWAY_TIMEOUT, "timeout"));
 }
