@@ -17,7 +17,7 @@ mod workflows;
 use std::{io::Write, process::ExitCode};
 
 use cameo_isolation::child;
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 use mimalloc::MiMalloc;
 
 use crate::{
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     if let Some(allowance) = child::allowance(std::env::args_os()) {
         return child::serve(allowance);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

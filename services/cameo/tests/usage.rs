@@ -50,6 +50,11 @@ fn wrong_usage_exits_64_and_says_what_was_expected() {
         (&["runs", "--limit", "0"][..], "1..=1000"),
         (&["audit", "list", "--since", "yesterday"][..], "expected a day such as 2026-03-01"),
         (&["audit", "list", "CRM/clv"][..], "`CRM` is not a valid"),
+        (
+            &["bench", "check", "--database-url", "postgres://127.0.0.1/other"][..],
+            "--database-url says nothing to this command",
+        ),
+        (&["--data-dir", "elsewhere", "schema"][..], "--data-dir says nothing to this command"),
         (&["check", "-o", "yaml"][..], "possible values: human, json, markdown, sarif, github"),
     ] {
         let refused = cameo(arguments).exits(EXIT_USAGE);

@@ -16,7 +16,10 @@ mod workers;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind,
+    parser::ValueSource,
+};
 
 pub(crate) use access::{Audit, AuditList, KeyScope, Keys};
 pub(crate) use backups::{Backup, Migrate, Restore};
@@ -51,6 +54,32 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Options that say which installation is meant; a variable of the environment says the same to whom it concerns.
+const INSTALLATION: [&str; 5] =
+    ["data_dir", "database_url", "lake", "artifacts", "master_key_file"];
+
+impl Cli {
+    /// Reads the command line, and refuses an option that its command would not look at.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        let given = INSTALLATION
+            .into_iter()
+            .find(|option| matches.value_source(option) == Some(ValueSource::CommandLine));
+        let cli = Self::from_arg_matches_mut(&mut matches)?;
+        match given {
+            Some(option) if !cli.command.has_installation() => {
+                let option = option.replace('_', "-");
+                let text = format!(
+                    "--{option} says nothing to this command: it needs no installation, or brings one of its own"
+                );
+                Err(command.error(ErrorKind::ArgumentConflict, text))
+            }
+            _ => Ok(cli),
+        }
+    }
 }
 
 /// Options of every command.
@@ -116,6 +145,13 @@ pub(crate) enum Role {
     Worker,
     /// Copies generations to the warehouse.
     Mirror,
+}
+
+impl Command {
+    /// Whether it works on an installation that somebody chooses.
+    fn has_installation(&self) -> bool {
+        !matches!(self, Self::Package(_) | Self::Sql(_) | Self::Schema { .. } | Self::Bench(_))
+    }
 }
 
 #[derive(Debug, Subcommand)]
