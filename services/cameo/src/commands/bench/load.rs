@@ -16,10 +16,11 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::{task::LocalSet, time::sleep_until};
 
-use super::{draw::Draw, http::Connection};
+use super::http::Connection;
 
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_MICROSECONDS_MAX: u64 = 60_000_000;
@@ -49,8 +50,8 @@ impl Requests {
     }
 
     /// Writes the request that is drawn next in place of what is in `request`.
-    pub(super) fn write(&self, draw: &mut Draw, request: &mut Vec<u8>) {
-        let key = 1 + draw.number() % self.keys;
+    pub(super) fn write(&self, draw: &mut Rng, request: &mut Vec<u8>) {
+        let key = draw.u64(1..=self.keys);
         request.clear();
         request.extend_from_slice(self.head.as_bytes());
         request.extend_from_slice(key.to_string().as_bytes());
@@ -223,7 +224,7 @@ struct Client {
 impl Client {
     async fn run(self) -> anyhow::Result<Tally> {
         let mut tally = Tally::new()?;
-        let mut draw = Draw::of(self.seed);
+        let mut draw = Rng::with_seed(self.seed);
         let mut request = Vec::new();
         let mut kept = None;
         while let Some(due) = self.arrivals.next() {
@@ -279,9 +280,18 @@ mod tests {
     }
 
     #[test]
+    fn no_two_clients_draw_the_same_numbers() {
+        let drawn = (0..64).flat_map(|client| {
+            let mut draw = Rng::with_seed(client);
+            (0..1_000).map(move |_| draw.u64(..))
+        });
+        assert_eq!(drawn.collect::<std::collections::HashSet<_>>().len(), 64_000);
+    }
+
+    #[test]
     fn keys_are_drawn_from_all_over_the_range() {
         let requests = Requests::look_ups("/p/", "k", 100);
-        let (mut draw, mut request) = (Draw::of(1), Vec::new());
+        let (mut draw, mut request) = (Rng::with_seed(1), Vec::new());
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..10_000 {
             requests.write(&mut draw, &mut request);

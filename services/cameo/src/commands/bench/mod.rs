@@ -1,7 +1,6 @@
 //! `cameo bench`: measurements that anyone can repeat, each beside its peer in the same run.
 
 mod check;
-mod draw;
 mod explain;
 mod export;
 mod http;

@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use super::super::{draw::Draw, http::Connection};
+use super::super::http::Connection;
 
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_MAX_US: u64 = 60_000_000;
@@ -122,7 +123,8 @@ async fn all_clients(load: Load, control: Control) -> anyhow::Result<[Observed; 
 async fn one_client(load: Load, control: Control, client: usize) -> anyhow::Result<[Observed; 2]> {
     let mut observed = [Observed::new()?, Observed::new()?];
     let mut connection = Connection::open(load.address).await?;
-    let mut draw = Draw::of(client as u64);
+    // Keys of its own: clients that followed each other through the same ones would find them in the caches.
+    let mut draw = Rng::with_seed(client as u64);
     let mut request = Vec::with_capacity(1_024);
     let pause = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
     // Connections take turns.
@@ -159,18 +161,17 @@ async fn one_client(load: Load, control: Control, client: usize) -> anyhow::Resu
 
 impl Requests {
     /// The request that is drawn next.
-    fn next<'a>(&'a self, draw: &mut Draw, room: &'a mut Vec<u8>) -> &'a [u8] {
-        let drawn = draw.number();
+    fn next<'a>(&'a self, draw: &mut Rng, room: &'a mut Vec<u8>) -> &'a [u8] {
         match self {
             Self::OneKey { head, tail, keys } => {
-                let key = 1 + drawn % keys;
+                let key = draw.u64(1..=*keys);
                 room.clear();
                 room.extend_from_slice(head.as_bytes());
                 let _infallible = write!(room, "{key}");
                 room.extend_from_slice(tail.as_bytes());
                 room
             }
-            Self::Rendered(all) => &all[(drawn >> 32) as usize % all.len()],
+            Self::Rendered(all) => &all[draw.usize(..all.len())],
         }
     }
 }

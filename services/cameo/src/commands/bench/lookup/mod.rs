@@ -21,6 +21,7 @@ use cameo_store::{
     generations::{self, Releases},
 };
 use cameo_worker::WorkerMetrics;
+use fastrand::Rng;
 use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -229,12 +230,9 @@ impl<'a> Bench<'a> {
 
     async fn batches(&self) -> anyhow::Result<Measured> {
         let head = format!("{}{}", self.head("POST", "predictions:batchGet"), self.tail());
-        let step = 0x9E37_79B9_7F4A_7C15_u64;
         let rendered = (0..BATCHES).map(|batch| {
-            let keys = (0..BATCH_KEYS).map(|at| {
-                let draw = (batch * BATCH_KEYS + at).wrapping_mul(step);
-                (1 + (draw >> 16) % self.wanted.rows).to_string()
-            });
+            let mut draw = Rng::with_seed(batch);
+            let keys = (0..BATCH_KEYS).map(|_| draw.u64(1..=self.wanted.rows).to_string());
             let body = format!("{{\"keys\":[{}]}}", keys.collect::<Vec<_>>().join(","));
             let length = body.len();
             format!(
