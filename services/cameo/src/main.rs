@@ -17,7 +17,6 @@ mod workflows;
 use std::{io::Write, process::ExitCode};
 
 use cameo_isolation::child;
-use clap::ValueEnum;
 use mimalloc::MiMalloc;
 
 use crate::{
@@ -44,16 +43,6 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    if let Some(format) = cli.global.output.filter(|format| !format.suits(&cli.command)) {
-        let name = format
-            .to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned());
-        let refused = format!(
-            "-o {name} is for the problems that `cameo check` finds; use human or json here"
-        );
-        let _ = writeln!(std::io::stderr(), "error: {refused}");
-        return ExitCode::from(EXIT_USAGE);
-    }
     let runtime = match cameo_runtime::requests::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("could not start threads")),

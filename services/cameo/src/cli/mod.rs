@@ -17,8 +17,8 @@ mod workers;
 use std::path::PathBuf;
 
 use clap::{
-    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind,
-    parser::ValueSource,
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::PossibleValue,
+    error::ErrorKind, parser::ValueSource,
 };
 
 pub(crate) use access::{Audit, AuditList, KeyScope, Keys};
@@ -63,22 +63,30 @@ const INSTALLATION: [&str; 5] =
 impl Cli {
     /// Reads the command line, and refuses an option that its command would not look at.
     pub(crate) fn read() -> Result<Self, clap::Error> {
-        let mut command = Self::command();
-        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        let mut matches = Self::command().try_get_matches()?;
         let given = INSTALLATION
             .into_iter()
             .find(|option| matches.value_source(option) == Some(ValueSource::CommandLine));
         let cli = Self::from_arg_matches_mut(&mut matches)?;
-        match given {
-            Some(option) if !cli.command.has_installation() => {
-                let option = option.replace('_', "-");
-                let text = format!(
-                    "--{option} says nothing to this command: it needs no installation, or brings one of its own"
-                );
-                Err(command.error(ErrorKind::ArgumentConflict, text))
-            }
-            _ => Ok(cli),
+        let refused = |text| Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
+        if let Some(option) = given
+            && !cli.command.has_installation()
+        {
+            return refused(format!(
+                "--{} says nothing to this command: it needs no installation, or brings one of its own\n",
+                option.replace('_', "-")
+            ));
         }
+        if let Some(format) = cli.global.output
+            && !format.suits(&cli.command)
+        {
+            let name = format.to_possible_value();
+            return refused(format!(
+                "-o {} is for the problems that `cameo check` finds; use human or json here\n",
+                name.as_ref().map_or("", PossibleValue::get_name)
+            ));
+        }
+        Ok(cli)
     }
 }
 
