@@ -13,10 +13,27 @@ use cameo_domain::RunState;
 use cameo_tests::{Answer, Bundle, World, eventually};
 use chrono::{Duration, SecondsFormat, Utc};
 use serde_json::json;
+use sqlx::Executor;
 
 const ROWS: u64 = 1_000;
 const PUBLICATIONS: u32 = 20;
 const READERS: usize = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_long_is_refused() {
+    let world = World::start().await;
+    let admin = world.key(None).await;
+    let request_timeout = std::time::Duration::ZERO;
+    let api =
+        world.another_api(cameo_api::Config { request_timeout, ..cameo_api::Config::default() });
+    let mut other = world.connection().await;
+    let held = "begin; lock table cameo.tenants in access exclusive mode";
+    other.execute(held).await.expect("a lock in its way");
+    let answer = api.get(&admin, "/v1/tenants").await;
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(answer.json()["code"], "timeout");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn predictions_that_are_too_old_say_so_and_how_old_they_are() {

@@ -1,7 +1,5 @@
 //! Every error is a problem with a stable code.
 
-use std::time::Duration;
-
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
@@ -72,7 +70,7 @@ async fn each_mistake_has_its_own_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_many_and_too_slow_requests_are_refused_with_a_time_to_come_back() {
+async fn too_many_requests_are_refused_with_a_time_to_come_back() {
     let config = Config { requests_in_flight_max: 0, ..Config::default() };
     let world = World::start_with(config).await;
     let answer = world.get(&world.admin, "/v1/tenants").await;
@@ -83,15 +81,4 @@ async fn too_many_and_too_slow_requests_are_refused_with_a_time_to_come_back() {
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(world.get("", "/livez").await.status, StatusCode::OK, "health is never shed");
     assert!(world.metrics.encode().contains("cameo_api_requests_shed_total 1"));
-
-    let config = Config { request_timeout: Duration::ZERO, ..Config::default() };
-    let world = World::start_with(config).await;
-    let mut answer = world.get(&world.admin, "/v1/tenants").await;
-    // Postgres may answer before the clock, which counts milliseconds, has moved on.
-    for _ in 0..1_000 {
-        if answer.status == StatusCode::OK {
-            answer = world.get(&world.admin, "/v1/tenants").await;
-        }
-    }
-    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::GATEWAY_TIMEOUT, "timeout"));
 }
