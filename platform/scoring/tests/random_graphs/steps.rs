@@ -97,7 +97,7 @@ fn normalizer(draws: &mut Draws, chain: &mut Chain, table: &mut Table) {
         "L1" => row.iter().map(|value| value.abs()).sum(),
         _ => row.iter().map(|value| value * value).sum::<f64>().sqrt(),
     };
-    table.jumps(norm);
+    table.divides(norm);
     table.map_rows(|row| {
         let norm = norm(row);
         row.iter().map(|value| if norm == 0.0 { *value } else { value / norm }).collect()

@@ -2,6 +2,11 @@
 
 /// Closer to a place where a result jumps, rounding alone may decide; such cases are not compared.
 const MARGIN: f64 = 1e-3;
+/// As [`MARGIN`], per unit of the largest value so far: rounding errors are in proportion to it.
+const MARGIN_SHARE: f64 = 1e-5;
+/// A smaller divisor, per unit of the largest value so far, makes rounding errors larger than the
+/// tolerance.
+const DIVISOR_SHARE: f64 = 1e-2;
 /// Beyond it a 32-bit sum of grid values may round.
 const EXACT_MAX: f64 = 4_096.0;
 /// Beyond it rounding errors grow past the tolerance.
@@ -12,13 +17,15 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Vec<f64>>,
     /// Whether 32-bit arithmetic gave exactly these values.
     exact: bool,
+    /// The largest finite value so far, at least 1.
+    largest: f64,
     /// Whether every decision so far was clear, so that the engine must have taken it alike.
     pub(crate) clear: bool,
 }
 
 impl Table {
     pub(crate) fn new(rows: Vec<Vec<f64>>) -> Self {
-        Self { rows, exact: true, clear: true }
+        Self { rows, exact: true, largest: 1.0, clear: true }
     }
 
     pub(crate) fn width(&self) -> usize {
@@ -30,9 +37,11 @@ impl Table {
         for row in &mut self.rows {
             *row = apply(row);
         }
-        let values = || self.rows.iter().flatten().filter(|value| value.is_finite());
-        self.exact &= values().all(|value| value.abs() <= EXACT_MAX);
-        self.clear &= values().all(|value| value.abs() <= LARGEST);
+        let finite = self.rows.iter().flatten().filter(|value| value.is_finite());
+        let largest = finite.map(|value| value.abs()).fold(0.0, f64::max);
+        self.largest = self.largest.max(largest);
+        self.exact &= largest <= EXACT_MAX;
+        self.clear &= largest <= LARGEST;
     }
 
     /// Applies an exact function of one value in a column.
@@ -49,9 +58,18 @@ impl Table {
 
     /// The function about to be applied jumps where `distance` is 0.
     pub(crate) fn jumps(&mut self, distance: impl Fn(&[f64]) -> f64) {
+        self.keeps_away(MARGIN.max(MARGIN_SHARE * self.largest), distance);
+    }
+
+    /// The function about to be applied divides by `divisor`, or does something else where it is 0.
+    pub(crate) fn divides(&mut self, divisor: impl Fn(&[f64]) -> f64) {
+        self.keeps_away(DIVISOR_SHARE * self.largest, divisor);
+    }
+
+    fn keeps_away(&mut self, margin: f64, distance: impl Fn(&[f64]) -> f64) {
         if !self.exact {
             let near = self.rows.iter().map(|row| distance(row).abs());
-            self.clear &= near.fold(f64::INFINITY, f64::min) > MARGIN;
+            self.clear &= near.fold(f64::INFINITY, f64::min) > margin;
         }
     }
 
