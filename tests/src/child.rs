@@ -49,6 +49,8 @@ const LEASE: &str = "CAMEO_TEST_LEASE_SECONDS";
 pub enum Role {
     /// Claims runs and executes them, one at a time.
     Worker,
+    /// A worker that makes the snapshot of each generation before it publishes it.
+    SnapshotFirst,
     /// Decides what is due.
     Scheduler,
     /// Copies what is published.
@@ -61,6 +63,7 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::Worker => "worker",
+            Self::SnapshotFirst => "snapshot-first",
             Self::Scheduler => "scheduler",
             Self::Mirror => "mirror",
         }
@@ -252,8 +255,10 @@ async fn start(role: &str, name: String, place: &Place, lease_seconds: u32) {
         tokio::spawn(cameo_mirror::run(config, dependencies, never));
     } else {
         let dependencies = place.worker(&name, Arc::clone(&clock)).await;
+        let is_first = role == Role::SnapshotFirst.name();
         let config = cameo_worker::Config {
             name,
+            snapshot_first_above: if is_first { 0 } else { u64::MAX },
             runs_max: 1,
             threads: 2,
             writers: 2,

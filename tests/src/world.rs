@@ -447,12 +447,13 @@ impl AnotherApi {
         reader::ask(self.router.clone(), Method::POST, key, path, &[], Some(body)).await
     }
 
-    /// What a metric says, all of its labels together.
+    /// What a metric says: with these labels, or where none are named with all of them together.
     pub async fn metric(&self, name: &str) -> u64 {
         let text = self.get("none", "/metrics").await.body;
         let values = text.lines().filter_map(|line| {
             let (found, value) = line.rsplit_once(' ')?;
-            (found.split('{').next() == Some(name)).then(|| value.parse::<u64>().ok())?
+            let is_meant = found == name || found.split('{').next() == Some(name);
+            is_meant.then(|| value.parse::<u64>().ok())?
         });
         values.sum()
     }

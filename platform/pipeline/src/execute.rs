@@ -24,7 +24,6 @@ use cameo_warehouse::{BatchStream, PostProcess, ReadOptions, Warehouse, Warehous
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{RunError, chain},
@@ -68,6 +67,15 @@ pub struct Execution {
     pub tracker: Arc<Tracker>,
 }
 
+/// A generation that is complete and verified, and that nobody reads yet.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The generation.
+    pub generation: Generation,
+    digest: RowDigest,
+    counts: RunCounts,
+}
+
 /// How an execution ended well.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -79,30 +87,19 @@ pub struct Outcome {
     pub digest: RowDigest,
 }
 
-/// Runs the plan to its publication. `files` are those of the plan: explanations take them apart.
+/// Runs the plan until its generation is sealed. `files` are those of the plan: explanations take them apart.
 ///
-/// Dropping the future or cancelling `cancel` stops every stage; what was written then belongs to no
-/// published generation and is dropped later.
+/// Dropping the future stops every stage; what was written then belongs to no published generation and is
+/// dropped later.
 ///
 /// # Errors
 /// See [`RunError`]; on every error the serving generation is untouched.
-pub async fn execute(
-    execution: Execution,
-    files: Arc<ModelFiles>,
-    cancel: CancellationToken,
-) -> Result<Outcome, RunError> {
+pub async fn load(execution: &Execution, files: Arc<ModelFiles>) -> Result<Sealed, RunError> {
     // Threads that wait for the model would outlive this future, and a model that never answers them.
     let _stops = execution.plan.host.stops();
-    tokio::select! {
-        outcome = flow(execution, files) => outcome,
-        () = cancel.cancelled() => Err(RunError::Cancelled),
-    }
-}
-
-async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, RunError> {
-    let sealing = sealing_key(&execution).await?;
-    let explanations = prepare_explanations(&execution, files).await?;
-    let Execution { plan, claimed, store, tracker, predicted_at, .. } = &execution;
+    let sealing = sealing_key(execution).await?;
+    let explanations = prepare_explanations(execution, files).await?;
+    let Execution { plan, claimed, store, tracker, predicted_at, .. } = execution;
     let generation = generations::begin(
         store,
         claimed,
@@ -124,7 +121,7 @@ async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, R
         Some(key) => Some(Arc::new(Sealer::new(&key, &generation.path, generation.id)?)),
     };
     let into = Destination { generation: &generation, sealer };
-    let written = stages(&execution, &into, &quarantine, explanations.as_ref()).await?;
+    let written = stages(execution, &into, &quarantine, explanations.as_ref()).await?;
     hit("all_written");
 
     let progress = tracker.snapshot();
@@ -144,23 +141,30 @@ async fn flow(execution: Execution, files: Arc<ModelFiles>) -> Result<Outcome, R
     let sealed = generations::seal(store, &generation).await?;
     tracker.end("seal");
     hit("generation_sealed");
-
-    // The last picture: a published run takes no more heartbeats.
-    tracker.begin(PUBLISH);
-    let lease = execution.lease_seconds;
-    runs::heartbeat(store, claimed.run, claimed.epoch, lease, &tracker.snapshot()).await?;
     if sealed != written {
         return Err(RunError::transient(
             "verification",
             format!("the store holds {sealed:?} where {written:?} was sent"),
         ));
     }
+    Ok(Sealed { generation, digest: written, counts })
+}
+
+/// Publishes what [`load`] has sealed.
+///
+/// # Errors
+/// See [`RunError`]; on every error the serving generation is untouched.
+pub async fn publish(execution: &Execution, sealed: Sealed) -> Result<Outcome, RunError> {
+    let Execution { claimed, store, tracker, lease_seconds, .. } = execution;
+    let Sealed { generation, digest, counts } = sealed;
+    // The last picture: a published run takes no more heartbeats.
+    tracker.begin(PUBLISH);
     let (run, epoch) = (claimed.run, claimed.epoch);
-    let publication =
-        generations::publish(store, run, epoch, &generation, written, &counts).await?;
+    runs::heartbeat(store, run, epoch, *lease_seconds, &tracker.snapshot()).await?;
+    let publication = generations::publish(store, run, epoch, &generation, digest, &counts).await?;
     tracker.end(PUBLISH);
     hit("publish_committed");
-    Ok(Outcome { generation: generation.id, publication, digest: written })
+    Ok(Outcome { generation: generation.id, publication, digest })
 }
 
 /// The tenant's key, where something is to be sealed. Without one nothing is begun.

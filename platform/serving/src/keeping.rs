@@ -1,4 +1,5 @@
-//! Attaches snapshots to what is shown, and lets go of those that may not be served any more.
+//! Attaches snapshots to what is shown, fetches those of what is about to be, and lets go of those that may not be
+//! served any more.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,52 +30,94 @@ struct Failed {
     pause: Duration,
 }
 
-/// Fetches the snapshots of what is shown until `shutdown`, one after the other. One that cannot be had is
-/// tried again later; meanwhile look-ups go to Postgres.
+/// Fetches the snapshots of what is shown until `shutdown`, one after the other, then those of what is about to be. One
+/// that cannot be had is tried again later; meanwhile look-ups go to Postgres.
 pub(crate) async fn keep(
     pointers: Arc<Pointers>,
     snapshots: Arc<Snapshots>,
     shutdown: CancellationToken,
 ) {
-    let mut failed: HashMap<Sha256, Failed> = HashMap::new();
+    let mut failed = Failures::default();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = pointers.wanting.notified() => {}
             () = tokio::time::sleep(PERIOD) => {}
         }
-        forget_what_is_gone(&pointers, &snapshots).await;
-        let recorded = files_of(&pointers.shown());
-        failed.retain(|sha256, _| recorded.contains(sha256));
-        for current in pointers.shown() {
-            let Some(file) = current.served.snapshot else { continue };
-            let is_paused =
-                failed.get(&file.sha256).is_some_and(|failed| Instant::now() < failed.again_at);
-            if current.snapshot().is_some() || is_paused {
-                continue;
-            }
-            let attached = tokio::select! {
-                () = shutdown.cancelled() => return,
-                attached = attach(&pointers, &snapshots, &current, &file) => attached,
-            };
-            match attached {
-                Ok(()) => {
-                    failed.remove(&file.sha256);
-                }
-                Err(error) => {
-                    snapshots.count_failure();
-                    let before = failed.get(&file.sha256).map(|failed| failed.pause * 2);
-                    let pause = before.unwrap_or(PAUSE_FIRST).min(PAUSE_MAX);
-                    failed.insert(file.sha256, Failed { again_at: Instant::now() + pause, pause });
-                    tracing::warn!(
-                        service = %current.served.path, generation = %current.served.generation,
-                        error = &error as &dyn std::error::Error, ?pause,
-                        "a snapshot cannot be had; Postgres answers, and it is tried again"
-                    );
-                }
-            }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = round(&pointers, &snapshots, &mut failed) => {}
         }
     }
+}
+
+async fn round(pointers: &Pointers, snapshots: &Snapshots, failed: &mut Failures) {
+    forget_what_is_gone(pointers, snapshots).await;
+    for current in pointers.shown() {
+        let Some(file) = current.served.snapshot else { continue };
+        if current.snapshot().is_some() || failed.is_paused(&file) {
+            continue;
+        }
+        let attached = attach(pointers, snapshots, &current, &file).await;
+        failed.note(&file, &attached);
+        if let Err(error) = attached {
+            snapshots.count_failure();
+            tracing::warn!(
+                service = %current.served.path, generation = %current.served.generation,
+                error = &error as &dyn std::error::Error,
+                "a snapshot cannot be had; Postgres answers, and it is tried again"
+            );
+        }
+    }
+    let upcoming = upcoming(pointers).await;
+    for file in &upcoming {
+        if failed.is_paused(file) {
+            continue;
+        }
+        let fetched = snapshots.fetch(file, &files_of(&pointers.shown())).await;
+        failed.note(file, &fetched);
+        if let Err(error) = fetched {
+            tracing::info!(
+                snapshot = %file.sha256, error = &error as &dyn std::error::Error,
+                "a snapshot cannot be had before its generation is published"
+            );
+        }
+    }
+    let mut wanted = files_of(&pointers.shown());
+    wanted.extend(upcoming.iter().map(|file| file.sha256));
+    failed.keep_only(&wanted);
+}
+
+/// What could not be had lately.
+#[derive(Default)]
+struct Failures(HashMap<Sha256, Failed>);
+
+impl Failures {
+    fn is_paused(&self, file: &SnapshotFile) -> bool {
+        self.0.get(&file.sha256).is_some_and(|failed| Instant::now() < failed.again_at)
+    }
+
+    fn note<T>(&mut self, file: &SnapshotFile, tried: &Result<T, FetchError>) {
+        if tried.is_ok() {
+            self.0.remove(&file.sha256);
+            return;
+        }
+        let before = self.0.get(&file.sha256).map(|failed| failed.pause * 2);
+        let pause = before.unwrap_or(PAUSE_FIRST).min(PAUSE_MAX);
+        self.0.insert(file.sha256, Failed { again_at: Instant::now() + pause, pause });
+    }
+
+    fn keep_only(&mut self, wanted: &HashSet<Sha256>) {
+        self.0.retain(|sha256, _| wanted.contains(sha256));
+    }
+}
+
+/// The files of what is about to be published, as far as that is known.
+async fn upcoming(pointers: &Pointers) -> Vec<SnapshotFile> {
+    snapshots::upcoming(&pointers.store).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "cannot read what is about to be published");
+        Vec::new()
+    })
 }
 
 async fn attach(

@@ -50,7 +50,7 @@ pub struct Pointers {
     reading: tokio::sync::Mutex<()>,
     /// Where snapshots are used.
     pub(crate) snapshots: Option<Arc<Snapshots>>,
-    /// Woken when something is shown whose snapshot is not attached.
+    /// Woken when something is shown whose snapshot is not attached, and when something else may have one.
     pub(crate) wanting: Notify,
 }
 
@@ -153,7 +153,7 @@ impl Pointers {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = publication(&mut hints) => {}
+                () = publication(&mut hints) => self.wanting.notify_one(),
             }
         }
     }

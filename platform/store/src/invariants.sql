@@ -247,9 +247,10 @@ select 'a published generation is in the queue of snapshots, whose file is there
        format('generation %s is %s, dropped at %s, its snapshot is %s', g.generation, g.state,
               g.dropped_at, coalesce(f.state, 'missing'))
 from cameo.generations g left join cameo.snapshots f using (generation)
-where case when g.state <> 'published' then f.generation is not null
-           when g.dropped_at is null then f.state is null or f.state = 'gone'
-           else f.state <> 'gone' end
+-- Before it is published it may be there as well.
+where case when g.dropped_at is not null then f.state <> 'gone'
+           when f.state is null then g.state = 'published'
+           else f.state = 'gone' end
 union all
 select 'a segment is what its latest version says, and no version is missing',
        format('segment %s/%s is at version %s; there are %s, the latest is %s', v.tenant, v.segment,

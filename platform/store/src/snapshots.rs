@@ -1,9 +1,9 @@
 //! Which generation has which immutable file, and the queue of those that have none yet.
 //!
-//! A row per published generation is written by the transaction that publishes it. A worker claims the row,
-//! makes the file from the generation's table, names it as unwanted, stores it in the artifact store and
-//! records it as the one to serve. Whatever is named unwanted when nobody holds the row is deleted by the
-//! next who claims it: what a dead worker left, and the file of a table that was dropped.
+//! A row per published generation is written by the transaction that publishes it, or before by the run that
+//! is about to. A worker claims the row, makes the file from the generation's table, names it as unwanted, stores
+//! it in the artifact store and records it as the one to serve. Whatever is named unwanted when nobody holds the
+//! row is deleted by the next who claims it: what a dead worker left, and the file of a table that was dropped.
 
 use std::collections::HashSet;
 
@@ -16,9 +16,10 @@ use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
 use crate::{
     Store, StoreError,
-    generations::Table,
+    generations::{Generation, Table},
     outbox::{RowStream, TableCopy},
     row::{Columns, get, signed},
+    runs::hold,
 };
 
 /// The file of a generation.
@@ -81,8 +82,8 @@ impl FromRow<'_, PgRow> for SnapshotTask {
     }
 }
 
-/// Takes the next generation whose snapshot is to be made or deleted, of those of at most `rows_max` rows: what
-/// services show first, then the newest.
+/// Takes the next published generation whose snapshot is to be made, or any whose files are to be deleted, of those of
+/// at most `rows_max` rows: what services show first, then the newest.
 pub async fn claim(
     store: &Store,
     lease_seconds: u32,
@@ -101,7 +102,8 @@ pub async fn claim(
                          from cameo.snapshots n join cameo.services s using (tenant, service)
                              join cameo.generations size on size.generation = n.generation
                          where ($2::bigint is null or size.rows <= $2)
-                           and (n.state = 'pending' or n.unwanted <> '{}')
+                           and (n.state = 'pending' and size.state = 'published'
+                                or n.unwanted <> '{}')
                            and n.not_before <= clock_timestamp()
                            and (n.lease_expires_at is null
                                 or n.lease_expires_at < clock_timestamp())
@@ -109,10 +111,52 @@ pub async fn claim(
                              n.generation desc
                          limit 1 for update of n skip locked)
                      returning f.generation, f.tenant, f.service, f.epoch, f.attempts, f.unwanted,
-                         f.state = 'pending' as wanted, g.schema, g.table_schema, g.table_name",
+                         f.state = 'pending' and g.state = 'published' as wanted,
+                         g.schema, g.table_schema, g.table_name",
                 )
                 .bind(f64::from(lease_seconds))
                 .bind(rows_max.map(signed))
+                .fetch_optional(connection)
+                .await?;
+                Ok(task)
+            })
+        })
+        .await
+}
+
+/// Takes the snapshot of a sealed generation of more than `rows_above` rows before it is published, for the run that
+/// holds it. `None` where nobody would look it up as soon as it is published: where the service shows nothing yet, or
+/// a generation of a newer due instant.
+pub async fn begin(
+    store: &Store,
+    generation: &Generation,
+    rows_above: u64,
+    lease_seconds: u32,
+) -> Result<Option<SnapshotTask>, StoreError> {
+    let (id, run, epoch) = (generation.id, generation.run, generation.epoch);
+    store
+        .transaction(move |connection| {
+            Box::pin(async move {
+                hold(connection, run, epoch).await?;
+                let task = sqlx::query_as(
+                    "with begun as (
+                         insert into cameo.snapshots
+                             (generation, tenant, service, epoch, attempts, lease_expires_at)
+                         select g.generation, g.tenant, g.service, 1, 1,
+                             clock_timestamp() + make_interval(secs => $3)
+                         from cameo.generations g join cameo.services s using (tenant, service)
+                             join cameo.generations shown on shown.generation = s.current_generation
+                         where g.generation = $1 and g.state = 'loading' and g.rows > $2
+                           and shown.due_at < g.due_at
+                         on conflict (generation) do nothing
+                         returning *)
+                     select f.generation, f.tenant, f.service, f.epoch, f.attempts, f.unwanted,
+                         true as wanted, g.schema, g.table_schema, g.table_name
+                     from begun f join cameo.generations g using (generation)",
+                )
+                .bind(id.0)
+                .bind(signed(rows_above))
+                .bind(f64::from(lease_seconds))
                 .fetch_optional(connection)
                 .await?;
                 Ok(task)
@@ -292,7 +336,7 @@ fn held(task: &SnapshotTask, rows: u64) -> Result<(), StoreError> {
 /// What waits to be made or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Waiting {
-    /// Generations without a file.
+    /// Published generations without a file.
     pub pending: u64,
     /// Age of the oldest of them; 0 when none waits.
     pub oldest_seconds: f64,
@@ -303,12 +347,14 @@ pub struct Waiting {
 /// What waits to be made or deleted over all tenants.
 pub async fn waiting(store: &Store) -> Result<Waiting, StoreError> {
     let row = sqlx::query(
-        "select count(*) filter (where state = 'pending') as pending,
+        "select count(*) filter (where is_pending) as pending,
                 coalesce(extract(epoch from clock_timestamp()
-                    - min(created_at) filter (where state = 'pending')), 0)::float8
-                    as oldest_seconds,
+                    - min(since) filter (where is_pending)), 0)::float8 as oldest_seconds,
                 coalesce(sum(cardinality(unwanted)), 0)::bigint as unwanted
-         from cameo.snapshots where state = 'pending' or unwanted <> '{}'",
+         from (select f.state = 'pending' and g.state = 'published' as is_pending,
+                      greatest(f.created_at, g.published_at) as since, f.unwanted
+               from cameo.snapshots f join cameo.generations g using (generation)
+               where f.state = 'pending' or f.unwanted <> '{}') waiting",
     )
     .fetch_one(store.control())
     .await?;
@@ -326,6 +372,20 @@ pub async fn files(store: &Store) -> Result<HashSet<Sha256>, StoreError> {
         .fetch_all(store.control())
         .await?;
     Ok(rows.iter().map(|row| row.parsed("sha256")).collect::<Result<_, _>>()?)
+}
+
+/// The files of generations that are about to be published, so that readers have them when they are.
+pub async fn upcoming(store: &Store) -> Result<Vec<SnapshotFile>, StoreError> {
+    let rows = sqlx::query(
+        "select f.sha256 as snapshot_sha256, f.bytes as snapshot_bytes
+         from cameo.generations g join cameo.snapshots f using (generation)
+         where g.state = 'loading' and g.dropped_at is null and f.state = 'ready'
+         order by f.generation",
+    )
+    .fetch_all(store.control())
+    .await?;
+    let files = rows.iter().map(SnapshotFile::of).collect::<Result<Vec<_>, _>>()?;
+    Ok(files.into_iter().flatten().collect())
 }
 
 /// The file of a generation, where it has one.

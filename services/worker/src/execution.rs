@@ -11,8 +11,8 @@ use cameo_domain::{Reason, RunState};
 use cameo_isolation::{Allowance, Host};
 use cameo_openlineage::{Emitter, Receiver};
 use cameo_pipeline::{
-    Execution, Limits, ModelFiles, Outcome, Plan, RunError, Tracker, engine_memory, model_memory,
-    start_host,
+    Execution, Limits, ModelFiles, Outcome, Plan, RunError, Sealed, Tracker, engine_memory,
+    model_memory, start_host,
 };
 use cameo_store::{
     generations,
@@ -26,6 +26,7 @@ use tracing::Instrument;
 use crate::{
     Config, Dependencies,
     lineage::Telling,
+    snapshots::make_before_publication,
     verdict::{Verdict, judge},
 };
 
@@ -194,7 +195,7 @@ async fn publish(
     watched: &Watched<'_>,
     cancel: CancellationToken,
 ) -> Result<Outcome, RunError> {
-    let Watched { tracker, host, telling } = watched;
+    let tracker = watched.tracker;
     tracker.begin("prepare");
     let manifest: ReleaseManifest =
         serde_json::from_value(claimed.manifest.clone()).map_err(|error| {
@@ -206,47 +207,67 @@ async fn publish(
             ))
         })?;
     let limits = Limits::of(&manifest.run, &config.ceilings);
-    let memory_bytes = limits.memory_mb * 1024 * 1024;
-    let run = Box::pin(async {
-        let files = Arc::new(fetch(dependencies, &manifest).await?);
-        hit("release_loaded");
-        let allowance = allowance(config, &limits, memory_bytes);
-        let started = start_host(&config.isolation, allowance).await?;
-        let host = host.get_or_init(|| started).clone();
-        // A model that never ends to load must neither outlast its run nor keep a worker that is to stop.
-        let _stops = host.stops();
-        let plan = tokio::select! {
-            plan = prepare(dependencies, claimed, manifest, &files, host) => plan?,
-            () = cancel.cancelled() => return Err(RunError::Cancelled),
-        };
-        tracker.end("prepare");
-        if let Some(telling) = telling {
-            telling.started(&plan.tables());
+    let work = Box::pin(async {
+        let load = Box::pin(load(config, dependencies, claimed, watched, manifest, limits));
+        let (execution, sealed) = limits.in_time(load).await?;
+        if claimed.purpose == RunPurpose::Publish {
+            tracker.begin("snapshot");
+            make_before_publication(config, dependencies, &sealed.generation).await;
+            tracker.end("snapshot");
         }
-        hit("plan_prepared");
-
-        let execution = Execution {
-            plan: Arc::new(plan),
-            claimed: claimed.clone(),
-            store: dependencies.store.clone(),
-            tenant_keys: Arc::clone(&dependencies.tenant_keys),
-            warehouse: Arc::clone(&dependencies.warehouse),
-            read: ReadOptions {
-                memory_limit_bytes: engine_memory(memory_bytes),
-                threads: config.threads,
-                partitions: config.threads,
-                batch_rows: BATCH_ROWS,
-            },
-            scorers: config.threads,
-            writers: config.writers,
-            predicted_at: dependencies.clock.now(),
-            limits,
-            lease_seconds: config.lease_seconds,
-            tracker: Arc::clone(tracker),
-        };
-        cameo_pipeline::execute(execution, files, cancel).await
+        limits.in_time(cameo_pipeline::publish(&execution, sealed)).await
     });
-    limits.in_time(run).await
+    tokio::select! {
+        outcome = work => outcome,
+        () = cancel.cancelled() => Err(RunError::Cancelled),
+    }
+}
+
+/// Has the plan of the release flow until its generation is sealed.
+async fn load(
+    config: &Config,
+    dependencies: &Dependencies,
+    claimed: &ClaimedRun,
+    watched: &Watched<'_>,
+    manifest: ReleaseManifest,
+    limits: Limits,
+) -> Result<(Execution, Sealed), RunError> {
+    let memory_bytes = limits.memory_mb * 1024 * 1024;
+    let files = Arc::new(fetch(dependencies, &manifest).await?);
+    hit("release_loaded");
+    let allowance = allowance(config, &limits, memory_bytes);
+    let started = start_host(&config.isolation, allowance).await?;
+    let host = watched.host.get_or_init(|| started).clone();
+    // A model that never ends to load must neither outlast its run nor keep a worker that is to stop.
+    let _stops = host.stops();
+    let plan = prepare(dependencies, claimed, manifest, &files, host).await?;
+    watched.tracker.end("prepare");
+    if let Some(telling) = watched.telling {
+        telling.started(&plan.tables());
+    }
+    hit("plan_prepared");
+
+    let execution = Execution {
+        plan: Arc::new(plan),
+        claimed: claimed.clone(),
+        store: dependencies.store.clone(),
+        tenant_keys: Arc::clone(&dependencies.tenant_keys),
+        warehouse: Arc::clone(&dependencies.warehouse),
+        read: ReadOptions {
+            memory_limit_bytes: engine_memory(memory_bytes),
+            threads: config.threads,
+            partitions: config.threads,
+            batch_rows: BATCH_ROWS,
+        },
+        scorers: config.threads,
+        writers: config.writers,
+        predicted_at: dependencies.clock.now(),
+        limits,
+        lease_seconds: config.lease_seconds,
+        tracker: Arc::clone(watched.tracker),
+    };
+    let sealed = cameo_pipeline::load(&execution, files).await?;
+    Ok((execution, sealed))
 }
 
 async fn prepare(

@@ -31,6 +31,7 @@ use cameo_runtime::clock::Clock;
 use cameo_sealing::TenantKeys;
 use cameo_store::{
     By, Store,
+    generations::SMALL_ROWS_MAX,
     lookup::{self, Hint},
     runs,
 };
@@ -46,7 +47,7 @@ pub use comparison::compare_next;
 pub use erasing::erase_next;
 pub use metrics::WorkerMetrics;
 pub use segments::step as make_next_members;
-pub use snapshots::step as make_next_snapshot;
+pub use snapshots::{make_before_publication, step as make_next_snapshot};
 
 /// How a worker behaves.
 #[derive(Debug, Clone)]
@@ -74,6 +75,8 @@ pub struct Config {
     /// For files that go as soon as they have been used: snapshots, before they are stored, and members of
     /// segments. They may be as large as the largest generation.
     pub scratch: PathBuf,
+    /// A generation of more rows has its snapshot made before it is published.
+    pub snapshot_first_above: u64,
     /// Who is told of each attempt by OpenLineage events.
     pub openlineage: Option<Receiver>,
     /// Which addresses webhooks may have.
@@ -98,6 +101,7 @@ impl Default for Config {
             // A little longer than the model's own limit, which says how far it came.
             model_time: Duration::from_secs(10 * 60 + 30),
             scratch: std::env::temp_dir(),
+            snapshot_first_above: SMALL_ROWS_MAX,
             openlineage: None,
             webhook_reach: Reach::Public,
             public_url: None,

@@ -1,6 +1,8 @@
-//! Makes the immutable file of each published generation, and deletes those that nobody serves any more.
+//! Makes the immutable file of each generation, and deletes those that nobody serves any more.
 //!
-//! Loops of their own, because a large generation takes seconds, and one of them for small generations alone: whoever
+//! That of a large generation is made by its run, before it is published: readers have it when its turn comes, instead
+//! of asking Postgres until it is there. All others, and what went wrong then, wait in a queue. It has
+//! loops of its own, because a large generation takes seconds, and one of them for small generations alone: whoever
 //! publishes ten million rows again and again keeps nobody else's look-ups at Postgres. Rows come sorted out of Postgres,
 //! go to a file in the scratch folder and from there to the artifact store, all in bounded memory. A worker that dies
 //! leaves a row that says which file it may have stored; the next one deletes that and begins anew.
@@ -14,7 +16,7 @@ use cameo_runtime::backoff::Backoff;
 use cameo_snapshot::{SnapshotError, SnapshotWriter, Written};
 use cameo_store::{
     Store, StoreError,
-    generations::SMALL_ROWS_MAX,
+    generations::{Generation, SMALL_ROWS_MAX},
     leases,
     snapshots::{self, SnapshotFile, SnapshotTask},
 };
@@ -34,6 +36,11 @@ const FOLDER_PREFIX: &str = "cameo-snapshot-";
 const LEFT_OVER_AFTER: Duration = Duration::from_hours(24);
 /// Batches that wait for the file.
 const BATCHES_WAITING_MAX: usize = 2;
+/// How long a publication waits for its snapshot. Then it goes on without.
+const PUBLICATION_WAITS_MAX: Duration = Duration::from_mins(10);
+/// How many bytes of a snapshot readers fetch, verify and map in a second, at the least. Who is slower asks Postgres
+/// until then.
+const FETCHED_BYTES_PER_SECOND: f64 = 100e6;
 
 /// Why a snapshot was not made this time.
 #[derive(Debug, thiserror::Error)]
@@ -93,17 +100,63 @@ async fn next(
     rows_max: Option<u64>,
 ) -> Result<bool, StoreError> {
     let Dependencies { store, metrics, .. } = dependencies;
-    let lease_seconds = config.lease_seconds.min(LEASE_SECONDS);
-    let Some(task) = snapshots::claim(store, lease_seconds, rows_max).await? else {
+    let Some(task) = snapshots::claim(store, lease_seconds(config), rows_max).await? else {
         metrics.snapshots.waiting(snapshots::waiting(store).await?);
         return Ok(false);
     };
+    attempt(config, dependencies, &task).await?;
+    Ok(true)
+}
+
+/// Makes the snapshot of a sealed generation that its run is about to publish, and gives readers the time to fetch it.
+/// Whatever goes wrong is left to the queue: a publication never fails for its snapshot.
+pub async fn make_before_publication(
+    config: &Config,
+    dependencies: &Dependencies,
+    generation: &Generation,
+) {
+    let Dependencies { store, .. } = dependencies;
+    let rows_above = config.snapshot_first_above;
+    let lease_seconds = lease_seconds(config);
+    let made = tokio::time::timeout(PUBLICATION_WAITS_MAX, async {
+        let begun = snapshots::begin(store, generation, rows_above, lease_seconds).await?;
+        let Some(task) = begun else { return Ok(None) };
+        attempt(config, dependencies, &task).await
+    });
+    match made.await {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(written))) => {
+            let seconds = written.bytes as f64 / FETCHED_BYTES_PER_SECOND;
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+        }
+        Ok(Err(error)) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "publishing without a snapshot: the queue cannot be asked"
+        ),
+        Err(_) => tracing::warn!(
+            after = ?PUBLICATION_WAITS_MAX,
+            "publishing without a snapshot: it takes too long; it is made later"
+        ),
+    }
+}
+
+fn lease_seconds(config: &Config) -> u32 {
+    config.lease_seconds.min(LEASE_SECONDS)
+}
+
+/// Works on a task, and gives it back where that fails. Gives what was made, if anything.
+async fn attempt(
+    config: &Config,
+    dependencies: &Dependencies,
+    task: &SnapshotTask,
+) -> Result<Option<Written>, StoreError> {
+    let Dependencies { store, metrics, .. } = dependencies;
     hit("snapshot_claimed");
-    let kept = leases::keep(store, &task, lease_seconds);
-    let made = work(config, dependencies, &task).await;
+    let kept = leases::keep(store, task, lease_seconds(config));
+    let made = work(config, dependencies, task).await;
     drop(kept);
     match made {
-        Ok(()) => {}
+        Ok(written) => return Ok(written),
         // Somebody else has it, or its table is gone: it is theirs to say what becomes of it.
         Err(MakeError::Store(
             error @ (StoreError::StaleTask(_) | StoreError::StaleGeneration(_)),
@@ -119,20 +172,20 @@ async fn next(
             );
             let reason = Reason::new("snapshot", cameo_pipeline::chain(&error));
             let not_before = dependencies.clock.now() + wait;
-            match snapshots::retry(store, &task, reason, not_before).await {
+            match snapshots::retry(store, task, reason, not_before).await {
                 Ok(()) | Err(StoreError::StaleTask(_)) => {}
                 Err(error) => return Err(error),
             }
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 async fn work(
     config: &Config,
     dependencies: &Dependencies,
     task: &SnapshotTask,
-) -> Result<(), MakeError> {
+) -> Result<Option<Written>, MakeError> {
     let Dependencies { store, artifacts, metrics, .. } = dependencies;
     if !task.unwanted.is_empty() {
         for sha256 in &task.unwanted {
@@ -143,7 +196,7 @@ async fn work(
         metrics.snapshots.deleted.inc_by(task.unwanted.len() as u64);
     }
     if !task.wanted {
-        return Ok(());
+        return Ok(None);
     }
     let started = tokio::time::Instant::now();
     std::fs::create_dir_all(&config.scratch).map_err(MakeError::Scratch)?;
@@ -159,7 +212,7 @@ async fn work(
         service = %task.path, generation = %task.generation, rows = written.rows, bytes = written.bytes, seconds,
         "made a snapshot"
     );
-    Ok(())
+    Ok(Some(written))
 }
 
 /// Writes the generation's rows to a file. The file is written on a thread of its own, while the next

@@ -3,13 +3,15 @@
 use std::{fs, path::Path};
 
 use cameo_api::{Config, SnapshotSettings};
+use cameo_domain::RunState;
 use cameo_store::snapshots;
 use cameo_tests::{AnotherApi, Bundle, Service, World, eventually};
 use serde_json::{Value, json};
 
 const ROWS: u64 = 500;
 const MAPPED: &str = "cameo_api_services_with_snapshot";
-const FROM_SNAPSHOTS: &str = "cameo_api_lookup_sources_total";
+const FROM_SNAPSHOTS: &str = "cameo_api_lookup_sources_total{source=\"snapshot\"}";
+const FROM_POSTGRES: &str = "cameo_api_lookup_sources_total{source=\"postgres\"}";
 
 fn settings(folder: &Path, in_place: bool, bytes_max: u64) -> Config {
     let snapshots = SnapshotSettings { folder: folder.to_owned(), in_place, bytes_max };
@@ -71,6 +73,67 @@ async fn the_api_follows_the_pointer_with_and_without_a_snapshot() {
     assert_eq!(unknown.json()["code"], "unknown_key");
     assert!(api.metric(FROM_SNAPSHOTS).await > 0);
     assert_eq!(api.metric("cameo_api_snapshot_failures").await, 0);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_snapshot_of_a_large_generation_is_there_when_it_is_published() {
+    let world = World::start().await;
+    world.customers("marketing", ROWS, 1.0).await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    let key = world.key(Some("marketing")).await;
+    let first = gender.publish("2024-03-01T18:00:00Z").await;
+    world.make_snapshots().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = world.another_api(settings(folder.path(), false, 1 << 30));
+    shows(&api, &key, &gender, &first.to_string()).await;
+    mapped(&api, 1).await;
+
+    world.customers("marketing", ROWS, 2.0).await;
+    let hold = world.hold_publications().await;
+    let run = gender.request("2024-03-02T18:00:00Z").await;
+    let config = cameo_worker::Config { snapshot_first_above: 0, ..world.worker_config() };
+    let worker = world.worker(config).await;
+    eventually("the API has the file before its time", async || {
+        (fs::read_dir(folder.path()).expect("the folder").count() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(level(&api, &key, &gender).await, (json!(1.0), first.to_string()));
+    let from_postgres = api.metric(FROM_POSTGRES).await;
+    hold.release().await;
+    let ended = gender.run_when("at its end", run, |run| run.state.is_finished()).await;
+    let second = ended.generation.expect("a generation").to_string();
+    assert_eq!(shows(&api, &key, &gender, &second).await, 2.0);
+    assert_eq!(api.metric(FROM_POSTGRES).await, from_postgres, "Postgres was not asked");
+    let steps = ended.progress.expect("progress").steps;
+    assert!(steps.iter().any(|step| step.name == "snapshot"), "{steps:?}");
+    worker.stop().await;
+    assert_eq!(world.make_snapshots().await, 0);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_goes_on_where_its_snapshot_cannot_be_made() {
+    let world = World::start().await;
+    world.customers("marketing", ROWS, 1.0).await;
+    let gender = world.apply(&Bundle::new("marketing", "gender")).await;
+    gender.publish("2024-03-01T18:00:00Z").await;
+    world.make_snapshots().await;
+    let run = gender.request("2024-03-02T18:00:00Z").await;
+    let no_folder = tempfile::NamedTempFile::new().expect("a file");
+    let config = cameo_worker::Config {
+        snapshot_first_above: 0,
+        scratch: no_folder.path().to_owned(),
+        ..world.worker_config()
+    };
+    let worker = world.worker(config).await;
+    let ended = gender.run_when("at its end", run, |run| run.state.is_finished()).await;
+    assert_eq!(ended.state, RunState::Published, "{ended:#?}");
+    worker.stop().await;
+    let waiting = snapshots::waiting(&world.store).await.expect("what waits");
+    assert_eq!(waiting.pending, 1, "it is made later");
+    eventually("the queue makes it", async || (world.make_snapshots().await > 0).then_some(()))
+        .await;
     world.assert_sound().await;
 }
 

@@ -1,12 +1,13 @@
 //! Erasing: what the database holds to, whoever asks.
 
-use cameo_domain::{DataType, Epoch, ErasureId, GenerationId, Key};
+use cameo_domain::{DataType, Epoch, ErasureId, GenerationId, Key, Sha256};
 use cameo_store::{
     By, StoreError,
     erasures::{self, ErasureState, KeyType, Look, NewErasure, Turn, suppressed},
     generations::{self, Releases, Rewritten},
     lookup, outbox,
     quarantine::{self, QuarantinedRow},
+    snapshots::{self, SnapshotFile},
 };
 
 use crate::support::{World, crm};
@@ -133,6 +134,33 @@ async fn an_erasure_stays_open_until_every_run_has_ended_that_may_not_know_of_it
     let refused = erasures::close(&world.store, &stale).await;
     assert!(matches!(refused, Err(StoreError::StaleTurn(_))), "{refused:?}");
     assert_ne!(run.epoch, Epoch(0));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_made_before_the_publication_is_made_anew_for_who_was_erased_meanwhile()
+{
+    let world = World::start().await;
+    let store = &world.store;
+    world.service("crm", "gender").await;
+    world.published("gender", "2026-03-01T00:00:00Z", 10).await;
+    world.request("crm", "gender", "2026-03-02T00:00:00Z").await;
+    let run = world.claim().await.expect("the run");
+    let (generation, digest) =
+        world.sealed(&run, &crate::support::scores(), &[crate::support::batch(0..10)]).await;
+    let begun = snapshots::begin(store, &generation, 0, 60).await.expect("an answer");
+    let task = begun.expect("a task");
+    let file = SnapshotFile { sha256: Sha256::of("with customer 7"), bytes: 1_000 };
+    snapshots::announce(store, &task, &file.sha256).await.expect("announced");
+    snapshots::complete(store, &task, &file).await.expect("recorded");
+    erasures::request(store, &crm(), &whom("7"), &by()).await.expect("asked");
+    world.publish(&run, &generation, digest).await.expect("published");
+    assert!(!has(&world, generation.id, 7).await, "the publication took the customer out");
+    let found = snapshots::find(store, &crm(), generation.id).await.expect("an answer");
+    assert_eq!(found, None, "readers go to the table");
+    let again = snapshots::claim(store, 60, None).await.expect("a claim").expect("a task");
+    assert_eq!((again.generation, again.wanted), (generation.id, true));
+    assert_eq!(again.unwanted, [file.sha256], "the old file is deleted");
     world.assert_sound().await;
 }
 

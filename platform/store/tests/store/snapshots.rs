@@ -1,15 +1,19 @@
 //! The queue of snapshots.
 
 use arrow::{array::AsArray, datatypes::Int64Type};
+use cameo_batch::RowDigest;
 use cameo_domain::{Reason, Sha256};
 use cameo_store::{
-    StoreError, generations, lookup, outbox,
+    StoreError,
+    generations::{self, Generation, Outcome},
+    lookup, outbox,
+    runs::{self, ClaimedRun},
     snapshots::{self, SnapshotFile},
 };
 use chrono::Utc;
 use futures_util::TryStreamExt;
 
-use crate::support::{World, crm, tenant};
+use crate::support::{World, batch, crm, scores, tenant};
 
 fn file() -> SnapshotFile {
     SnapshotFile { sha256: Sha256::of("file"), bytes: 1_000 }
@@ -94,6 +98,84 @@ async fn a_small_snapshot_does_not_wait_behind_a_large_one() {
     snapshots::complete(store, &task, &file()).await.expect("recorded");
     world.published("clv", "2026-03-02T00:00:00Z", 11).await;
     assert!(snapshots::claim(store, 60, Some(10)).await.expect("a claim").is_none());
+    world.assert_sound().await;
+}
+
+/// A sealed generation of today of a service that shows one of yesterday.
+async fn about_to_be_published(world: &World) -> (ClaimedRun, Generation, RowDigest) {
+    world.service("crm", "gender").await;
+    world.published("gender", "2026-03-01T00:00:00Z", 10).await;
+    world.request("crm", "gender", "2026-03-02T00:00:00Z").await;
+    let run = world.claim().await.expect("a run");
+    let (generation, digest) = world.sealed(&run, &scores(), &[batch(0..10)]).await;
+    (run, generation, digest)
+}
+
+#[tokio::test]
+async fn a_snapshot_may_be_made_before_its_generation_is_published() {
+    let world = World::start().await;
+    let store = &world.store;
+    let (run, generation, digest) = about_to_be_published(&world).await;
+    let begin = async |rows_above| snapshots::begin(store, &generation, rows_above, 60).await;
+    assert!(begin(10).await.expect("an answer").is_none(), "it has no more rows");
+    let task = begin(9).await.expect("an answer").expect("a task");
+    assert_eq!((task.generation, task.wanted, task.attempt), (generation.id, true, 1));
+    assert!(begin(9).await.expect("an answer").is_none(), "it is begun");
+    assert_eq!(snapshots::upcoming(store).await.expect("files"), []);
+    snapshots::announce(store, &task, &file().sha256).await.expect("announced");
+    snapshots::complete(store, &task, &file()).await.expect("recorded");
+    assert_eq!(snapshots::upcoming(store).await.expect("files"), [file()]);
+    assert!(snapshots::files(store).await.expect("files").contains(&file().sha256));
+    world.assert_sound().await;
+
+    let published = world.publish(&run, &generation, digest).await.expect("a publication");
+    assert_eq!(published, Outcome::Published);
+    let served = lookup::current(store, Some(&crm())).await.expect("pointers").remove(0);
+    assert_eq!((served.generation, served.snapshot), (generation.id, Some(file())));
+    assert_eq!(snapshots::upcoming(store).await.expect("files"), []);
+    assert_eq!(snapshots::waiting(store).await.expect("what waits").pending, 1, "of yesterday");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn no_snapshot_is_made_before_where_nobody_waits_for_it() {
+    let world = World::start().await;
+    let store = &world.store;
+    world.service("crm", "gender").await;
+    for due_at in ["2026-03-02T00:00:00Z", "2026-03-01T00:00:00Z"] {
+        world.request("crm", "gender", due_at).await;
+        let run = world.claim().await.expect("a run");
+        let (generation, digest) = world.sealed(&run, &scores(), &[batch(0..10)]).await;
+        let begun = snapshots::begin(store, &generation, 0, 60).await.expect("an answer");
+        assert!(begun.is_none(), "the first, or older than what is shown: {due_at}");
+        world.publish(&run, &generation, digest).await.expect("an end");
+    }
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_generation_is_never_published_goes() {
+    let world = World::start().await;
+    let store = &world.store;
+    let (run, generation, _) = about_to_be_published(&world).await;
+    let task = snapshots::begin(store, &generation, 0, 60).await.expect("an answer");
+    let task = task.expect("a task");
+    snapshots::announce(store, &task, &file().sha256).await.expect("announced");
+    let reason = Reason::new("worker_stopped", "the worker was stopped while it ran");
+    runs::hand_back(store, run.run, run.epoch, reason).await.expect("handed back");
+    let late = snapshots::begin(store, &generation, 0, 60).await;
+    assert!(matches!(late, Err(StoreError::StaleEpoch { .. })), "{late:?}");
+    world
+        .sql("update cameo.snapshots set lease_expires_at = now() - interval '1 s'")
+        .await
+        .expect("an expired lease");
+    let mut left = Vec::new();
+    while let Some(task) = snapshots::claim(store, 60, None).await.expect("a claim") {
+        left.push((task.generation == generation.id, task.wanted, task.unwanted));
+    }
+    let of_yesterday = (false, true, Vec::new());
+    assert_eq!(left, [of_yesterday, (true, false, vec![file().sha256])], "it is not made any more");
+    assert_eq!(generations::retain_after(store, 0).await.expect("retained"), [generation.id]);
     world.assert_sound().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cameo_store::generations::SMALL_ROWS_MAX;
 use cameo_worker::{Ceilings, Config};
 use clap::Args;
 
@@ -62,6 +63,17 @@ pub(crate) struct Workers {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     rows_max: u64,
+    /// A generation of more rows has its snapshot made before it is published, so that readers are never sent to
+    /// Postgres for as long as that takes. For smaller ones it takes a fraction of a second.
+    #[arg(
+        long = "snapshot-first-above",
+        id = "snapshot_first_above",
+        env = "CAMEO_SNAPSHOT_FIRST_ABOVE",
+        default_value_t = SMALL_ROWS_MAX,
+        value_name = "ROWS",
+        hide_short_help = true
+    )]
+    snapshot_first_above: u64,
 }
 
 impl Workers {
@@ -76,6 +88,7 @@ impl Workers {
                 time: Duration::from_secs(self.minutes_max * 60),
                 rows: self.rows_max,
             },
+            snapshot_first_above: self.snapshot_first_above,
             ..usual
         }
     }

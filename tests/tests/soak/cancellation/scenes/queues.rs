@@ -3,6 +3,7 @@
 use cameo_domain::{Reason, Sha256};
 use cameo_store::{
     Store,
+    generations::Generation,
     outbox::{self, MirrorTask},
     snapshots::{self, SnapshotFile, SnapshotTask},
 };
@@ -90,6 +91,15 @@ async fn snapshots(sweep: &mut Sweep, ground: &Ground) {
     sweep.call("snapshots::disown", disown).await.expect("an answer");
     sweep.call("snapshots::waiting", snapshots::waiting).await.expect("numbers");
     sweep.call("snapshots::files", snapshots::files).await.expect("files");
+    sweep.call("snapshots::upcoming", snapshots::upcoming).await.expect("files");
+    let sealed = async || {
+        let run = ground.claimed(&path).await;
+        ground.sealed(&run, ROWS).await.0
+    };
+    let begin = async |store: &Store, generation: Generation| {
+        snapshots::begin(store, &generation, 0, NO_LEASE).await
+    };
+    sweep.prepared("snapshots::begin", sealed, begin).await.expect("an answer");
     let renew = async |store: &Store| snapshots::renew(store, tenant, generation).await;
     sweep.call("snapshots::renew", renew).await.expect("renewed");
 }

@@ -23,13 +23,19 @@ const BATCH_ROWS: usize = 16_384;
 /// The lease of the run; nobody else works here.
 const LEASE_SECONDS: u32 = 3_600;
 
-/// Publishes predictions for the keys from 1 to `rows`, as a worker does when a run has scored them.
-pub(super) async fn publish(
+/// A generation that is complete, and that nobody reads yet.
+pub(super) struct Sealed {
+    pub(super) generation: Generation,
+    digest: RowDigest,
+}
+
+/// Writes and seals predictions for the keys from 1 to `rows`, as a worker does when a run has scored them.
+pub(super) async fn load(
     store: &Store,
     path: &ServicePath,
     rows: i64,
     seed: i64,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Sealed> {
     let (tenant, service) = (&path.tenant, &path.service);
     runs::create_manual(store, tenant, service, &run::fresh_key(), Utc::now(), "bench").await?;
     let claimed = runs::claim(store, "bench", LEASE_SECONDS).await?.context("no run is queued")?;
@@ -53,13 +59,19 @@ pub(super) async fn publish(
         sent = RowDigest { rows: sent.rows + part.rows, checksum: sent.checksum ^ part.checksum };
     }
     let sealed = generations::seal(store, &generation).await?;
-    let rows = sent.rows;
-    let counts = RunCounts { rows_read: rows, rows_scored: rows, ..RunCounts::default() };
-    let (run, epoch) = (claimed.run, claimed.epoch);
     if sealed != sent {
         bail!("expected {sent:?} in the table, found {sealed:?}");
     }
-    generations::publish(store, run, epoch, &generation, sent, &counts).await?;
+    Ok(Sealed { generation, digest: sent })
+}
+
+/// Publishes them.
+pub(super) async fn publish(store: &Store, sealed: &Sealed) -> anyhow::Result<()> {
+    let Sealed { generation, digest } = sealed;
+    let rows = digest.rows;
+    let counts = RunCounts { rows_read: rows, rows_scored: rows, ..RunCounts::default() };
+    let (run, epoch) = (generation.run, generation.epoch);
+    generations::publish(store, run, epoch, generation, *digest, &counts).await?;
     generations::refresh_views(store).await?;
     Ok(())
 }

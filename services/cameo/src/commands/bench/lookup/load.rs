@@ -19,6 +19,9 @@ use super::super::http::Connection;
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_MAX_US: u64 = 60_000_000;
 
+/// In how many parts what is observed can be told apart.
+pub(super) const PHASES: usize = 3;
+
 /// What is asked.
 #[derive(Clone)]
 pub(super) enum Requests {
@@ -46,9 +49,9 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// From now on the second phase is measured.
+    /// From now on the next phase is measured.
     pub(super) fn next_phase(&self) {
-        self.phase.store(1, Ordering::Relaxed);
+        self.phase.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn stop(&self) {
@@ -88,17 +91,17 @@ pub(super) async fn run_for(load: &Load, seconds: u64) -> anyhow::Result<(Observ
     let started = Instant::now();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     control.stop();
-    let [observed, _] = running.await??;
+    let [observed, ..] = running.await??;
     let rate = observed.latencies.len() as f64 / started.elapsed().as_secs_f64();
     Ok((observed, rate))
 }
 
 /// Starts the load on a thread of its own, so that it shares no queue of tasks with what it loads. It gives what
-/// was observed in both phases.
+/// was observed in each phase.
 pub(super) fn start(
     load: &Load,
     control: &Control,
-) -> tokio::task::JoinHandle<anyhow::Result<[Observed; 2]>> {
+) -> tokio::task::JoinHandle<anyhow::Result<[Observed; PHASES]>> {
     let (load, control) = (load.clone(), control.clone());
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -106,12 +109,16 @@ pub(super) fn start(
     })
 }
 
-async fn all_clients(load: Load, control: Control) -> anyhow::Result<[Observed; 2]> {
+fn phases() -> anyhow::Result<[Observed; PHASES]> {
+    Ok([Observed::new()?, Observed::new()?, Observed::new()?])
+}
+
+async fn all_clients(load: Load, control: Control) -> anyhow::Result<[Observed; PHASES]> {
     let mut clients = JoinSet::new();
     for client in 0..load.connections {
         clients.spawn(one_client(load.clone(), control.clone(), client));
     }
-    let mut all = [Observed::new()?, Observed::new()?];
+    let mut all = phases()?;
     while let Some(client) = clients.join_next().await {
         for (all, one) in all.iter_mut().zip(client??) {
             all.add(&one)?;
@@ -120,15 +127,20 @@ async fn all_clients(load: Load, control: Control) -> anyhow::Result<[Observed; 
     Ok(all)
 }
 
-async fn one_client(load: Load, control: Control, client: usize) -> anyhow::Result<[Observed; 2]> {
-    let mut observed = [Observed::new()?, Observed::new()?];
+async fn one_client(
+    load: Load,
+    control: Control,
+    client: usize,
+) -> anyhow::Result<[Observed; PHASES]> {
+    let mut observed = phases()?;
     let mut connection = Connection::open(load.address).await?;
     // Keys of its own: clients that followed each other through the same ones would find them in the caches.
     let mut draw = Rng::with_seed(client as u64);
     let mut request = Vec::with_capacity(1_024);
     let pause = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
     // Connections take turns.
-    let mut due = Instant::now() + pause.unwrap_or_default().mul_f64(client as f64 / 64.0);
+    let turn = client as f64 / load.connections as f64;
+    let mut due = Instant::now() + pause.unwrap_or_default().mul_f64(turn);
     while !control.stop.load(Ordering::Relaxed) {
         let asked = load.requests.next(&mut draw, &mut request);
         let mut since = Instant::now();
@@ -144,7 +156,7 @@ async fn one_client(load: Load, control: Control, client: usize) -> anyhow::Resu
             due += pause;
         }
         let status = connection.ask(asked).await;
-        let phase = &mut observed[control.phase.load(Ordering::Relaxed).min(1)];
+        let phase = &mut observed[control.phase.load(Ordering::Relaxed).min(PHASES - 1)];
         if let Ok(200) = status {
             let took = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
             phase.latencies.saturating_record(took.max(1));

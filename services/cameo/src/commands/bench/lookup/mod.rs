@@ -43,6 +43,8 @@ const BATCH_CONNECTIONS: usize = 8;
 const BATCHES: u64 = 512;
 /// Seconds of load before a publication.
 const BEFORE_SECONDS: u64 = 5;
+/// Seconds of load that count as around it, from its beginning.
+const AROUND_SECONDS: u64 = 5;
 /// Moves of the pointer under load, a second apart.
 const FLIPS: u32 = 5;
 /// The share of the most requests per second at which a whole publication is measured: it loads, sorts and hashes
@@ -64,6 +66,7 @@ enum What {
     BeforeFlips,
     DuringFlips,
     BeforePublication,
+    BeforeItIsReady,
     DuringPublication,
 }
 
@@ -78,8 +81,9 @@ impl What {
             Self::BatchKeys => "batchGet of 1,000 keys, snapshot: keys",
             Self::BeforeFlips => "GET by key, before the pointer moves",
             Self::DuringFlips => "the same while it moves every second",
-            Self::BeforePublication => "GET at a quarter of that, before a run publishes",
-            Self::DuringPublication => "the same while it loads, publishes and maps all rows",
+            Self::BeforePublication => "GET at a quarter of that, before a run begins",
+            Self::BeforeItIsReady => "the same while it loads all rows and makes their snapshot",
+            Self::DuringPublication => "the same in the 5 s from its publication on",
         }
     }
 }
@@ -164,8 +168,10 @@ impl<'a> Bench<'a> {
         let store = &deployment.store;
         let key = keys::create(store, Some(&path.tenant), "bench", scopes, None).await?;
         output.line(output.dim(&format!("publishing {} predictions", grouped(wanted.rows))));
-        generation::publish(store, &path, wanted.rows.cast_signed(), 1).await?;
-        make_snapshots(&setting.deployment).await?;
+        let first = generation::load(store, &path, wanted.rows.cast_signed(), 1).await?;
+        generation::publish(store, &first).await?;
+        let (config, dependencies) = worker(&setting.deployment);
+        while cameo_worker::make_next_snapshot(&config, &dependencies).await? {}
 
         let shutdown = CancellationToken::new();
         let mut servers = JoinSet::new();
@@ -250,32 +256,42 @@ impl<'a> Bench<'a> {
         Ok(Measured::new(What::BatchKeys, &observed, rate * BATCH_KEYS as f64))
     }
 
-    /// Publishes another generation under load, and measures until its snapshot is mapped.
-    async fn publication(&self, rate: f64) -> anyhow::Result<[Measured; 2]> {
+    /// Publishes another generation under load.
+    async fn publication(&self, rate: f64) -> anyhow::Result<[Measured; 3]> {
         let control = Control::default();
         let load = Load { rate: Some(rate), ..self.gets_of(What::Snapshot) };
         let running = load::start(&load, &control);
         tokio::time::sleep(Duration::from_secs(BEFORE_SECONDS)).await;
         control.next_phase();
-        self.publish_behind().await?;
+        self.publish_behind(&control).await?;
+        tokio::time::sleep(Duration::from_secs(AROUND_SECONDS)).await;
         mapped(self.from_snapshot).await?;
         control.stop();
-        let [before, during] = running.await??;
+        let [before, making, during] = running.await??;
         Ok([
             Measured::new(What::BeforePublication, &before, rate),
+            Measured::new(What::BeforeItIsReady, &making, rate),
             Measured::new(What::DuringPublication, &during, rate),
         ])
     }
 
     /// Publishes as a worker does in a server: on threads that give way, over connections of their own.
-    async fn publish_behind(&self) -> anyhow::Result<()> {
+    async fn publish_behind(&self, control: &Control) -> anyhow::Result<()> {
         let background = Background::start("bench-worker", self.wanted.cores_for_requests)?;
         let (deployment, path) = (self.setting.deployment.clone(), self.path.clone());
-        let rows = self.wanted.rows.cast_signed();
+        let (rows, control) = (self.wanted.rows.cast_signed(), control.clone());
         let published = background.handle().spawn(async move {
             let store = deployment.store.apart().await?;
-            generation::publish(&store, &path, rows, 2).await?;
-            make_snapshots(&Deployment { store, ..deployment }).await
+            let (config, dependencies) = worker(&Deployment { store, ..deployment });
+            let store = &dependencies.store;
+            let sealed = generation::load(store, &path, rows, 2).await?;
+            let made = &sealed.generation;
+            cameo_worker::make_before_publication(&config, &dependencies, made).await;
+            control.next_phase();
+            generation::publish(store, &sealed).await?;
+            // What was not made before its time.
+            while cameo_worker::make_next_snapshot(&config, &dependencies).await? {}
+            anyhow::Ok(())
         });
         published.await.context("a task panicked")?
     }
@@ -296,7 +312,7 @@ impl<'a> Bench<'a> {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         control.stop();
-        let [before, during] = running.await??;
+        let [before, during, _] = running.await??;
         let per_second =
             |observed: &Observed, seconds: u64| observed.latencies.len() as f64 / seconds as f64;
         Ok([
@@ -314,8 +330,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Does what a worker does for snapshots, until nothing is left to do.
-async fn make_snapshots(deployment: &Deployment) -> anyhow::Result<()> {
+/// What a worker works with, and on.
+fn worker(deployment: &Deployment) -> (cameo_worker::Config, cameo_worker::Dependencies) {
     let config = cameo_worker::Config {
         scratch: deployment.places.scratch(),
         ..cameo_worker::Config::default()
@@ -328,8 +344,7 @@ async fn make_snapshots(deployment: &Deployment) -> anyhow::Result<()> {
         clock: Arc::new(SystemClock),
         metrics: WorkerMetrics::register(&Metrics::new()),
     };
-    while cameo_worker::make_next_snapshot(&config, &dependencies).await? {}
-    Ok(())
+    (config, dependencies)
 }
 
 fn middle(measured: &[Measured], what: What, figure: fn(&Measured) -> f64) -> f64 {
