@@ -109,6 +109,7 @@ impl FromRow<'_, PgRow> for DumpedTable {
             name: row.try_get("name")?,
             columns: columns.0,
             key: row.try_get("key")?,
+            covered: row.try_get("covered")?,
         })
     }
 }
@@ -134,15 +135,19 @@ pub(super) async fn tables(connection: &mut PgConnection) -> Result<Vec<DumpedTa
                             'sampled', coalesce(a.attstattarget, -1) <> 0) order by a.attnum)
                  from pg_attribute a
                  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns,
-                array(select a.attname::text
-                      from pg_index i
-                      join pg_class named on named.oid = i.indexrelid
-                      cross join unnest(i.indkey) with ordinality as part (attnum, place)
-                      join pg_attribute a on (a.attrelid, a.attnum) = (c.oid, part.attnum)
-                      where i.indrelid = c.oid and i.indisunique and n.nspname <> 'cameo'
-                        and named.relname = c.relname || '_key'
-                      order by part.place) as key
+                indexed.key, indexed.covered
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         cross join lateral (
+             select coalesce(array_agg(a.attname::text order by part.place)
+                             filter (where part.place <= i.indnkeyatts), '{{}}') as key,
+                    coalesce(array_agg(a.attname::text order by part.place)
+                             filter (where part.place > i.indnkeyatts), '{{}}') as covered
+             from pg_index i
+             join pg_class named on named.oid = i.indexrelid
+             cross join unnest(i.indkey) with ordinality as part (attnum, place)
+             join pg_attribute a on (a.attrelid, a.attnum) = (c.oid, part.attnum)
+             where i.indrelid = c.oid and i.indisunique and n.nspname <> 'cameo'
+               and named.relname = c.relname || '_key') indexed
          where n.nspname = 'cameo' and c.relkind in ('r', 'p') and c.relname <> 'migrations'
             or c.oid in ({of_generations})
          order by 1, 2"

@@ -231,8 +231,15 @@ async fn create(connection: &mut PgConnection, table: &DumpedTable) -> Result<()
 async fn index(connection: &mut PgConnection, table: &DumpedTable) -> Result<(), StoreError> {
     if !table.key.is_empty() {
         let index = quoted(&format!("{}_key", table.name));
-        let key = table.key.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
-        let sql = format!("create unique index {index} on {} ({key})", table.sql());
+        let names = |columns: &[String]| {
+            columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ")
+        };
+        let covered = match table.covered.as_slice() {
+            [] => String::new(),
+            covered => format!(" include ({})", names(covered)),
+        };
+        let (on, key) = (table.sql(), names(&table.key));
+        let sql = format!("create unique index {index} on {on} ({key}){covered}");
         connection.execute(AssertSqlSafe(sql)).await?;
     }
     connection.execute(AssertSqlSafe(format!("analyze {}", table.sql()))).await?;

@@ -53,6 +53,9 @@ pub struct DumpedTable {
     /// The columns that name a row of a generation's table; none of one that was never sealed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
+    /// The columns that the index on them has beside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered: Vec<String>,
 }
 
 impl DumpedTable {

@@ -7,6 +7,7 @@
 
 mod begin;
 mod encode;
+mod index;
 mod publish;
 mod record;
 mod retain;

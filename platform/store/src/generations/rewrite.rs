@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, types::Json};
 use super::{
     Table,
     begin::{STORAGE, keep_no_keys},
-    seal, views,
+    index, seal, views,
 };
 use crate::{
     Store, StoreError,
@@ -111,10 +111,6 @@ async fn find(
 async fn copy(connection: &mut PgConnection, erased: &Erased) -> Result<(), StoreError> {
     let (table, new) = (erased.table.sql(), erased.table.rewritten());
     let copy = new.sql();
-    let index = quoted(&format!("{}_key", new.name));
-    let key: Vec<String> =
-        erased.schema.identity().map(|column| quoted(column.name.as_str())).collect();
-    let key = key.join(", ");
     let mut transaction = connection.begin().await?;
     for statement in [
         format!("set local maintenance_work_mem = '{INDEX_MEMORY}'"),
@@ -126,8 +122,7 @@ async fn copy(connection: &mut PgConnection, erased: &Erased) -> Result<(), Stor
     keep_no_keys(&mut transaction, &new, &erased.schema).await?;
     for statement in [
         format!("insert into {copy} select * from {table}"),
-        format!("create unique index {index} on {copy} ({key})"),
-        format!("analyze {copy}"),
+        index::create_sql(&new, &erased.schema, false),
     ] {
         transaction.execute(AssertSqlSafe(statement)).await?;
     }
@@ -136,6 +131,7 @@ async fn copy(connection: &mut PgConnection, erased: &Erased) -> Result<(), Stor
         return Err(StoreError::DigestMismatch { expected: erased.left, found });
     }
     transaction.commit().await?;
+    connection.execute(AssertSqlSafe(index::vacuum_sql(&new))).await?;
     Ok(())
 }
 

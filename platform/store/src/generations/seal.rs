@@ -4,7 +4,7 @@ use cameo_batch::{NULL_FLOAT, NULL_INT, NULL_TEXT, RowDigest, column_salt};
 use cameo_domain::{DataType, PredictionSchema};
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row, postgres::PgDatabaseError};
 
-use super::Generation;
+use super::{Generation, index};
 use crate::{Store, StoreError, connect::spawned, error::sqlstate, row::quoted, runs::hold};
 
 /// Memory that building the index may take.
@@ -13,7 +13,7 @@ const INDEX_MEMORY: &str = "256MB";
 const INDEX_WORKERS: u32 = 2;
 const UNIQUE_VIOLATION: &str = "23505";
 
-/// Builds the unique index on what names a row (the key, and the rank of a service that ranks), then counts and hashes what the table holds. After this the
+/// Builds the index on what names a row, then counts and hashes what the table holds. After this the
 /// generation can be published. A repetition gives the same digest.
 pub async fn seal(store: &Store, generation: &Generation) -> Result<RowDigest, StoreError> {
     let (mut connection, workers) = store.dedicated_with_workers().await?;
@@ -38,21 +38,11 @@ async fn index_and_digest(
          set synchronous_commit = off"
     );
     connection.execute(AssertSqlSafe(settings)).await?;
-    let table = generation.table.sql();
-    let index = quoted(&format!("{}_key", generation.table.name));
-    let key: Vec<String> =
-        generation.schema.identity().map(|column| quoted(column.name.as_str())).collect();
-    let key = key.join(", ");
-    sqlx::query(AssertSqlSafe(format!(
-        "create unique index if not exists {index} on {table} ({key})"
-    )))
-    .execute(&mut *connection)
-    .await
-    .map_err(duplicate_key)?;
+    let sql = index::create_sql(&generation.table, &generation.schema, true);
+    connection.execute(AssertSqlSafe(sql)).await.map_err(duplicate_key)?;
     cameo_crashpoint::hit("index_built");
-    let digest = digest(connection, &table, &generation.schema).await?;
-    // Autovacuum is off for the table, so nobody else gathers statistics for SQL users.
-    sqlx::query(AssertSqlSafe(format!("analyze {table}"))).execute(connection).await?;
+    let digest = digest(connection, &generation.table.sql(), &generation.schema).await?;
+    connection.execute(AssertSqlSafe(index::vacuum_sql(&generation.table))).await?;
     Ok(digest)
 }
 

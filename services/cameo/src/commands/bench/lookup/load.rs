@@ -1,6 +1,7 @@
 //! The load: requests over kept connections, on a thread of its own, as cheaply as they can be sent.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     net::SocketAddr,
     sync::{
@@ -19,6 +20,8 @@ use super::super::http::Connection;
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_MAX_US: u64 = 60_000_000;
 
+/// Before a client asks again that was not answered with 200.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// In how many parts what is observed can be told apart.
 pub(super) const PHASES: usize = 3;
 
@@ -64,18 +67,23 @@ impl Control {
 pub(super) struct Observed {
     /// In microseconds, of the requests that were answered with 200.
     pub(super) latencies: Histogram<u64>,
-    /// Requests that were not.
-    pub(super) failed: u64,
+    /// Requests that were not, by what was answered.
+    pub(super) failed: BTreeMap<String, u64>,
 }
 
 impl Observed {
     fn new() -> anyhow::Result<Self> {
-        Ok(Self { latencies: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?, failed: 0 })
+        Ok(Self {
+            latencies: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?,
+            failed: BTreeMap::new(),
+        })
     }
 
     fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.latencies.add(&other.latencies)?;
-        self.failed += other.failed;
+        for (answer, count) in &other.failed {
+            *self.failed.entry(answer.clone()).or_default() += count;
+        }
         Ok(())
     }
 
@@ -160,12 +168,16 @@ async fn one_client(
         if let Ok(200) = status {
             let took = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
             phase.latencies.saturating_record(took.max(1));
-        } else {
-            phase.failed += 1;
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            if status.is_err() {
-                connection = Connection::open(load.address).await?;
-            }
+            continue;
+        }
+        let answer = match &status {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        *phase.failed.entry(answer).or_default() += 1;
+        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+        if status.is_err() {
+            connection = Connection::open(load.address).await?;
         }
     }
     Ok(observed)

@@ -1,11 +1,11 @@
 //! Look-ups over HTTP, from snapshots and from Postgres, beside a constant answer from the same server and beside
-//! `pgbench -S` on the same rows, all in one run.
+//! `pgbench -S` in the same Postgres, all in one run.
 
 mod generation;
 mod load;
 mod peer;
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use cameo_api::{Config, SnapshotSettings};
@@ -60,7 +60,7 @@ enum What {
     Constant,
     Snapshot,
     Pgbench,
-    PgbenchSimple,
+    PgbenchOurRows,
     Postgres,
     BatchKeys,
     BeforeFlips,
@@ -75,8 +75,8 @@ impl What {
         match self {
             Self::Constant => "(a) a constant, same server and middleware",
             Self::Snapshot => "GET by key, snapshot",
-            Self::Pgbench => "(b) pgbench -S, same rows, prepared",
-            Self::PgbenchSimple => "the same with the statement's text each time",
+            Self::Pgbench => "(b) pgbench -S, as many accounts, prepared",
+            Self::PgbenchOurRows => "the same on our rows",
             Self::Postgres => "(c) GET by key, Postgres",
             Self::BatchKeys => "batchGet of 1,000 keys, snapshot: keys",
             Self::BeforeFlips => "GET by key, before the pointer moves",
@@ -94,13 +94,14 @@ struct Measured {
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
-    failed: u64,
+    /// How many were answered with what other than 200.
+    failed: BTreeMap<String, u64>,
 }
 
 impl Measured {
     fn new(what: What, observed: &Observed, per_second: f64) -> Self {
         let (p50_ms, p99_ms) = (observed.ms(0.5), observed.ms(0.99));
-        Self { what, per_second, p50_ms, p99_ms, failed: observed.failed }
+        Self { what, per_second, p50_ms, p99_ms, failed: observed.failed.clone() }
     }
 }
 
@@ -115,15 +116,16 @@ pub(super) async fn run(wanted: BenchLookup, output: Output) -> anyhow::Result<E
     let bench = Bench::prepare(setting, &wanted, output).await?;
     let mut measured = Vec::new();
     let pgbench = peer::find();
-    if pgbench.is_none() {
-        output.line("pgbench was not found; install Debian's package postgresql");
+    match &pgbench {
+        Some(pgbench) => peer::prepare(&bench.setting, pgbench, &wanted)?,
+        None => output.line("pgbench was not found; install Debian's package postgresql"),
     }
     for round in 1..=wanted.rounds.max(1) {
         output.line(output.dim(&format!("round {round} of {}", wanted.rounds)));
         measured.push(bench.gets(What::Constant).await?);
         measured.push(bench.gets(What::Snapshot).await?);
         if let Some(pgbench) = &pgbench {
-            for what in [What::Pgbench, What::PgbenchSimple] {
+            for what in [What::Pgbench, What::PgbenchOurRows] {
                 measured.push(peer::run(&bench.setting, pgbench, &bench.path, &wanted, what)?);
             }
         }
@@ -363,7 +365,7 @@ fn report(measured: &[Measured]) -> String {
     let rows = whats.into_iter().map(|what| {
         let is_get = matches!(
             what,
-            What::Constant | What::Snapshot | What::Pgbench | What::PgbenchSimple | What::Postgres
+            What::Constant | What::Snapshot | What::Pgbench | What::PgbenchOurRows | What::Postgres
         );
         let times = |peer: What| {
             let rates = |what| measured.iter().filter(move |one| one.what == what);
@@ -372,8 +374,8 @@ fn report(measured: &[Measured]) -> String {
             let ratio = median(ratios.collect());
             if is_get && ratio.is_finite() { format!("{ratio:.2}") } else { "–".to_owned() }
         };
-        let failed: u64 =
-            measured.iter().filter(|one| one.what == what).map(|one| one.failed).sum();
+        let own = measured.iter().filter(|one| one.what == what);
+        let failed: u64 = own.flat_map(|one| one.failed.values()).sum();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
         let per_second = rate(what) as u64;
         vec![
