@@ -41,7 +41,7 @@ pub(super) async fn load(limits: Arc<Limits>, shutdown: CancellationToken) {
         // A tick takes longer than asked when the server is busy: rates are over the real time.
         let elapsed = ticked_at.elapsed();
         ticked_at = Instant::now();
-        limits.pressure.tick(elapsed);
+        limits.pressure.tick(elapsed, limits.pacer.in_line());
         limits.pacer.follow(limits.pressure.rate());
         limits.metrics.note_shedding(limits.pressure.is_shedding());
         limits.tenants.tick();

@@ -48,6 +48,16 @@ impl Pacer {
         self.delay_at(now())
     }
 
+    /// How many refusals stand in line.
+    pub(super) fn in_line(&self) -> f64 {
+        self.in_line_at(now())
+    }
+
+    fn in_line_at(&self, now: u64) -> f64 {
+        let held = self.last.load(Ordering::Relaxed).saturating_sub(now);
+        held as f64 / self.interval_nanos.load(Ordering::Relaxed) as f64
+    }
+
     fn delay_at(&self, now: u64) -> Duration {
         let interval = self.interval_nanos.load(Ordering::Relaxed);
         let step = |last: u64| {
@@ -79,6 +89,8 @@ mod tests {
         assert!(delays[..50].iter().all(Duration::is_zero));
         assert!(delays[549].abs_diff(Duration::from_millis(500)) < Duration::from_millis(1));
         assert!(delays.is_sorted());
+        assert!((pacer.in_line_at(now) - 1_000.0).abs() < 1.5);
+        assert!((pacer.in_line_at(now + 500_000_000) - 500.0).abs() < 1.5);
         for _ in 0..10_000 {
             assert!(pacer.delay_at(now) <= DELAY_MAX);
         }

@@ -2,11 +2,12 @@
 //!
 //! What counts is the time in the queue, as in CoDel, rather than a number of requests in flight, which fast
 //! requests never reach; and how long is too long follows from the rate that the server has shown. A *mean* wait in
-//! which it works off [`QUEUE_MAX_PER_CORE`] connections per core is overload; one request that waited long says
-//! little (the system took the thread away for a moment). Then the target is the time for
+//! which it works off [`QUEUE_MAX_PER_CORE`] connections per core is overload, unless it was a single tick: then the
+//! system took the processor away for a moment. Under overload the target is the time for
 //! [`QUEUE_KEPT_PER_CORE`]: fewer would leave it idle, more only wait. A request that waited `w` is served with
 //! probability `target / w`, so the population of connections that ask is thinned out until the wait is
-//! the target, and no further.
+//! the target, and no further. It ends when those that wait for their turn and those that stand in line for their
+//! refusals are together no more than a full house.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -24,8 +25,6 @@ const TARGET_MAX: Duration = Duration::from_millis(20);
 /// Wait from which on there is overload, for such a server; and in targets for a very fast one.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 const WAIT_MIN_TARGETS: u32 = 3;
-/// Shedding ends when the mean wait is below this share of the target.
-const CALM: f64 = 0.25;
 /// How much of the rate so far counts at each tick.
 const KEPT: f64 = 0.7;
 /// Odd, and its bits as random as the golden ratio's: its multiples fill the range evenly.
@@ -37,6 +36,8 @@ pub(super) struct Pressure {
     cores: f64,
     target_nanos: AtomicU64,
     shedding: AtomicBool,
+    /// Whether the last tick's wait was too long.
+    was_long: AtomicBool,
     requests: AtomicU32,
     refused: AtomicU32,
     waited_nanos: AtomicU64,
@@ -53,6 +54,7 @@ impl Pressure {
             cores: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
             target_nanos: AtomicU64::new(nanos(TARGET_MAX)),
             shedding: AtomicBool::new(false),
+            was_long: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             refused: AtomicU32::new(0),
             waited_nanos: AtomicU64::new(0),
@@ -100,8 +102,8 @@ impl Pressure {
         Duration::from_nanos(self.target_nanos.load(Ordering::Relaxed))
     }
 
-    /// Decides what holds until the next tick.
-    pub(super) fn tick(&self, elapsed: Duration) {
+    /// Decides what holds until the next tick, while so many refusals stand `in_line`.
+    pub(super) fn tick(&self, elapsed: Duration, in_line: f64) {
         let requests = self.requests.swap(0, Ordering::Relaxed);
         let refused = self.refused.swap(0, Ordering::Relaxed);
         let waited = self.waited_nanos.swap(0, Ordering::Relaxed) as f64 / 1e9;
@@ -113,10 +115,13 @@ impl Pressure {
         let wait_min = self.target_min * WAIT_MIN_TARGETS;
         let overload = time_for(QUEUE_MAX_PER_CORE).clamp(wait_min, WAIT_MAX);
         self.target_nanos.store(nanos(target), Ordering::Relaxed);
-        let mean = waited / f64::from(requests.max(1));
-        if mean > overload.as_secs_f64() {
+        let is_long = waited / f64::from(requests.max(1)) > overload.as_secs_f64();
+        let was_long = self.was_long.swap(is_long, Ordering::Relaxed);
+        // By Little's law; the share of the time that somebody waited, summed over all who did.
+        let in_queue = waited / elapsed.as_secs_f64();
+        if is_long && was_long {
             self.shedding.store(true, Ordering::Relaxed);
-        } else if mean < target.as_secs_f64() * CALM {
+        } else if !is_long && in_queue + in_line < QUEUE_MAX_PER_CORE * self.cores {
             self.shedding.store(false, Ordering::Relaxed);
         }
     }
@@ -142,10 +147,14 @@ mod tests {
     }
 
     fn tick(pressure: &Pressure, wait: Duration, requests: u32) {
+        tick_with(pressure, wait, requests, 0.0);
+    }
+
+    fn tick_with(pressure: &Pressure, wait: Duration, requests: u32, in_line: f64) {
         for _ in 0..requests {
             pressure.note(wait);
         }
-        pressure.tick(TICK);
+        pressure.tick(TICK, in_line);
     }
 
     #[test]
@@ -198,9 +207,21 @@ mod tests {
     fn shedding_ends_with_the_queue() {
         let pressure = under(TARGET * 8);
         assert!(pressure.is_shedding());
-        tick(&pressure, TARGET, 2_400);
+        tick_with(&pressure, TARGET, 2_400, 100.0);
         assert!(pressure.is_shedding(), "at the target it goes on: the others still ask");
-        pressure.tick(TICK);
+        tick_with(&pressure, TARGET, 2_400, 30.0);
+        assert!(!pressure.is_shedding(), "all who ask are a full house");
+    }
+
+    #[test]
+    fn a_full_house_that_lost_the_processor_is_not_refused_for_long() {
+        let pressure = under(Duration::from_micros(2_300));
+        tick(&pressure, TARGET * 200, 64);
+        assert!(!pressure.is_shedding(), "one tick says little");
+        tick(&pressure, TARGET * 200, 64);
+        assert!(pressure.is_shedding());
+        // A quarter waits for its turn, the rest for refusals.
+        tick_with(&pressure, TARGET, 1_600, 48.0 - 5.0);
         assert!(!pressure.is_shedding());
     }
 }

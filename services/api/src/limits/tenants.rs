@@ -311,7 +311,8 @@ mod tests {
                 }
             }
             if step % steps_per_tick == steps_per_tick - 1 {
-                pressure.tick(TICK);
+                // Of so many refusals most stand in line.
+                pressure.tick(TICK, 1_000.0);
                 tenants.tick();
             }
         }
