@@ -139,7 +139,7 @@ impl Default for Config {
                 rate: RateLimit { requests_per_second: 10_000, burst: 20_000 },
                 requests_in_flight_max: 256,
             },
-            queue_target: Duration::from_micros(500),
+            queue_target: Duration::from_micros(300),
             bodies_in_flight_max: 4_096,
             body_bytes_max: 256 << 20,
             body_timeout: Duration::from_secs(8),

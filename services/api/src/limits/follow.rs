@@ -13,7 +13,7 @@ use super::{Limits, pressure::TICK};
 /// How often what is granted is read: a changed `tenant.yaml` holds within this time.
 const GRANTS_INTERVAL: Duration = Duration::from_secs(2);
 /// How often idle keys are forgotten, in ticks.
-const FORGET_TICKS: u32 = 50;
+const FORGET_TICKS: u32 = 100;
 
 /// Reads what is granted until `shutdown`. While the database cannot be asked, what was read last holds.
 pub(super) async fn grants(limits: Arc<Limits>, store: Store, shutdown: CancellationToken) {

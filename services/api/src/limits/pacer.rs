@@ -13,7 +13,7 @@ use std::{
 use super::now;
 
 /// Refusals per second that are answered, as a share of the requests that are served.
-const SHARE: f64 = 0.03;
+const SHARE: f64 = 0.015;
 /// Bounds of that rate.
 const RATE_MIN: f64 = 100.0;
 const RATE_MAX: f64 = 5_000.0;
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn few_refusals_come_at_once_and_many_stand_in_line() {
         let pacer = Pacer::new();
-        pacer.follow(33_333.4);
+        pacer.follow(66_666.7);
         let now = 10_000_000_000;
         let delays: Vec<Duration> = (0..1_050).map(|_| pacer.delay_at(now)).collect();
         assert!(delays[..50].iter().all(Duration::is_zero));

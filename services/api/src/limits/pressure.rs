@@ -6,7 +6,7 @@
 //! system took the processor away for a moment. Under overload the target is the time for
 //! [`QUEUE_KEPT_PER_CORE`]: fewer would leave it idle, more only wait. A request that waited `w` is served with
 //! probability `target / w`, so the population of connections that ask is thinned out until the wait is
-//! the target, and no further. It ends when those that wait for their turn and those that stand in line for their
+//! the target, and no further: while fewer than that are left, the target is raised. It ends when those that wait for their turn and those that stand in line for their
 //! refusals are together no more than a full house.
 
 use std::{
@@ -15,18 +15,22 @@ use std::{
 };
 
 /// How often it is decided whether to shed.
-pub(super) const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 /// A queue of so many connections per core is no overload, only a full house.
 const QUEUE_MAX_PER_CORE: f64 = 32.0;
 /// A queue of so many keeps a core busy.
-const QUEUE_KEPT_PER_CORE: f64 = 12.0;
+const QUEUE_KEPT_PER_CORE: f64 = 8.0;
 /// Longest target, for a server that does little or nothing.
 const TARGET_MAX: Duration = Duration::from_millis(20);
 /// Wait from which on there is overload, for such a server; and in targets for a very fast one.
 const WAIT_MAX: Duration = Duration::from_millis(50);
-const WAIT_MIN_TARGETS: u32 = 3;
+const WAIT_MIN_TARGETS: u32 = 5;
+/// While fewer are kept than should be, requests may wait longer and longer before they may be refused: so many times
+/// at each tick, and at most.
+const SLACK_STEP: f64 = 1.12;
+const SLACK_MAX: f64 = 4.0;
 /// How much of the rate so far counts at each tick.
-const KEPT: f64 = 0.7;
+const KEPT: f64 = 0.84;
 /// Odd, and its bits as random as the golden ratio's: its multiples fill the range evenly.
 const STEP: u32 = 0x9E37_79B9;
 
@@ -43,6 +47,8 @@ pub(super) struct Pressure {
     waited_nanos: AtomicU64,
     /// Bits of a number: requests per second that were not refused.
     rate: AtomicU64,
+    /// Bits of a number, from 1: how many times as long as the target a request may wait before it may be refused.
+    slack: AtomicU64,
     draws: AtomicU32,
 }
 
@@ -59,6 +65,7 @@ impl Pressure {
             refused: AtomicU32::new(0),
             waited_nanos: AtomicU64::new(0),
             rate: AtomicU64::new(0_f64.to_bits()),
+            slack: AtomicU64::new(1_f64.to_bits()),
             draws: AtomicU32::new(0),
         }
     }
@@ -114,16 +121,30 @@ impl Pressure {
         let target = time_for(QUEUE_KEPT_PER_CORE).clamp(self.target_min, TARGET_MAX);
         let wait_min = self.target_min * WAIT_MIN_TARGETS;
         let overload = time_for(QUEUE_MAX_PER_CORE).clamp(wait_min, WAIT_MAX);
-        self.target_nanos.store(nanos(target), Ordering::Relaxed);
         let is_long = waited / f64::from(requests.max(1)) > overload.as_secs_f64();
         let was_long = self.was_long.swap(is_long, Ordering::Relaxed);
         // By Little's law; the share of the time that somebody waited, summed over all who did.
         let in_queue = waited / elapsed.as_secs_f64();
+        let slack = self.next_slack(in_queue);
+        self.target_nanos.store(nanos(target.mul_f64(slack)), Ordering::Relaxed);
         if is_long && was_long {
             self.shedding.store(true, Ordering::Relaxed);
         } else if !is_long && in_queue + in_line < QUEUE_MAX_PER_CORE * self.cores {
             self.shedding.store(false, Ordering::Relaxed);
         }
+    }
+
+    fn next_slack(&self, in_queue: f64) -> f64 {
+        let before = f64::from_bits(self.slack.load(Ordering::Relaxed));
+        let slack = if !self.is_shedding() {
+            1.0
+        } else if in_queue < QUEUE_KEPT_PER_CORE * self.cores {
+            (before * SLACK_STEP).min(SLACK_MAX)
+        } else {
+            (before / SLACK_STEP).max(1.0)
+        };
+        self.slack.store(slack.to_bits(), Ordering::Relaxed);
+        slack
     }
 }
 
@@ -137,11 +158,13 @@ mod tests {
 
     const TARGET: Duration = Duration::from_millis(1);
 
-    /// Two cores that do 24,000 requests per second: 24 of them take a millisecond.
+    /// Requests of a tick of two cores that do 16,000 per second: 16 of them take a millisecond.
+    const AT_WORK: u32 = 800;
+
     fn under(wait: Duration) -> Pressure {
-        let pressure = Pressure { cores: 2.0, ..Pressure::new(Duration::from_micros(500)) };
-        for _ in 0..30 {
-            tick(&pressure, wait, 2_400);
+        let pressure = Pressure { cores: 2.0, ..Pressure::new(Duration::from_micros(300)) };
+        for _ in 0..60 {
+            tick(&pressure, wait, AT_WORK);
         }
         pressure
     }
@@ -171,8 +194,8 @@ mod tests {
     fn the_target_follows_what_the_machine_can_do() {
         let pressure = under(Duration::from_micros(10));
         assert!(pressure.target().abs_diff(TARGET) < Duration::from_micros(20));
-        for _ in 0..30 {
-            tick(&pressure, Duration::from_micros(10), 240);
+        for _ in 0..60 {
+            tick(&pressure, Duration::from_micros(10), AT_WORK / 10);
         }
         assert!(pressure.target().abs_diff(TARGET * 10) < Duration::from_micros(200));
         assert!(!pressure.is_shedding());
@@ -192,14 +215,14 @@ mod tests {
         for _ in 0..5 {
             pressure.note(TARGET * 20);
         }
-        tick(&pressure, Duration::from_micros(50), 2_400);
+        tick(&pressure, Duration::from_micros(50), AT_WORK);
         assert!(!pressure.is_shedding());
     }
 
     #[test]
     fn a_full_house_is_no_overload() {
         // 60 connections that ask as fast as they are answered.
-        let pressure = under(Duration::from_micros(2_500));
+        let pressure = under(Duration::from_micros(3_700));
         assert!(!pressure.is_shedding() && !pressure.refuses(TARGET * 5, 1.0));
     }
 
@@ -207,21 +230,36 @@ mod tests {
     fn shedding_ends_with_the_queue() {
         let pressure = under(TARGET * 8);
         assert!(pressure.is_shedding());
-        tick_with(&pressure, TARGET, 2_400, 100.0);
+        tick_with(&pressure, TARGET, AT_WORK, 100.0);
         assert!(pressure.is_shedding(), "at the target it goes on: the others still ask");
-        tick_with(&pressure, TARGET, 2_400, 30.0);
+        tick_with(&pressure, TARGET, AT_WORK, 30.0);
         assert!(!pressure.is_shedding(), "all who ask are a full house");
     }
 
     #[test]
+    fn whoever_comes_back_is_served_while_the_queue_is_short() {
+        let pressure = under(TARGET * 8);
+        let served = || (0..1_000).filter(|_| !pressure.refuses(TARGET * 2, 1.0)).count();
+        assert!((480..=520).contains(&served()), "half");
+        for _ in 0..10 {
+            tick_with(&pressure, TARGET / 2, AT_WORK, 400.0);
+        }
+        assert_eq!(served(), 1_000);
+        for _ in 0..20 {
+            tick_with(&pressure, TARGET * 2, AT_WORK, 400.0);
+        }
+        assert!((480..=520).contains(&served()), "half again");
+    }
+
+    #[test]
     fn a_full_house_that_lost_the_processor_is_not_refused_for_long() {
-        let pressure = under(Duration::from_micros(2_300));
+        let pressure = under(Duration::from_micros(3_400));
         tick(&pressure, TARGET * 200, 64);
         assert!(!pressure.is_shedding(), "one tick says little");
         tick(&pressure, TARGET * 200, 64);
         assert!(pressure.is_shedding());
         // A quarter waits for its turn, the rest for refusals.
-        tick_with(&pressure, TARGET, 1_600, 48.0 - 5.0);
+        tick_with(&pressure, TARGET, AT_WORK, 43.0);
         assert!(!pressure.is_shedding());
     }
 }

@@ -15,7 +15,7 @@ use super::places::Places;
 use crate::config::{RateLimit, TenantLimits};
 
 /// What of the requests of a tick still counts at the next one: about half is forgotten in 300 ms.
-const KEPT: f32 = 0.8;
+const KEPT: f32 = 0.89;
 /// Bounds of a weight: a tenant that asks for little is not above everything, and one that asks for much gets
 /// something.
 const WEIGHT_MIN: f32 = 0.05;
