@@ -92,8 +92,9 @@ async fn snapshots(sweep: &mut Sweep, ground: &Ground) {
     sweep.call("snapshots::waiting", snapshots::waiting).await.expect("numbers");
     sweep.call("snapshots::files", snapshots::files).await.expect("files");
     sweep.call("snapshots::upcoming", snapshots::upcoming).await.expect("files");
+    let run = ground.claimed(&path).await;
     let sealed = async || {
-        let run = ground.claimed(&path).await;
+        let run = ground.reclaimed(&run).await;
         ground.sealed(&run, ROWS).await.0
     };
     let begin = async |store: &Store, generation: Generation| {
