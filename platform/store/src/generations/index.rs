@@ -2,7 +2,7 @@
 
 use cameo_domain::{Column, DataType, PredictionSchema};
 
-use super::Table;
+use super::{SMALL_ROWS_MAX, Table};
 use crate::row::quoted;
 
 /// Predictions of at most so many bytes are kept in the index as well: a look-up then reads no page of the table.
@@ -33,10 +33,14 @@ pub(super) fn create_sql(table: &Table, schema: &PredictionSchema, unless_there:
     )
 }
 
-/// Marks which pages everybody may see, without which an index alone answers nothing, and gathers statistics for SQL
-/// users: autovacuum is off for the table.
-pub(super) fn vacuum_sql(table: &Table) -> String {
-    format!("vacuum (analyze, truncate off) {}", table.sql())
+/// Gathers statistics for SQL users, because autovacuum is off for the table; of a large one it also marks which pages
+/// everybody may see, without which an index alone answers nothing.
+pub(super) fn settle_sql(table: &Table, rows: u64) -> String {
+    if rows > SMALL_ROWS_MAX {
+        format!("vacuum (analyze, truncate off) {}", table.sql())
+    } else {
+        format!("analyze {}", table.sql())
+    }
 }
 
 /// The bytes of a value in a row; none where they vary.

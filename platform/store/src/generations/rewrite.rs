@@ -131,7 +131,7 @@ async fn copy(connection: &mut PgConnection, erased: &Erased) -> Result<(), Stor
         return Err(StoreError::DigestMismatch { expected: erased.left, found });
     }
     transaction.commit().await?;
-    connection.execute(AssertSqlSafe(index::vacuum_sql(&new))).await?;
+    connection.execute(AssertSqlSafe(index::settle_sql(&new, erased.left.rows))).await?;
     Ok(())
 }
 

@@ -42,7 +42,7 @@ async fn index_and_digest(
     connection.execute(AssertSqlSafe(sql)).await.map_err(duplicate_key)?;
     cameo_crashpoint::hit("index_built");
     let digest = digest(connection, &generation.table.sql(), &generation.schema).await?;
-    connection.execute(AssertSqlSafe(index::vacuum_sql(&generation.table))).await?;
+    connection.execute(AssertSqlSafe(index::settle_sql(&generation.table, digest.rows))).await?;
     Ok(digest)
 }
 
