@@ -71,17 +71,14 @@ async fn watch(leader: u32, priority: Priority) {
 }
 
 fn apply(process: u32, priority: Priority) {
-    settle(process, priority.give(process).map(|()| priority.niceness()));
+    settle(process, priority.give(process));
 }
 
-/// Has the cores and the session of a process follow the nice value that it was given.
-fn settle(process: u32, given: io::Result<i32>) {
+/// Has the cores of a process follow the priority that it was given.
+fn settle(process: u32, given: io::Result<()>) {
+    // Its session keeps its share, where the system gives sessions shares: those of all of Cameo count as one, so that
+    // with less than that it would stand behind a single query for as long as that goes on.
     let cores = Cores::kept_to().and_then(|cores| cores.map_or(Ok(()), |own| own.give(process)));
-    // Each is a session of its own, and where the system groups sessions, nice values count only within one: the
-    // group's own is what others see.
-    if let Ok(niceness) = &given {
-        let _ = fs::write(format!("/proc/{process}/autogroup"), niceness.to_string());
-    }
     if let Err(error) = given.and(cores) {
         tracing::debug!(%error, process, "a process of Postgres keeps its priority and its cores");
     }
