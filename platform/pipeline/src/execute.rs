@@ -72,7 +72,8 @@ pub struct Execution {
 pub struct Sealed {
     /// The generation.
     pub generation: Generation,
-    digest: RowDigest,
+    /// Count and checksum of its rows.
+    pub digest: RowDigest,
     counts: RunCounts,
 }
 

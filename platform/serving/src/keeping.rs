@@ -9,6 +9,7 @@ use std::{
 
 use cameo_domain::Sha256;
 use cameo_store::snapshots::{self, SnapshotFile};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -38,49 +39,65 @@ pub(crate) async fn keep(
     shutdown: CancellationToken,
 ) {
     let mut failed = Failures::default();
+    let mut period = tokio::time::interval(PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let is_all = tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = pointers.wanting.notified() => true,
+            _ = period.tick() => true,
+            () = pointers.hinted.notified() => false,
+        };
+        let work = async {
+            if is_all {
+                forget_what_is_gone(&pointers, &snapshots).await;
+                attach_all(&pointers, &snapshots, &mut failed).await;
+            }
+            fetch_upcoming(&pointers, &snapshots, &mut failed).await;
+        };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = pointers.wanting.notified() => {}
-            () = tokio::time::sleep(PERIOD) => {}
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = round(&pointers, &snapshots, &mut failed) => {}
+            () = work => {}
         }
     }
 }
 
-async fn round(pointers: &Pointers, snapshots: &Snapshots, failed: &mut Failures) {
-    forget_what_is_gone(pointers, snapshots).await;
+async fn attach_all(pointers: &Pointers, snapshots: &Snapshots, failed: &mut Failures) {
     for current in pointers.shown() {
         let Some(file) = current.served.snapshot else { continue };
         if current.snapshot().is_some() || failed.is_paused(&file) {
             continue;
         }
-        let attached = attach(pointers, snapshots, &current, &file).await;
-        failed.note(&file, &attached);
-        if let Err(error) = attached {
-            snapshots.count_failure();
-            tracing::warn!(
-                service = %current.served.path, generation = %current.served.generation,
-                error = &error as &dyn std::error::Error,
-                "a snapshot cannot be had; Postgres answers, and it is tried again"
-            );
+        match attach(pointers, snapshots, &current, &file).await {
+            Ok(()) => failed.remove(&file),
+            Err(error) => {
+                snapshots.count_failure();
+                let pause = failed.add(&file);
+                tracing::warn!(
+                    service = %current.served.path, generation = %current.served.generation,
+                    error = &error as &dyn std::error::Error, ?pause,
+                    "a snapshot cannot be had; Postgres answers, and it is tried again"
+                );
+            }
         }
     }
+}
+
+async fn fetch_upcoming(pointers: &Pointers, snapshots: &Snapshots, failed: &mut Failures) {
     let upcoming = upcoming(pointers).await;
     for file in &upcoming {
         if failed.is_paused(file) {
             continue;
         }
-        let fetched = snapshots.fetch(file, &files_of(&pointers.shown())).await;
-        failed.note(file, &fetched);
-        if let Err(error) = fetched {
-            tracing::info!(
-                snapshot = %file.sha256, error = &error as &dyn std::error::Error,
-                "a snapshot cannot be had before its generation is published"
-            );
+        match snapshots.fetch(file, &files_of(&pointers.shown())).await {
+            Ok(_) => failed.remove(file),
+            Err(error) => {
+                let pause = failed.add(file);
+                tracing::info!(
+                    snapshot = %file.sha256, error = &error as &dyn std::error::Error, ?pause,
+                    "a snapshot cannot be had before its generation is published"
+                );
+            }
         }
     }
     let mut wanted = files_of(&pointers.shown());
@@ -97,14 +114,16 @@ impl Failures {
         self.0.get(&file.sha256).is_some_and(|failed| Instant::now() < failed.again_at)
     }
 
-    fn note<T>(&mut self, file: &SnapshotFile, tried: &Result<T, FetchError>) {
-        if tried.is_ok() {
-            self.0.remove(&file.sha256);
-            return;
-        }
+    /// Leaves a file alone for a time, which it gives.
+    fn add(&mut self, file: &SnapshotFile) -> Duration {
         let before = self.0.get(&file.sha256).map(|failed| failed.pause * 2);
         let pause = before.unwrap_or(PAUSE_FIRST).min(PAUSE_MAX);
         self.0.insert(file.sha256, Failed { again_at: Instant::now() + pause, pause });
+        pause
+    }
+
+    fn remove(&mut self, file: &SnapshotFile) {
+        self.0.remove(&file.sha256);
     }
 
     fn keep_only(&mut self, wanted: &HashSet<Sha256>) {

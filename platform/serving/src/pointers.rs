@@ -50,8 +50,10 @@ pub struct Pointers {
     reading: tokio::sync::Mutex<()>,
     /// Where snapshots are used.
     pub(crate) snapshots: Option<Arc<Snapshots>>,
-    /// Woken when something is shown whose snapshot is not attached, and when something else may have one.
+    /// Woken when something is shown whose snapshot is not attached.
     pub(crate) wanting: Notify,
+    /// Woken by hints, for something that is about to be published may have a snapshot.
+    pub(crate) hinted: Notify,
 }
 
 impl Pointers {
@@ -65,6 +67,7 @@ impl Pointers {
             reading: tokio::sync::Mutex::new(()),
             snapshots,
             wanting: Notify::new(),
+            hinted: Notify::new(),
         }
     }
 
@@ -153,7 +156,7 @@ impl Pointers {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = publication(&mut hints) => self.wanting.notify_one(),
+                () = publication(&mut hints) => self.hinted.notify_one(),
             }
         }
     }

@@ -84,6 +84,11 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Quoted identifiers, one after the other.
+pub(crate) fn quoted_list<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    names.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
 /// The schema that holds a tenant's generations and views.
 pub(crate) fn tenant_schema(tenant: &TenantName) -> String {
     format!("tenant_{tenant}")

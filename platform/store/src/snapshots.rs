@@ -124,13 +124,11 @@ pub async fn claim(
         .await
 }
 
-/// Takes the snapshot of a sealed generation of more than `rows_above` rows before it is published, for the run that
-/// holds it. `None` where nobody would look it up as soon as it is published: where the service shows nothing yet, or
+/// Takes the snapshot of a sealed generation before it is published, for the run that holds it. `None` where nobody would look it up as soon as it is published: where the service shows nothing yet, or
 /// a generation of a newer due instant.
 pub async fn begin(
     store: &Store,
     generation: &Generation,
-    rows_above: u64,
     lease_seconds: u32,
 ) -> Result<Option<SnapshotTask>, StoreError> {
     let (id, run, epoch) = (generation.id, generation.run, generation.epoch);
@@ -143,10 +141,10 @@ pub async fn begin(
                          insert into cameo.snapshots
                              (generation, tenant, service, epoch, attempts, lease_expires_at)
                          select g.generation, g.tenant, g.service, 1, 1,
-                             clock_timestamp() + make_interval(secs => $3)
+                             clock_timestamp() + make_interval(secs => $2)
                          from cameo.generations g join cameo.services s using (tenant, service)
                              join cameo.generations shown on shown.generation = s.current_generation
-                         where g.generation = $1 and g.state = 'loading' and g.rows > $2
+                         where g.generation = $1 and g.state = 'loading' and g.sealed_at is not null
                            and shown.due_at < g.due_at
                          on conflict (generation) do nothing
                          returning *)
@@ -155,7 +153,6 @@ pub async fn begin(
                      from begun f join cameo.generations g using (generation)",
                 )
                 .bind(id.0)
-                .bind(signed(rows_above))
                 .bind(f64::from(lease_seconds))
                 .fetch_optional(connection)
                 .await?;

@@ -210,7 +210,8 @@ async fn publish(
     let work = Box::pin(async {
         let load = Box::pin(load(config, dependencies, claimed, watched, manifest, limits));
         let (execution, sealed) = limits.in_time(load).await?;
-        if claimed.purpose == RunPurpose::Publish {
+        let is_first = config.makes_snapshot_first(sealed.digest.rows);
+        if is_first && claimed.purpose == RunPurpose::Publish {
             tracker.begin("snapshot");
             make_before_publication(config, dependencies, &sealed.generation).await;
             tracker.end("snapshot");

@@ -109,6 +109,14 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Whether a generation of so many rows has its snapshot made before it is published.
+    #[must_use]
+    pub fn makes_snapshot_first(&self, rows: u64) -> bool {
+        rows > self.snapshot_first_above
+    }
+}
+
 /// What a worker works with.
 #[derive(Clone)]
 pub struct Dependencies {

@@ -116,10 +116,8 @@ pub async fn make_before_publication(
     generation: &Generation,
 ) {
     let Dependencies { store, .. } = dependencies;
-    let rows_above = config.snapshot_first_above;
-    let lease_seconds = lease_seconds(config);
     let made = tokio::time::timeout(PUBLICATION_WAITS_MAX, async {
-        let begun = snapshots::begin(store, generation, rows_above, lease_seconds).await?;
+        let begun = snapshots::begin(store, generation, lease_seconds(config)).await?;
         let Some(task) = begun else { return Ok(None) };
         attempt(config, dependencies, &task).await
     });

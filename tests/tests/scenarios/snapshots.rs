@@ -109,6 +109,14 @@ async fn the_snapshot_of_a_large_generation_is_there_when_it_is_published() {
     assert!(steps.iter().any(|step| step.name == "snapshot"), "{steps:?}");
     worker.stop().await;
     assert_eq!(world.make_snapshots().await, 0);
+
+    let config = cameo_worker::Config { snapshot_first_above: ROWS, ..world.worker_config() };
+    let worker = world.worker(config).await;
+    let run = gender.request("2024-03-03T18:00:00Z").await;
+    let ended = gender.run_when("at its end", run, |run| run.state.is_finished()).await;
+    let steps = ended.progress.expect("progress").steps;
+    assert!(steps.iter().all(|step| step.name != "snapshot"), "it has no more rows: {steps:?}");
+    worker.stop().await;
     world.assert_sound().await;
 }
 

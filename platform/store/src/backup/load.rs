@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Store, StoreError,
-    generations::TABLE_STORAGE,
+    generations::{TABLE_STORAGE, Table, index_definition},
     row::{quoted, tenant_schema},
     schema::{Fit, newest, run_to},
 };
@@ -230,16 +230,10 @@ async fn create(connection: &mut PgConnection, table: &DumpedTable) -> Result<()
 
 async fn index(connection: &mut PgConnection, table: &DumpedTable) -> Result<(), StoreError> {
     if !table.key.is_empty() {
-        let index = quoted(&format!("{}_key", table.name));
-        let names = |columns: &[String]| {
-            columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ")
-        };
-        let covered = match table.covered.as_slice() {
-            [] => String::new(),
-            covered => format!(" include ({})", names(covered)),
-        };
-        let (on, key) = (table.sql(), names(&table.key));
-        let sql = format!("create unique index {index} on {on} ({key}){covered}");
+        let of = Table { schema: table.schema.clone(), name: table.name.clone() };
+        let (key, covered) = (table.key.iter(), table.covered.iter());
+        let index = index_definition(&of, key.map(String::as_str), covered.map(String::as_str));
+        let sql = format!("create unique index {index}");
         connection.execute(AssertSqlSafe(sql)).await?;
     }
     connection.execute(AssertSqlSafe(format!("analyze {}", table.sql()))).await?;

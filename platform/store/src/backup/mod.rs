@@ -17,7 +17,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Store, StoreError, row::quoted, schema::Schema};
+use crate::{
+    Store, StoreError,
+    row::{quoted, quoted_list},
+    schema::Schema,
+};
 
 /// The schema of the control plane.
 const CONTROL: &str = "cameo";
@@ -70,7 +74,7 @@ impl DumpedTable {
     }
 
     fn columns_sql(&self) -> String {
-        self.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
+        quoted_list(self.columns.iter().map(|column| column.name.as_str()))
     }
 }
 

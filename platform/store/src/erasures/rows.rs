@@ -10,7 +10,7 @@ use super::ErasedKey;
 use crate::{
     StoreError,
     generations::{Table, hash_sql},
-    row::{quoted, signed},
+    row::{quoted, quoted_list, signed},
     snapshots,
 };
 
@@ -72,15 +72,13 @@ async fn erase_rows(
         return Ok(Vec::new());
     }
     let name = quoted(schema.key().name.as_str());
-    let columns: Vec<String> =
-        schema.columns().map(|column| quoted(column.name.as_str())).collect();
     let sql = format!(
         "with gone as (delete from {table} where {name} = any ($1::{array}) returning {columns})
          select {name}::text as key, count(*) as rows, bit_xor({hash}) as checksum
          from gone group by 1",
         table = table.sql(),
         array = if schema.key().data_type == DataType::Int { "bigint[]" } else { "text[]" },
-        columns = columns.join(", "),
+        columns = quoted_list(schema.columns().map(|column| column.name.as_str())),
         hash = hash_sql(schema),
     );
     let query = sqlx::query(AssertSqlSafe(sql));

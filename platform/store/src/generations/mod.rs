@@ -20,6 +20,7 @@ mod writer;
 
 pub(crate) use begin::STORAGE as TABLE_STORAGE;
 pub use begin::{GenerationMeta, begin};
+pub(crate) use index::definition as index_definition;
 pub use publish::{Outcome, publish};
 pub use record::{GenerationRecord, GenerationState, Publication, history, list, table_bytes};
 pub use retain::{GRACE_SECONDS, retain, retain_after};

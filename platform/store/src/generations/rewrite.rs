@@ -122,7 +122,10 @@ async fn copy(connection: &mut PgConnection, erased: &Erased) -> Result<(), Stor
     keep_no_keys(&mut transaction, &new, &erased.schema).await?;
     for statement in [
         format!("insert into {copy} select * from {table}"),
-        index::create_sql(&new, &erased.schema, false),
+        format!(
+            "create unique index {}",
+            index::definition_for(&new, &erased.schema, erased.left.rows)
+        ),
     ] {
         transaction.execute(AssertSqlSafe(statement)).await?;
     }

@@ -1,4 +1,4 @@
-//! Sealing: index, count and checksum.
+//! Sealing: count, checksum and index.
 
 use cameo_batch::{NULL_FLOAT, NULL_INT, NULL_TEXT, RowDigest, column_salt};
 use cameo_domain::{DataType, PredictionSchema};
@@ -13,13 +13,13 @@ const INDEX_MEMORY: &str = "256MB";
 const INDEX_WORKERS: u32 = 2;
 const UNIQUE_VIOLATION: &str = "23505";
 
-/// Builds the index on what names a row, then counts and hashes what the table holds. After this the
+/// Counts and hashes what the table holds, then builds the index on what names a row. After this the
 /// generation can be published. A repetition gives the same digest.
 pub async fn seal(store: &Store, generation: &Generation) -> Result<RowDigest, StoreError> {
     let (mut connection, workers) = store.dedicated_with_workers().await?;
     let (store, generation) = (store.clone(), generation.clone());
     spawned(async move {
-        let digest = index_and_digest(&mut connection, &generation).await?;
+        let digest = digest_and_index(&mut connection, &generation).await?;
         drop(workers);
         store.keep(connection);
         record(&store, &generation, digest).await?;
@@ -28,7 +28,7 @@ pub async fn seal(store: &Store, generation: &Generation) -> Result<RowDigest, S
     .await
 }
 
-async fn index_and_digest(
+async fn digest_and_index(
     connection: &mut PgConnection,
     generation: &Generation,
 ) -> Result<RowDigest, StoreError> {
@@ -38,11 +38,13 @@ async fn index_and_digest(
          set synchronous_commit = off"
     );
     connection.execute(AssertSqlSafe(settings)).await?;
-    let sql = index::create_sql(&generation.table, &generation.schema, true);
+    let Generation { table, schema, .. } = generation;
+    let digest = digest(connection, &table.sql(), schema).await?;
+    let index = index::definition_for(table, schema, digest.rows);
+    let sql = format!("create unique index if not exists {index}");
     connection.execute(AssertSqlSafe(sql)).await.map_err(duplicate_key)?;
     cameo_crashpoint::hit("index_built");
-    let digest = digest(connection, &generation.table.sql(), &generation.schema).await?;
-    connection.execute(AssertSqlSafe(index::settle_sql(&generation.table, digest.rows))).await?;
+    connection.execute(AssertSqlSafe(index::settle_sql(table, digest.rows))).await?;
     Ok(digest)
 }
 

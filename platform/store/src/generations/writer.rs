@@ -9,7 +9,7 @@ use super::{
     Generation,
     encode::{HEADER, Rows, TRAILER},
 };
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, row::quoted_list};
 
 /// Bytes that are sent at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -47,12 +47,7 @@ impl Writer {
         let connection = store.dedicated().await?;
         let (full, received) = mpsc::channel(BUFFERS_WAITING_MAX);
         let (recycled, empty) = mpsc::channel(BUFFERS_WAITING_MAX + 1);
-        let columns = generation
-            .schema
-            .columns()
-            .map(|column| crate::row::quoted(column.name.as_str()))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let columns = quoted_list(generation.schema.columns().map(|column| column.name.as_str()));
         let statement =
             format!("copy {} ({columns}) from stdin (format binary)", generation.table.sql());
         let copy = tokio::spawn(copy(store.clone(), connection, statement, received, recycled));

@@ -12,7 +12,7 @@ use sqlx::{Executor, PgConnection};
 use tokio::sync::mpsc;
 
 use super::{MirrorTask, decode::Decoder};
-use crate::{Store, StoreError, generations::Table, row::quoted};
+use crate::{Store, StoreError, generations::Table, row::quoted_list};
 
 /// Rows of a batch.
 pub(super) const BATCH_ROWS: usize = 16_384;
@@ -79,7 +79,7 @@ impl TableCopy {
 
     fn statement(&self) -> String {
         let listed = |columns: &mut dyn Iterator<Item = &Column>| {
-            columns.map(|column| quoted(column.name.as_str())).collect::<Vec<_>>().join(", ")
+            quoted_list(columns.map(|column| column.name.as_str()))
         };
         let (table, columns) = (self.table.sql(), listed(&mut self.schema.columns()));
         if self.in_order {

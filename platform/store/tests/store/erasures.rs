@@ -142,13 +142,8 @@ async fn a_snapshot_that_was_made_before_the_publication_is_made_anew_for_who_wa
 {
     let world = World::start().await;
     let store = &world.store;
-    world.service("crm", "gender").await;
-    world.published("gender", "2026-03-01T00:00:00Z", 10).await;
-    world.request("crm", "gender", "2026-03-02T00:00:00Z").await;
-    let run = world.claim().await.expect("the run");
-    let (generation, digest) =
-        world.sealed(&run, &crate::support::scores(), &[crate::support::batch(0..10)]).await;
-    let begun = snapshots::begin(store, &generation, 0, 60).await.expect("an answer");
+    let (run, generation, digest) = world.about_to_be_published().await;
+    let begun = snapshots::begin(store, &generation, 60).await.expect("an answer");
     let task = begun.expect("a task");
     let file = SnapshotFile { sha256: Sha256::of("with customer 7"), bytes: 1_000 };
     snapshots::announce(store, &task, &file.sha256).await.expect("announced");

@@ -1,13 +1,11 @@
 //! The queue of snapshots.
 
 use arrow::{array::AsArray, datatypes::Int64Type};
-use cameo_batch::RowDigest;
 use cameo_domain::{Reason, Sha256};
 use cameo_store::{
     StoreError,
-    generations::{self, Generation, Outcome},
-    lookup, outbox,
-    runs::{self, ClaimedRun},
+    generations::{self, Outcome},
+    lookup, outbox, runs,
     snapshots::{self, SnapshotFile},
 };
 use chrono::Utc;
@@ -101,26 +99,15 @@ async fn a_small_snapshot_does_not_wait_behind_a_large_one() {
     world.assert_sound().await;
 }
 
-/// A sealed generation of today of a service that shows one of yesterday.
-async fn about_to_be_published(world: &World) -> (ClaimedRun, Generation, RowDigest) {
-    world.service("crm", "gender").await;
-    world.published("gender", "2026-03-01T00:00:00Z", 10).await;
-    world.request("crm", "gender", "2026-03-02T00:00:00Z").await;
-    let run = world.claim().await.expect("a run");
-    let (generation, digest) = world.sealed(&run, &scores(), &[batch(0..10)]).await;
-    (run, generation, digest)
-}
-
 #[tokio::test]
 async fn a_snapshot_may_be_made_before_its_generation_is_published() {
     let world = World::start().await;
     let store = &world.store;
-    let (run, generation, digest) = about_to_be_published(&world).await;
-    let begin = async |rows_above| snapshots::begin(store, &generation, rows_above, 60).await;
-    assert!(begin(10).await.expect("an answer").is_none(), "it has no more rows");
-    let task = begin(9).await.expect("an answer").expect("a task");
+    let (run, generation, digest) = world.about_to_be_published().await;
+    let begin = async || snapshots::begin(store, &generation, 60).await.expect("an answer");
+    let task = begin().await.expect("a task");
     assert_eq!((task.generation, task.wanted, task.attempt), (generation.id, true, 1));
-    assert!(begin(9).await.expect("an answer").is_none(), "it is begun");
+    assert!(begin().await.is_none(), "it is begun");
     assert_eq!(snapshots::upcoming(store).await.expect("files"), []);
     snapshots::announce(store, &task, &file().sha256).await.expect("announced");
     snapshots::complete(store, &task, &file()).await.expect("recorded");
@@ -146,7 +133,7 @@ async fn no_snapshot_is_made_before_where_nobody_waits_for_it() {
         world.request("crm", "gender", due_at).await;
         let run = world.claim().await.expect("a run");
         let (generation, digest) = world.sealed(&run, &scores(), &[batch(0..10)]).await;
-        let begun = snapshots::begin(store, &generation, 0, 60).await.expect("an answer");
+        let begun = snapshots::begin(store, &generation, 60).await.expect("an answer");
         assert!(begun.is_none(), "the first, or older than what is shown: {due_at}");
         world.publish(&run, &generation, digest).await.expect("an end");
     }
@@ -157,13 +144,13 @@ async fn no_snapshot_is_made_before_where_nobody_waits_for_it() {
 async fn a_snapshot_whose_generation_is_never_published_goes() {
     let world = World::start().await;
     let store = &world.store;
-    let (run, generation, _) = about_to_be_published(&world).await;
-    let task = snapshots::begin(store, &generation, 0, 60).await.expect("an answer");
+    let (run, generation, _) = world.about_to_be_published().await;
+    let task = snapshots::begin(store, &generation, 60).await.expect("an answer");
     let task = task.expect("a task");
     snapshots::announce(store, &task, &file().sha256).await.expect("announced");
     let reason = Reason::new("worker_stopped", "the worker was stopped while it ran");
     runs::hand_back(store, run.run, run.epoch, reason).await.expect("handed back");
-    let late = snapshots::begin(store, &generation, 0, 60).await;
+    let late = snapshots::begin(store, &generation, 60).await;
     assert!(matches!(late, Err(StoreError::StaleEpoch { .. })), "{late:?}");
     world
         .sql("update cameo.snapshots set lease_expires_at = now() - interval '1 s'")

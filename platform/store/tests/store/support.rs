@@ -120,6 +120,16 @@ impl World {
         (generation, sealed)
     }
 
+    /// A sealed generation of `crm/gender` with 10 rows, which shows an older one.
+    pub(crate) async fn about_to_be_published(&self) -> (ClaimedRun, Generation, RowDigest) {
+        self.service("crm", "gender").await;
+        self.published("gender", "2026-03-01T00:00:00Z", 10).await;
+        self.request("crm", "gender", "2026-03-02T00:00:00Z").await;
+        let run = self.claim().await.expect("the requested run");
+        let (generation, digest) = self.sealed(&run, &scores(), &[batch(0..10)]).await;
+        (run, generation, digest)
+    }
+
     pub(crate) async fn publish(
         &self,
         run: &ClaimedRun,

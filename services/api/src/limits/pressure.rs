@@ -6,8 +6,8 @@
 //! system took the processor away for a moment. Under overload the target is the time for
 //! [`QUEUE_KEPT_PER_CORE`]: fewer would leave it idle, more only wait. A request that waited `w` is served with
 //! probability `target / w`, so the population of connections that ask is thinned out until the wait is
-//! the target, and no further: while fewer than that are left, the target is raised. It ends when those that wait for their turn and those that stand in line for their
-//! refusals are together no more than a full house.
+//! the target, and no further: while fewer than that are left, the target is raised. It ends when those that wait
+//! for their turn and those that stand in line for their refusals are together no more than a full house.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -123,7 +123,7 @@ impl Pressure {
         let overload = time_for(QUEUE_MAX_PER_CORE).clamp(wait_min, WAIT_MAX);
         let is_long = waited / f64::from(requests.max(1)) > overload.as_secs_f64();
         let was_long = self.was_long.swap(is_long, Ordering::Relaxed);
-        // By Little's law; the share of the time that somebody waited, summed over all who did.
+        // How many waited at a time, by Little's law.
         let in_queue = waited / elapsed.as_secs_f64();
         let slack = self.next_slack(in_queue);
         self.target_nanos.store(nanos(target.mul_f64(slack)), Ordering::Relaxed);

@@ -98,7 +98,7 @@ async fn snapshots(sweep: &mut Sweep, ground: &Ground) {
         ground.sealed(&run, ROWS).await.0
     };
     let begin = async |store: &Store, generation: Generation| {
-        snapshots::begin(store, &generation, 0, NO_LEASE).await
+        snapshots::begin(store, &generation, NO_LEASE).await
     };
     sweep.prepared("snapshots::begin", sealed, begin).await.expect("an answer");
     let renew = async |store: &Store| snapshots::renew(store, tenant, generation).await;

@@ -26,7 +26,7 @@ const LEASE_SECONDS: u32 = 3_600;
 /// A generation that is complete, and that nobody reads yet.
 pub(super) struct Sealed {
     pub(super) generation: Generation,
-    digest: RowDigest,
+    pub(super) digest: RowDigest,
 }
 
 /// Writes and seals predictions for the keys from 1 to `rows`, as a worker does when a run has scored them.
