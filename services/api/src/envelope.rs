@@ -163,11 +163,12 @@ async fn enveloped(
     let duration = at.elapsed();
     let status = response.status();
     app.metrics.observe(path, &method, status, duration);
+    let is_told = status.is_server_error() && refusal.is_none();
     // The log rewrites all that it keeps of the span: only where somebody reads it.
-    if status.is_server_error() || exports_traces() || tracing::enabled!(Level::DEBUG) {
+    if is_told || exports_traces() || tracing::enabled!(Level::DEBUG) {
         span.record("status", status.as_u16());
     }
-    if status.is_server_error() && refusal.is_none() {
+    if is_told {
         tracing::warn!(parent: &span, seconds = duration.as_secs_f64(), "answered with an error");
     } else {
         tracing::debug!(parent: &span, seconds = duration.as_secs_f64(), "answered");
