@@ -86,9 +86,12 @@ pub(crate) struct BenchSegments {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOverload {
-    /// Seconds of overload.
+    /// Seconds of overload in a round.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
+    /// Rounds of unloaded, overloaded and peak; the median counts.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
     /// Connections with which the peak is found.
     #[arg(long, default_value_t = 64)]
     pub(crate) connections: usize,

@@ -6,7 +6,9 @@
 //! the server's; each thread keeps its share of the connections.
 
 use std::{
+    cell::RefCell,
     net::SocketAddr,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +20,10 @@ use std::{
 use anyhow::{Context, anyhow};
 use fastrand::Rng;
 use hdrhistogram::Histogram;
-use tokio::{task::LocalSet, time::sleep_until};
+use tokio::{
+    task::LocalSet,
+    time::{sleep_until, timeout_at},
+};
 
 use super::http::Connection;
 
@@ -112,8 +117,17 @@ impl Tally {
         self.served.add(&other.served)?;
         self.refused.add(&other.refused)?;
         self.failed += other.failed;
-        self.elapsed = self.elapsed.max(other.elapsed);
         Ok(())
+    }
+
+    /// Counts a request by the status of its answer, if it got one.
+    fn note(&mut self, status: Option<u16>, took: Duration) {
+        let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        match status {
+            Some(200) => self.served.saturating_record(microseconds),
+            Some(429 | 503) => self.refused.saturating_record(microseconds),
+            _ => self.failed += 1,
+        }
     }
 
     /// Answers of 200 per second.
@@ -152,6 +166,7 @@ impl Load {
             let ended = thread.context("could not start a thread")?.join();
             tally.add(&ended.map_err(|_| anyhow!("a thread of the load panicked"))??)?;
         }
+        tally.elapsed = duration;
         tally.given_up = arrivals.given_up.load(Ordering::Relaxed);
         Ok(tally)
     }
@@ -164,19 +179,25 @@ impl Load {
     ) -> anyhow::Result<Tally> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let tasks = LocalSet::new();
+        // One for all: a histogram is larger than all else that a connection needs, and takes longer to make.
+        let tally = Rc::new(RefCell::new(Tally::new()?));
         let mut clients = Vec::with_capacity(connections);
         for connection in 0..connections {
             let seed = (thread << 32 | connection) as u64;
-            let client = Client { load: self.clone(), arrivals: Arc::clone(arrivals), seed };
-            clients.push(tasks.spawn_local(client.run()));
+            let (load, arrivals, tally) = (self.clone(), Arc::clone(arrivals), Rc::clone(&tally));
+            clients.push(tasks.spawn_local(Client { load, arrivals, tally, seed }.run()));
         }
-        runtime.block_on(tasks.run_until(async {
-            let mut tally = Tally::new()?;
+        let all = async {
             for client in clients {
-                tally.add(&client.await??)?;
+                client.await?;
             }
-            Ok(tally)
-        }))
+            Ok(())
+        };
+        // Refusals may be held back for seconds: their clients are gone when the time is up.
+        let in_time = async { timeout_at(arrivals.end.into(), all).await };
+        runtime.block_on(tasks.run_until(in_time)).unwrap_or(anyhow::Ok(()))?;
+        let tally = tally.borrow().clone();
+        Ok(tally)
     }
 }
 
@@ -218,12 +239,12 @@ impl Arrivals {
 struct Client {
     load: Load,
     arrivals: Arc<Arrivals>,
+    tally: Rc<RefCell<Tally>>,
     seed: u64,
 }
 
 impl Client {
-    async fn run(self) -> anyhow::Result<Tally> {
-        let mut tally = Tally::new()?;
+    async fn run(self) {
         let mut draw = Rng::with_seed(self.seed);
         let mut request = Vec::new();
         let mut kept = None;
@@ -234,24 +255,12 @@ impl Client {
             self.load.requests.write(&mut draw, &mut request);
             let sent = Instant::now();
             let answer = ask(&mut kept, self.load.address, &request).await;
-            if Instant::now() > self.arrivals.end {
-                // Refusals may be held back for seconds: what comes after the end is of no second that counts.
-                break;
-            }
-            let microseconds = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
-            match answer {
-                Ok(200) => tally.served.saturating_record(microseconds),
-                Ok(429 | 503) => tally.refused.saturating_record(microseconds),
-                Ok(_) => tally.failed += 1,
-                Err(_) => {
-                    tally.failed += 1;
-                    kept = None;
-                    tokio::time::sleep(RECONNECT_PAUSE).await;
-                }
+            self.tally.borrow_mut().note(answer.as_ref().ok().copied(), sent.elapsed());
+            if answer.is_err() {
+                kept = None;
+                tokio::time::sleep(RECONNECT_PAUSE).await;
             }
         }
-        tally.elapsed = self.arrivals.end - self.arrivals.start;
-        Ok(tally)
     }
 }
 

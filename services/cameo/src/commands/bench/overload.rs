@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{
     load::{Load, Pace, Tally},
+    median,
     serving::Serving,
 };
 use crate::{
@@ -32,10 +33,21 @@ const RECOVERED: f64 = 3.0;
 #[derive(Debug, Serialize)]
 struct Measured {
     peak: Row,
+    rounds: Vec<Round>,
+    /// The medians of the rounds.
+    goodput: f64,
+    served_p99: f64,
+    /// The longest; none: not within 30 s.
+    recovery_seconds: Option<f64>,
+}
+
+/// What follows upon a peak, up to the next one.
+#[derive(Debug, Serialize)]
+struct Round {
     unloaded: Row,
     overloaded: Row,
     peak_after: Row,
-    /// Of the higher peak.
+    /// Of the higher of the peaks before and after.
     goodput: f64,
     /// The 99th percentile of what was served, in multiples of the unloaded one.
     served_p99: f64,
@@ -92,25 +104,37 @@ pub(super) async fn run(wanted: BenchOverload, output: Output) -> anyhow::Result
     let serving = Serving::start(&wanted.bundle, wanted.rows, output).await?;
     let measured = measure(&serving, &wanted, output).await;
     serving.stop().await?;
-    output.show(&measured?, |measured| {
-        let rows = table(
-            &["look-ups", "offered/s", "served/s", "refused/s", "given up/s", "failed", "p50 ms", "p99 ms"],
-            [
-                measured.peak.cells("peak"),
-                measured.unloaded.cells("unloaded"),
-                measured.overloaded.cells("overloaded"),
-                measured.peak_after.cells("peak again"),
-            ],
-        );
-        let recovery = measured
-            .recovery_seconds
-            .map_or("not within 30 s".to_owned(), |seconds| format!("{seconds:.2} s"));
-        format!(
-            "{rows}\ngoodput {:.2} of the peak · p99 of what was served {:.2} times unloaded · recovery {recovery}",
-            measured.goodput, measured.served_p99
-        )
-    })?;
+    output.show(&measured?, show)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(measured: &Measured) -> String {
+    let mut cells = vec![measured.peak.cells("peak")];
+    for round in &measured.rounds {
+        cells.push(round.unloaded.cells("unloaded"));
+        cells.push(round.overloaded.cells("overloaded"));
+        cells.push(round.peak_after.cells("peak again"));
+    }
+    let rows = table(
+        &[
+            "look-ups",
+            "offered/s",
+            "served/s",
+            "refused/s",
+            "given up/s",
+            "failed",
+            "p50 ms",
+            "p99 ms",
+        ],
+        cells,
+    );
+    let Measured { goodput, served_p99, recovery_seconds, rounds, .. } = measured;
+    let recovery =
+        recovery_seconds.map_or("not within 30 s".to_owned(), |seconds| format!("{seconds:.2} s"));
+    let medians = if rounds.len() > 1 { "medians: " } else { "" };
+    format!(
+        "{rows}\n{medians}goodput {goodput:.2} of the peak · p99 of what was served {served_p99:.2} times unloaded · recovery {recovery}"
+    )
 }
 
 async fn measure(
@@ -121,27 +145,50 @@ async fn measure(
     let few = serving.look_ups(wanted.connections);
     few.run(Pace::Closed, PHASE / 5).await?;
     output.line("peak: every connection asks as fast as it is answered");
-    let peak = few.run(Pace::Closed, PHASE).await?;
-    let light = Pace::Open(peak.served_per_second() * LIGHT);
+    let first = few.run(Pace::Closed, PHASE).await?;
+    let mut peak_before = first.served_per_second();
+    let mut rounds = Vec::new();
+    for _ in 0..wanted.rounds {
+        let round = round(serving, &few, peak_before, wanted, output).await?;
+        peak_before = round.peak_after.served_per_second;
+        rounds.push(round);
+    }
+    let longest = |longest: Option<f64>, round: &Round| Some(longest?.max(round.recovery_seconds?));
+    Ok(Measured {
+        peak: Row::new(Pace::Closed, &first),
+        goodput: median(rounds.iter().map(|round| round.goodput).collect()),
+        served_p99: median(rounds.iter().map(|round| round.served_p99).collect()),
+        recovery_seconds: rounds.iter().fold(Some(0.0), longest),
+        rounds,
+    })
+}
+
+async fn round(
+    serving: &Serving,
+    few: &Load,
+    peak_before: f64,
+    wanted: &BenchOverload,
+    output: Output,
+) -> anyhow::Result<Round> {
+    let light = Pace::Open(peak_before * LIGHT);
     output.line("unloaded: a tenth of the peak");
     let unloaded = few.run(light, PHASE).await?;
     output.line("overloaded: four times the peak");
     let many = serving.look_ups(wanted.crowd);
-    let heavy = Pace::Open(peak.served_per_second() * OVERLOAD);
+    let heavy = Pace::Open(peak_before * OVERLOAD);
     let overloaded = many.run(heavy, Duration::from_secs(wanted.seconds)).await?;
     let unloaded_p99 = unloaded.served_ms(0.99);
-    let recovery_seconds = recovery(&few, light, unloaded_p99).await?;
+    let recovery_seconds = recovery(few, light, unloaded_p99).await?;
     output.line("peak again: the machine may have become slower or faster meanwhile");
     let peak_after = few.run(Pace::Closed, PHASE).await?;
-    let higher = peak.served_per_second().max(peak_after.served_per_second());
-    Ok(Measured {
+    let higher = peak_before.max(peak_after.served_per_second());
+    Ok(Round {
         goodput: overloaded.served_per_second() / higher,
         served_p99: overloaded.served_ms(0.99) / unloaded_p99,
         recovery_seconds,
-        peak: Row::new(Pace::Closed, &peak),
-        peak_after: Row::new(Pace::Closed, &peak_after),
         unloaded: Row::new(light, &unloaded),
         overloaded: Row::new(heavy, &overloaded),
+        peak_after: Row::new(Pace::Closed, &peak_after),
     })
 }
 

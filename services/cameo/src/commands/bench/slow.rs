@@ -31,6 +31,11 @@ const LOAD: f64 = 0.25;
 const PEAK: Duration = Duration::from_secs(5);
 /// How often a slow client sends a byte.
 const BYTE_INTERVAL: Duration = Duration::from_secs(1);
+/// Over which time they come, as those who know nothing of one another do: all at once they would also be cut, and ask
+/// for their batches again, all at once.
+const ARRIVING: Duration = Duration::from_secs(15);
+/// How much longer it is waited until most of them are open.
+const OPENING_MAX: Duration = Duration::from_secs(10);
 /// Keys of a batch whose answer fills a connection's buffers when nobody reads it.
 const BATCH_KEYS: usize = 5_000;
 /// Bytes that the system takes for a client that does not read: few, so that one small batch is enough.
@@ -123,13 +128,21 @@ async fn measure(
     // On threads of their own: what they cost themselves is none of the server's.
     let clients =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let apart = ARRIVING.div_f64(wanted.slow.max(1) as f64);
     for at in 0..wanted.slow {
         let slowness = [Slowness::Head, Slowness::Body, Slowness::Reader][at % 3];
         let request = request(serving, slowness);
-        clients.spawn(stay(serving.address, request, Arc::clone(&open), Arc::clone(&cut)));
+        let stay = stay(serving.address, request, Arc::clone(&open), Arc::clone(&cut));
+        let comes_after = apart.mul_f64(at as f64);
+        clients.spawn(async move {
+            tokio::time::sleep(comes_after).await;
+            stay.await;
+        });
     }
-    let settled = tokio::time::Instant::now() + Duration::from_secs(10);
-    while open.load(Ordering::Relaxed) < wanted.slow && tokio::time::Instant::now() < settled {
+    let settled = tokio::time::Instant::now() + ARRIVING + OPENING_MAX;
+    // Some are always between two connections.
+    let enough = wanted.slow * 19 / 20;
+    while open.load(Ordering::Relaxed) < enough && tokio::time::Instant::now() < settled {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let beside = others.run(pace, duration).await?;
